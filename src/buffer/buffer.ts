@@ -1,0 +1,141 @@
+/**
+ * The buffer: the durable middle between collector and streamer. Two ends, a writer and a reader, which
+ * share nothing but the stored records; each adapter (`embedded/`, `kafka/`) implements both.
+ */
+import type { EventBatch } from './event-batch.ts';
+import type { RecordBlock } from './record-block.ts';
+
+/** Whether a dependency can be used now; `detail` says what is wrong and which setting points at it. */
+export type DependencyState = { readonly ok: true } | { readonly ok: false; readonly detail: string };
+
+/**
+ * The writing end of a buffer.
+ *
+ * An offset is a number: 2^53 records a partition are 28,000 years at 10,000 events/s.
+ */
+export interface BufferWriter {
+  /** Topic that the records go to. */
+  readonly topic: string;
+  /**
+   * Number of partitions, numbered from 0. Zero while it is not known yet, as when Kafka was never reached;
+   * it may grow.
+   */
+  readonly partitions: number;
+  /**
+   * Stores all records of the batch, consecutively and in order, in one partition.
+   *
+   * At most one append is in flight per partition: the caller waits for the promise before the next.
+   * Resolves only when the records are durable (Kafka: acks=all; embedded: fsynced), with the offset of the
+   * first. The batch must not be changed until the promise settles.
+   * @throws BufferUnavailableError when the buffer could not take it in time; the outcome may be unknown
+   */
+  append(partition: number, batch: EventBatch): Promise<number>;
+  /** Whether an append would be tried now. Cheap: called for each request. */
+  state(): DependencyState;
+  /** Waits for appends in flight, then releases everything. */
+  close(): Promise<void>;
+}
+
+/**
+ * The reading end of a buffer. A reader owns partitions: exclusively within its consumer group, until it
+ * closes or ownership moves to another reader.
+ */
+export interface BufferReader {
+  /**
+   * Owns partitions and calls `deliver` once for each, concurrently, every time one is gained. `deliver`
+   * returns or throws soon after its `partition.signal` aborts; ownership is given up when it has. A
+   * {@link FencedError} from `deliver` is expected and ends only that ownership; any other error ends `run`.
+   * Resolves after {@link close}.
+   */
+  run(deliver: (partition: OwnedPartition) => Promise<void>): Promise<void>;
+  /** State of the connection to the buffer. */
+  state(): DependencyState;
+  /** Lag of each partition owned by this reader. */
+  lag(): Promise<PartitionLag[]>;
+  /** Aborts the signals of all owned partitions, waits for their `deliver`, gives them up, releases everything. */
+  close(): Promise<void>;
+}
+
+/** Consumer lag of one partition. */
+export interface PartitionLag {
+  readonly topic: string;
+  readonly partition: number;
+  /** Committed offset: everything before it is delivered. */
+  readonly committed: number;
+  /** Offset that the next record written will get. */
+  readonly end: number;
+}
+
+/** What was last committed for a partition. */
+export interface Commit {
+  /** Everything before this offset is delivered. */
+  readonly offset: number;
+  /** Whatever the committer wrote beside the offset: the plan in flight, or empty. */
+  readonly plan: string;
+}
+
+/** A partition while this reader owns it. */
+export interface OwnedPartition {
+  readonly topic: string;
+  /** Tells a topic from a later one of the same name: Kafka's topic id, or the id of the embedded log. */
+  readonly topicId: string;
+  readonly partition: number;
+  /** Aborts when ownership ends or the reader closes. */
+  readonly signal: AbortSignal;
+  /** Reads the last commit of the group; undefined when there never was one. */
+  committed(): Promise<Commit | undefined>;
+  /** First offset still stored, and the offset after the last. */
+  bounds(): Promise<{ readonly start: number; readonly end: number }>;
+  /**
+   * Reads records with offsets >= `from`, by position, up to about `maxBytes` of values (at least one block).
+   * Waits up to `maxWaitMs` when there is nothing yet, then returns an empty list of blocks.
+   * @throws OffsetOutOfRangeError when `from` is outside the stored range; it never jumps by itself
+   * @throws FencedError when ownership has ended
+   */
+  read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult>;
+  /**
+   * Commits `offset` and `plan` together, durably, fenced: only while this ownership lasts.
+   * @throws FencedError when another reader owns the partition by now; nothing was committed then
+   */
+  commit(offset: number, plan: string): Promise<void>;
+}
+
+/** What one `read` returned. */
+export interface ReadResult {
+  /** Records in offset order; offsets need not be dense. */
+  readonly blocks: readonly RecordBlock[];
+  /** Position to read from next: past every record returned and past any gap that was seen. */
+  readonly next: number;
+}
+
+/** The buffer cannot take or give records now; `retryAfterMs` is when to try again. */
+export class BufferUnavailableError extends Error {
+  override readonly name: string = 'BufferUnavailableError';
+}
+
+/** The buffer is full of records that were not delivered yet, and its limit forbids to take more. */
+export class BufferFullError extends BufferUnavailableError {
+  override readonly name = 'BufferFullError';
+}
+
+/** Ownership of the partition has ended; whatever was attempted did not happen. */
+export class FencedError extends Error {
+  override readonly name = 'FencedError';
+}
+
+/** A position outside what is stored: retention passed it, or the topic was made anew. */
+export class OffsetOutOfRangeError extends Error {
+  override readonly name = 'OffsetOutOfRangeError';
+  readonly from: number;
+  readonly start: number;
+  readonly end: number;
+
+  constructor(topic: string, partition: number, range: { from: number; start: number; end: number }) {
+    super(
+      `offset ${range.from} of ${topic}/${partition} is out of range: the buffer holds ${range.start} to ${range.end}`,
+    );
+    this.from = range.from;
+    this.start = range.start;
+    this.end = range.end;
+  }
+}

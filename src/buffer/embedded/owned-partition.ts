@@ -1,0 +1,158 @@
+import { assertInvariant } from '../../errors.ts';
+import {
+  type Commit,
+  FencedError,
+  OffsetOutOfRangeError,
+  type OwnedPartition,
+  type PartitionLag,
+  type ReadResult,
+} from '../buffer.ts';
+import type { RecordBlock } from '../record-block.ts';
+import type { AppendWatch } from './append-watch.ts';
+import { decodeBlock } from './block.ts';
+import { decodeKey, keyFrom } from './block-key.ts';
+import type { Environment } from './environment.ts';
+import { readCommit, readGeneration, readPartition, readTotals, writeCommit } from './log-state.ts';
+
+/** One read copies and checks at most about this much: it runs on the event loop, a few milliseconds. */
+const maxReadBytes = 4 * 1024 * 1024;
+
+/** What the partitions of one ownership have in common. */
+export interface Ownership {
+  readonly environment: Environment;
+  readonly watch: AppendWatch;
+  readonly topic: string;
+  readonly topicId: string;
+  readonly group: string;
+  /** Generation of the group that this ownership belongs to. */
+  readonly generation: number;
+  /** Told when a commit finds that a newer reader has taken over. */
+  onFenced(): void;
+}
+
+/** A partition of the embedded log while a reader owns it. */
+export class EmbeddedPartition implements OwnedPartition {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly #ownership: Ownership;
+  readonly #abort = new AbortController();
+  #hasEnded = false;
+
+  constructor(ownership: Ownership, partition: number) {
+    this.topic = ownership.topic;
+    this.topicId = ownership.topicId;
+    this.partition = partition;
+    this.#ownership = ownership;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Asks the owner to come to an end: it can still commit, and no longer read. */
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  /** Ends the ownership: nothing works from now on. */
+  end(): void {
+    this.#hasEnded = true;
+    this.#abort.abort();
+  }
+
+  async committed(): Promise<Commit | undefined> {
+    const { environment, group } = this.#use();
+    return readCommit(environment, group, this.partition);
+  }
+
+  async bounds(): Promise<{ start: number; end: number }> {
+    return readPartition(this.#use().environment, this.partition);
+  }
+
+  /** Lag of the group, as of now; undefined when ownership has ended. */
+  lag(): PartitionLag | undefined {
+    if (this.#hasEnded) return undefined;
+    const { environment, group, topic } = this.#use();
+    const { start, end } = readPartition(environment, this.partition);
+    const committed = readCommit(environment, group, this.partition)?.offset ?? start;
+    return { topic, partition: this.partition, committed, end };
+  }
+
+  async read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult> {
+    const deadline = performance.now() + options.maxWaitMs;
+    for (;;) {
+      if (this.signal.aborted) throw this.#fenced();
+      const { environment, watch, topic } = this.#use();
+      const { start, end } = readPartition(environment, this.partition);
+      if (from < start || from > end) {
+        throw new OffsetOutOfRangeError(topic, this.partition, { from, start, end });
+      }
+      if (from < end) return this.#readBlocks(from, options.maxBytes);
+      const maxMs = deadline - performance.now();
+      if (maxMs <= 0) return { blocks: [], next: from };
+      // From the snapshot that said there is nothing: an append since then ends the wait.
+      const { appended } = readTotals(environment);
+      await watch.wait(appended, { maxMs, signal: this.signal });
+    }
+  }
+
+  async commit(offset: number, plan: string): Promise<void> {
+    const { environment, group, generation, onFenced } = this.#use();
+    const owner = { group, partition: this.partition };
+    const isOwner = await environment.write(() => {
+      if (readGeneration(environment, group) !== generation) return false;
+      const previous = readCommit(environment, group, this.partition)?.offset ?? 0;
+      const { end } = readPartition(environment, this.partition);
+      assertInvariant(
+        offset >= previous && offset <= end,
+        `commit of offset ${offset} in ${this.topic}/${this.partition}: not between the last commit, ${previous}, and the end, ${end}`,
+      );
+      writeCommit(environment, owner, { offset, plan });
+      return true;
+    });
+    if (isOwner) return;
+    onFenced();
+    throw this.#fenced();
+  }
+
+  /** Reads whole blocks, the first from the middle if need be. Synchronous, hence within one snapshot. */
+  #readBlocks(from: number, maxBytes: number): ReadResult {
+    const { environment } = this.#ownership;
+    const where = `${this.topic}/${this.partition}`;
+    const blocks: RecordBlock[] = [];
+    let bytes = 0;
+    let next = from;
+    const range = { start: this.#findBlock(from), end: keyFrom(this.partition + 1, 0) };
+    for (const { key, value } of environment.blocks.getRange(range)) {
+      const { base, count } = decodeKey(key);
+      const skip = Math.max(0, from - base);
+      assertInvariant(base + skip === next && skip < count, `${where} has no record at offset ${next}`);
+      const block = decodeBlock(value, { base, skip, where });
+      blocks.push(block);
+      next = base + count;
+      bytes += (block.ends[block.count - 1] as number) - (block.starts[0] as number);
+      if (bytes >= Math.min(maxBytes, maxReadBytes)) break;
+    }
+    return { blocks, next };
+  }
+
+  /** Key of the block that holds `offset`: the last one that starts at it or before. */
+  #findBlock(offset: number): Uint8Array {
+    const range = { start: keyFrom(this.partition, offset + 1), end: keyFrom(this.partition, 0) };
+    const { blocks } = this.#ownership.environment;
+    for (const key of blocks.getKeys({ ...range, reverse: true, limit: 1 })) return key;
+    return keyFrom(this.partition, offset);
+  }
+
+  /** Makes what is read next current. */
+  #use(): Ownership {
+    if (this.#hasEnded) throw this.#fenced();
+    this.#ownership.environment.refresh();
+    return this.#ownership;
+  }
+
+  #fenced(): FencedError {
+    return new FencedError(`Ownership of ${this.topic}/${this.partition} has ended.`);
+  }
+}

@@ -1,0 +1,137 @@
+/** The writing end of the embedded log: any number of processes may have one open. */
+import { assertInvariant } from '../../errors.ts';
+import {
+  type BufferFullError,
+  BufferUnavailableError,
+  type BufferWriter,
+  type DependencyState,
+} from '../buffer.ts';
+import type { EventBatch } from '../event-batch.ts';
+import { type AppendRequest, appendAll } from './append.ts';
+import { encodeBlocks } from './block.ts';
+import { storedBytesOf } from './block-key.ts';
+import type { Environment } from './environment.ts';
+import { type EmbeddedLogOptions, type OpenLog, openLog } from './open-log.ts';
+import { RetentionTask } from './retention.ts';
+
+/** Options of {@link openEmbeddedWriter}. */
+export interface EmbeddedWriterOptions extends EmbeddedLogOptions {
+  /** How long delivered records are kept, milliseconds >= 0. */
+  readonly retentionMs: number;
+}
+
+/** After a failure appends are refused at once for so long, instead of each finding it out. */
+const fullPauseMs = 250;
+const failurePauseMs = 1_000;
+
+/**
+ * Opens a log for writing, and creates it when there is none.
+ * @throws OperatorError when it cannot be opened
+ */
+export async function openEmbeddedWriter(options: EmbeddedWriterOptions): Promise<BufferWriter> {
+  return new EmbeddedWriter(await openLog(options), options);
+}
+
+interface PendingAppend extends AppendRequest {
+  resolve(base: number): void;
+  reject(error: unknown): void;
+}
+
+class EmbeddedWriter implements BufferWriter {
+  readonly topic: string;
+  readonly partitions: number;
+  readonly #environment: Environment;
+  readonly #maxBytes: number;
+  readonly #retention: RetentionTask;
+  #pending: PendingAppend[] = [];
+  #flight: Promise<void> | undefined;
+  #trouble: { error: Error; untilMs: number } | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor({ environment, identity }: OpenLog, options: EmbeddedWriterOptions) {
+    this.topic = options.topic;
+    this.partitions = identity.partitions;
+    this.#environment = environment;
+    this.#maxBytes = options.maxBytes;
+    this.#retention = new RetentionTask(environment, { ...options, partitions: identity.partitions });
+  }
+
+  append(partition: number, batch: EventBatch): Promise<number> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    assertInvariant(partition >= 0 && partition < this.partitions, `append to partition ${partition}`);
+    assertInvariant(batch.count > 0, 'append of an empty batch');
+    const blocks = encodeBlocks(batch);
+    const storedBytes = blocks.reduce((sum, { value }) => sum + storedBytesOf(value.length), 0);
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ partition, blocks, storedBytes, resolve, reject });
+      this.#startFlight();
+    });
+  }
+
+  state(): DependencyState {
+    const refusal = this.#refusal();
+    return refusal === undefined ? { ok: true } : { ok: false, detail: refusal.message };
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    // The flight that ends starts the next one while appends are waiting.
+    while (this.#flight !== undefined) await this.#flight;
+    await this.#retention.stop();
+    await this.#environment.release();
+  }
+
+  #refusal(): Error | undefined {
+    if (this.#closed !== undefined) return new BufferUnavailableError('The embedded log is closed.');
+    if (this.#trouble === undefined || Date.now() >= this.#trouble.untilMs) return undefined;
+    return this.#trouble.error;
+  }
+
+  /**
+   * One transaction at a time: what arrives while one is being flushed shares the next. That is the group
+   * commit that makes a flush of half a millisecond carry any number of appends.
+   */
+  #startFlight(): void {
+    if (this.#flight !== undefined || this.#pending.length === 0) return;
+    this.#flight = this.#fly().finally(() => {
+      this.#flight = undefined;
+      this.#startFlight();
+    });
+  }
+
+  async #fly(): Promise<void> {
+    const log = { environment: this.#environment, partitions: this.partitions, maxBytes: this.#maxBytes };
+    let taken: PendingAppend[] = [];
+    try {
+      const outcomes = await this.#environment.write(() => {
+        // Taken only now: whatever arrived while this process waited for the write lock comes along.
+        taken = this.#pending;
+        this.#pending = [];
+        return appendAll(log, taken);
+      });
+      outcomes.forEach((outcome, i) => {
+        if (typeof outcome === 'number') taken[i]?.resolve(outcome);
+        else taken[i]?.reject(outcome);
+      });
+      const full = outcomes.find((outcome) => typeof outcome !== 'number');
+      if (full !== undefined) this.#onFull(full);
+      else this.#trouble = undefined;
+    } catch (error) {
+      if (taken.length === 0) taken = this.#pending.splice(0);
+      for (const append of taken) append.reject(error);
+      if (error instanceof BufferUnavailableError) {
+        this.#trouble = { error, untilMs: Date.now() + failurePauseMs };
+      }
+    }
+  }
+
+  #onFull(error: BufferFullError): void {
+    this.#trouble = { error, untilMs: Date.now() + fullPauseMs };
+    this.#retention.hurry();
+  }
+}

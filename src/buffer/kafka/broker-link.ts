@@ -1,0 +1,113 @@
+/** One connection to one broker, made when it is first needed and again after it was lost. */
+import { type API, Connection, TimeoutError } from '@platformatic/kafka';
+
+const connectTimeoutMs = 3000;
+
+/** Where a broker listens. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** There was no connection, so nothing was sent. */
+export class NotConnectedError extends Error {
+  override readonly name = 'NotConnectedError';
+}
+
+/**
+ * Splits `host:port`; an IPv6 host may be in brackets.
+ * @throws Error when there is no port
+ */
+export function parseAddress(text: string): Address {
+  const separator = text.lastIndexOf(':');
+  const port = Number(text.slice(separator + 1));
+  if (separator < 1 || !Number.isInteger(port)) throw new Error(`${text} is not host:port`);
+  return { host: text.slice(0, separator).replace(/^\[|\]$/g, ''), port };
+}
+
+/**
+ * A link never repeats a request: whoever sent it knows whether that is safe. A broker works on the requests
+ * of one connection in turn, and a long poll or a join blocks those behind it: use a link for each purpose.
+ */
+export class BrokerLink {
+  readonly address: Address;
+  readonly #clientId: string;
+  readonly #requestTimeoutMs: number;
+  readonly #onLost: (() => void) | undefined;
+  #connection: Connection | undefined;
+  #connecting: Promise<Connection> | undefined;
+  #isClosed = false;
+
+  /**
+   * `requestTimeoutMs`: longest wait for an answer; then the connection is given up.
+   * `onLost` is called when an established connection ends and was not closed here.
+   */
+  constructor(
+    address: Address,
+    options: { clientId: string; requestTimeoutMs: number; onLost?: (() => void) | undefined },
+  ) {
+    this.address = address;
+    this.#clientId = options.clientId;
+    this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#onLost = options.onLost;
+  }
+
+  /**
+   * Sends one request, connecting first if need be.
+   * @throws ResponseError when the broker answers with an error
+   * @throws NotConnectedError when nothing could be sent
+   * @throws Error on anything else; the broker may then have acted on the request all the same
+   */
+  async request<Args extends unknown[], Result>(api: API<Args, Result>, ...args: Args): Promise<Result> {
+    const open = this.#connection;
+    const connection = open?.isConnected() ? open : await this.#connect();
+    try {
+      return await api.async(connection, ...args);
+    } catch (error) {
+      // After a timeout the client would take the late answer for the start of the next one.
+      if (error instanceof TimeoutError) connection.socket.destroy();
+      throw error;
+    }
+  }
+
+  /** Drops the connection; requests in flight reject. */
+  close(): void {
+    this.#isClosed = true;
+    this.#connection?.socket?.destroy();
+  }
+
+  #connect(): Promise<Connection> {
+    if (this.#isClosed) return Promise.reject(new NotConnectedError('the link is closed'));
+    this.#connecting ??= this.#open().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
+  }
+
+  async #open(): Promise<Connection> {
+    const connection = new Connection(this.#clientId, {
+      connectTimeout: connectTimeoutMs,
+      requestTimeout: this.#requestTimeoutMs,
+      // Callers bound what is in flight; a second queue here would only hide it.
+      maxInflights: 1024,
+    });
+    connection.on('error', () => {});
+    this.#connection = connection;
+    try {
+      await connection.connect(this.address.host, this.address.port);
+    } catch (error) {
+      throw new NotConnectedError(`no connection to ${this.address.host}:${this.address.port}`, {
+        cause: error,
+      });
+    }
+    if (this.#isClosed) {
+      connection.socket.destroy();
+      throw new NotConnectedError('the link is closed');
+    }
+    connection.on('close', () => {
+      if (this.#connection === connection) this.#connection = undefined;
+      if (!this.#isClosed) this.#onLost?.();
+    });
+    return connection;
+  }
+}

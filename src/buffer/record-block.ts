@@ -1,0 +1,19 @@
+/** Headers of one record, in order. Empty for the plain event. */
+export type RecordHeaders = readonly (readonly [key: string, value: string])[];
+
+/**
+ * Consecutive records of a partition, stored column by column: reading a million records must not make a
+ * million objects. Record `i` is `bytes[starts[i] .. ends[i])`.
+ */
+export interface RecordBlock {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+  readonly starts: ArrayLike<number>;
+  readonly ends: ArrayLike<number>;
+  /** Offsets, ascending. */
+  readonly offsets: ArrayLike<number>;
+  /** Record timestamps: when the event was received, milliseconds since the epoch. */
+  readonly receivedAt: ArrayLike<number>;
+  /** Headers of record `i`; undefined when no record of the block has any. */
+  readonly headers?: readonly (RecordHeaders | undefined)[];
+}

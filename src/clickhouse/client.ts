@@ -1,0 +1,148 @@
+/** A client for ClickHouse's HTTP interface: what the streamer, `check` and `tail` need of it, on undici. */
+import { type Dispatcher, Pool } from 'undici';
+import { messageOf } from '../errors.ts';
+
+/** Where ClickHouse is and who asks. */
+export interface ClickHouseOptions {
+  readonly url: URL;
+  /** Default database of every statement; empty: ClickHouse's own default. */
+  readonly database: string;
+  readonly user: string;
+  readonly password: string;
+  /** Longest time for one answer, milliseconds. */
+  readonly timeoutMs: number;
+  /** Most connections; more requests wait. Default 16. */
+  readonly connections?: number;
+}
+
+/** What accompanies a statement. */
+export interface StatementOptions {
+  /** Values of `{name:Type}` in the statement. */
+  readonly params?: Readonly<Record<string, string | number>>;
+  /** ClickHouse settings of this statement. */
+  readonly settings?: Readonly<Record<string, string | number>>;
+  readonly signal?: AbortSignal;
+}
+
+/** A ClickHouse server. Every method may throw {@link ClickHouseError} or {@link ClickHouseUnavailableError}. */
+export interface ClickHouse {
+  readonly url: URL;
+  /** Runs a statement and gives its rows. */
+  query<T>(sql: string, options?: StatementOptions): Promise<T[]>;
+  /** Runs a statement without a result. */
+  execute(sql: string, options?: StatementOptions): Promise<void>;
+  /** Inserts `body`, the data that belongs to the statement `INSERT INTO ... FORMAT ...`. */
+  insert(sql: string, body: Uint8Array, options?: StatementOptions): Promise<void>;
+  /** Whether the server answers. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** ClickHouse answered with an exception. */
+export class ClickHouseError extends Error {
+  override readonly name = 'ClickHouseError';
+  /** ClickHouse's error code, as 27 for CANNOT_PARSE_INPUT_ASSERTION_FAILED; 0 when it named none. */
+  readonly code: number;
+
+  constructor(code: number, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** ClickHouse gave no answer: whether the statement ran is unknown. */
+export class ClickHouseUnavailableError extends Error {
+  override readonly name = 'ClickHouseUnavailableError';
+}
+
+/** Makes a client; it connects on the first statement. */
+export function createClickHouse(options: ClickHouseOptions): ClickHouse {
+  const { url, timeoutMs } = options;
+  const pool = new Pool(url.origin, {
+    connections: options.connections ?? 16,
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    // Below the 10 s after which ClickHouse closes an idle connection, so that no request meets a closing one.
+    keepAliveTimeout: 2_500,
+  });
+  const headers = {
+    'x-clickhouse-user': options.user,
+    ...(options.password === '' ? {} : { 'x-clickhouse-key': options.password }),
+  };
+
+  async function send(path: string, body: string | Uint8Array | null, signal?: AbortSignal): Promise<string> {
+    try {
+      const request: Dispatcher.RequestOptions = {
+        path,
+        method: body === null ? 'GET' : 'POST',
+        headers,
+        body,
+      };
+      const response = await pool.request(signal === undefined ? request : { ...request, signal });
+      const text = await response.body.text();
+      const code = Number(response.headers['x-clickhouse-exception-code'] ?? 0);
+      if (response.statusCode === 200 && code === 0) return text;
+      throw new ClickHouseError(code, text.trim().slice(0, 4_000) || `HTTP status ${response.statusCode}`);
+    } catch (error) {
+      if (error instanceof ClickHouseError) throw error;
+      throw new ClickHouseUnavailableError(
+        `no answer from ClickHouse at ${url.origin}: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  function pathOf(extra: Readonly<Record<string, string>>, statement: StatementOptions = {}): string {
+    const search = new URLSearchParams(extra);
+    if (options.database !== '') search.set('database', options.database);
+    for (const [name, value] of Object.entries(statement.params ?? {})) {
+      search.set(`param_${name}`, escapeParameter(value));
+    }
+    for (const [name, value] of Object.entries(statement.settings ?? {})) search.set(name, String(value));
+    return `/?${search}`;
+  }
+
+  return {
+    url,
+    async query<T>(sql: string, statement?: StatementOptions): Promise<T[]> {
+      // The answer is complete before its status: an exception in mid-result cannot pass for a short result.
+      const path = pathOf({ default_format: 'JSONEachRow', wait_end_of_query: '1' }, statement);
+      const text = await send(path, sql, statement?.signal);
+      return text === ''
+        ? []
+        : text
+            .trimEnd()
+            .split('\n')
+            .map((line) => JSON.parse(line) as T);
+    },
+    async execute(sql, statement) {
+      await send(pathOf({ wait_end_of_query: '1' }, statement), sql, statement?.signal);
+    },
+    async insert(sql, body, statement) {
+      await send(pathOf({ query: sql }, statement), body, statement?.signal);
+    },
+    async ping() {
+      await send('/ping', null);
+    },
+    async close() {
+      await pool.close();
+    },
+  };
+}
+
+/** Quotes a name for use in a statement. */
+export function quoteName(name: string): string {
+  return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
+}
+
+/** Quotes text for use in a statement. */
+export function quoteText(text: string): string {
+  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+/** ClickHouse reads the value of a parameter as a field of TabSeparated. */
+function escapeParameter(value: string | number): string {
+  return String(value).replaceAll('\\', '\\\\').replaceAll('\t', '\\t').replaceAll('\n', '\\n');
+}

@@ -1,0 +1,220 @@
+/** The tables: their names, their statements, and making them fit the schema. */
+import type { Logger } from 'pino';
+import { exitCodes, OperatorError } from '../errors.ts';
+import type { Column } from '../schema/columns.ts';
+import { type ClickHouse, quoteName, quoteText } from './client.ts';
+
+/** Blocks that ClickHouse remembers to recognise a repeated insert: 100,000 inserts, by design far more than a retry needs. */
+const deduplicationWindow = 100_000;
+
+/** Where the tables are and what they hold. */
+export interface TablesOptions {
+  readonly database: string;
+  /** Cluster for ON CLUSTER; tables are replicated then. */
+  readonly cluster: string | undefined;
+  readonly columns: readonly Column[];
+}
+
+/** Names of the tables, quoted for use in statements. */
+export interface Tables {
+  readonly events: string;
+  readonly deadLetters: string;
+  /** Structure of what is inserted into `events`, as the argument of a table function. */
+  readonly eventsStructure: string;
+}
+
+/**
+ * Settings of every insert. One block per insert, its identity the token alone: docs/architecture.md says why
+ * each is needed.
+ */
+export const insertSettings: Readonly<Record<string, string | number>> = {
+  async_insert: 0,
+  wait_end_of_query: 1,
+  insert_deduplicate: 1,
+  deduplicate_insert: 'enable',
+  deduplicate_blocks_in_dependent_materialized_views: 1,
+  use_strict_insert_block_limits: 1,
+  input_format_parallel_parsing: 0,
+  max_insert_block_size: 1_048_449,
+  min_insert_block_size_bytes: 268_402_944,
+  date_time_input_format: 'best_effort',
+};
+
+/** Names the tables. */
+export function nameTables({ database, columns }: TablesOptions): Tables {
+  const prefix = `${quoteName(database)}.`;
+  const structure = `received_at DateTime64(3, 'UTC'), topic String, partition UInt32, offset UInt64, data ${jsonType(columns)}`;
+  return {
+    events: `${prefix}events`,
+    deadLetters: `${prefix}dead_letters`,
+    eventsStructure: quoteText(structure),
+  };
+}
+
+/** One change that the tables need. */
+export interface TableChange {
+  readonly sql: string;
+  /** What it does, for a person. */
+  readonly description: string;
+  /** False when what it makes is there already: it is harmless then. */
+  readonly isNeeded: boolean;
+}
+
+/**
+ * What has to be done for the tables to fit the schema; nothing is changed.
+ * @throws OperatorError exit 78 when the table and the schema disagree in a way that no safe change mends
+ */
+export async function planTables(clickhouse: ClickHouse, options: TablesOptions): Promise<TableChange[]> {
+  const { database, cluster, columns } = options;
+  const tables = nameTables(options);
+  const [existing, deadLetters, databases] = await Promise.all([
+    readColumns(clickhouse, database, 'events'),
+    readColumns(clickhouse, database, 'dead_letters'),
+    clickhouse.query('SELECT name FROM system.databases WHERE name = {database:String}', { params: { database } }),
+  ]);
+  const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
+  const changes: TableChange[] = [
+    {
+      sql: `CREATE DATABASE IF NOT EXISTS ${quoteName(database)}${onCluster}`,
+      description: `create database ${database}`,
+      isNeeded: databases.length === 0,
+    },
+    {
+      sql: createDeadLetters(tables.deadLetters, options),
+      description: 'create table dead_letters',
+      isNeeded: deadLetters.length === 0,
+    },
+  ];
+  if (existing.length === 0) {
+    const sql = createEvents(tables.events, options);
+    return [...changes, { sql, description: 'create table events', isNeeded: true }];
+  }
+  const types = new Map(existing.map(({ name, type }) => [name, type]));
+  refuseChangedTypes(types, options);
+  const missing = columns.filter(({ name }) => !types.has(name));
+  return [
+    ...changes,
+    ...missing.map((column) => ({
+      sql: `ALTER TABLE ${tables.events}${onCluster} ADD COLUMN IF NOT EXISTS ${lateAlias(column)}`,
+      description: `add column ${column.name} ${column.type} to table events`,
+      isNeeded: true,
+    })),
+  ];
+}
+
+function readColumns(clickhouse: ClickHouse, database: string, table: string) {
+  return clickhouse.query<{ readonly name: string; readonly type: string }>(
+    'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
+    { params: { database, table } },
+  );
+}
+
+/** Makes the tables fit the schema. Doing it twice, or by several processes at once, is harmless. */
+export async function ensureTables(
+  clickhouse: ClickHouse,
+  options: TablesOptions,
+  log: Logger,
+): Promise<void> {
+  for (const { sql, description } of await planTables(clickhouse, options)) {
+    log.debug(description);
+    await clickhouse.execute(sql);
+  }
+}
+
+function refuseChangedTypes(types: ReadonlyMap<string, string>, { columns, database }: TablesOptions): void {
+  const fixed = ['received_at', 'topic', 'partition', 'offset', 'data'].filter((name) => !types.has(name));
+  const faults = fixed.map((name) => `it has no column ${name}: it is not a table of Millrace`);
+  for (const { name, type } of columns) {
+    const actual = types.get(name);
+    if (actual !== undefined && normalise(actual) !== normalise(type)) {
+      faults.push(
+        `column ${name} is ${actual}, but the schema makes it ${type}; rows that are stored cannot be changed safely`,
+      );
+    }
+  }
+  if (faults.length === 0) return;
+  throw new OperatorError(
+    `table events in database ${database} does not fit the schema:\n${faults.map((fault) => `  - ${fault}`).join('\n')}\n` +
+      'Name the property differently, or use another --clickhouse-database',
+    exitCodes.configuration,
+  );
+}
+
+function normalise(type: string): string {
+  return type.replaceAll(' ', '');
+}
+
+/**
+ * Rows are sorted by event and time. `event` is stored beside the JSON for that: a sorting key on a path of
+ * `data` would forbid every later change of `data` (ALTER_OF_COLUMN_IS_FORBIDDEN, seen on 26.7).
+ */
+function createEvents(name: string, options: TablesOptions): string {
+  const { columns, cluster } = options;
+  const has = (column: string) => columns.some((candidate) => candidate.name === column);
+  const lines = [
+    `event_id String${has('id') ? ' DEFAULT data.id' : ''}`,
+    "received_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))",
+    'topic LowCardinality(String)',
+    'partition UInt32',
+    'offset UInt64 CODEC(Delta, ZSTD(1))',
+    `data ${jsonType(columns)}`,
+    ...columns.map(({ name: column, type }) => {
+      const kind = column === 'event' ? 'DEFAULT' : 'ALIAS';
+      return `${quoteName(column)} ${type} ${kind} data.${quoteName(column)}`;
+    }),
+    'INDEX offset_range offset TYPE minmax GRANULARITY 1',
+  ];
+  const order = has('event') ? '(event, received_at)' : 'received_at';
+  return createTable(name, lines, `PARTITION BY toYYYYMM(received_at) ORDER BY ${order}`, cluster);
+}
+
+function createDeadLetters(name: string, { cluster }: TablesOptions): string {
+  const lines = [
+    'topic LowCardinality(String)',
+    'partition UInt32',
+    'offset UInt64',
+    "received_at DateTime64(3, 'UTC')",
+    "refused_at DateTime64(3, 'UTC')",
+    'code UInt32',
+    'reason String',
+    'raw String',
+  ];
+  return createTable(
+    name,
+    lines,
+    'PARTITION BY toYYYYMM(received_at) ORDER BY (topic, partition, offset)',
+    cluster,
+  );
+}
+
+function createTable(
+  name: string,
+  lines: readonly string[],
+  layout: string,
+  cluster: string | undefined,
+): string {
+  const window =
+    cluster === undefined
+      ? `non_replicated_deduplication_window = ${deduplicationWindow}`
+      : `replicated_deduplication_window = ${deduplicationWindow}, replicated_deduplication_window_seconds = 604800`;
+  const head = `CREATE TABLE IF NOT EXISTS ${name}${cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`}`;
+  const engine = cluster === undefined ? 'MergeTree' : 'ReplicatedMergeTree';
+  return `${head} (\n  ${lines.join(',\n  ')}\n) ENGINE = ${engine} ${layout} SETTINGS ${window}`;
+}
+
+function jsonType(columns: readonly Column[]): string {
+  return `JSON(${columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', ')})`;
+}
+
+/**
+ * A property that came after the table: an alias that converts the dynamic path when it is read. Making the
+ * path typed would rewrite every row, and a stored value of another type would leave the mutation stuck and
+ * the table unreadable (seen on 26.7).
+ */
+function lateAlias({ name, type }: Column): string {
+  const path = `data.${quoteName(name)}`;
+  const value = type.includes('DateTime64')
+    ? `parseDateTime64BestEffortOrNull(toString(${path}), 3, 'UTC')`
+    : `CAST(${path}, ${quoteText(type)})`;
+  return `${quoteName(name)} ${type} ALIAS ${value}`;
+}

@@ -1,0 +1,210 @@
+/** Wires one collector process. */
+import type { Logger } from 'pino';
+import type { BufferWriter } from '../buffer/buffer.ts';
+import type { Address } from '../config/types.ts';
+import { messageOf } from '../errors.ts';
+import { Counter, createRegistry, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
+import type { EventSchema } from '../schema/schema.ts';
+import { version } from '../version.ts';
+import { type AppendObserver, Batcher } from './batcher.ts';
+import { ByteBudget } from './byte-budget.ts';
+import type { PostContext, PostObserver } from './handle-post.ts';
+import type { Problem } from './problem.ts';
+import type { Answer } from './reply.ts';
+import { listen } from './server.ts';
+
+/** What a collector needs. */
+export interface CollectorOptions {
+  readonly listen: Address;
+  readonly schema: EventSchema;
+  readonly writer: BufferWriter;
+  /** Name of the buffer, for `/status`. */
+  readonly buffer: string;
+  readonly maxBodyBytes: number;
+  readonly maxEventBytes: number;
+  readonly maxEventDepth: number;
+  readonly maxBatchEvents: number;
+  readonly maxInFlightBytes: number;
+  readonly maxConnections: number;
+  readonly log: Logger;
+  /** Gives `/metrics` of all processes of this collector, when there are several. */
+  readonly gatherMetrics?: () => Promise<string>;
+}
+
+/** A running collector process. */
+export interface Collector {
+  readonly port: number;
+  /** Metrics of this process, for merging with those of others. */
+  readonly metricsAsJson: () => Promise<object[]>;
+  /** Readiness off, no new connections, requests in flight finished, buffer flushed and closed. */
+  stop(): Promise<void>;
+}
+
+/** One append holds at most this; Kafka's default limit for a batch is 1 MiB. */
+const appendLimits = { maxBytes: 512 * 1024, maxEvents: 10_000 };
+const stopCheckMs = 10;
+/** After the last answer, so that it leaves the socket before the connection is closed. */
+const lingerMs = 100;
+
+/** Starts a collector; it serves when the promise resolves, also while the buffer is away. */
+export async function startCollector(options: CollectorOptions): Promise<Collector> {
+  const { schema, writer, log, maxInFlightBytes } = options;
+  const budget = new ByteBudget(maxInFlightBytes);
+  const tally = createTally(budget, writer, log);
+  const batcher = new Batcher(writer, appendLimits, tally);
+  const registry = createRegistry(tally.instruments);
+  const startedAt = Date.now();
+  let isStopping = false;
+
+  const posts: PostContext = {
+    ...options,
+    schema,
+    batcher,
+    budget,
+    observer: tally,
+    isStopping: () => isStopping,
+    retryAfterSeconds: () => retryAfterSeconds(writer, tally.drainSeconds(budget.used)),
+    refusal: () => refusal(),
+  };
+
+  function refusal(): Problem | undefined {
+    if (isStopping) return { code: 'STOPPING', detail: 'send it to another collector, or try again' };
+    const state = writer.state();
+    if (!state.ok) return { code: 'BUFFER_UNAVAILABLE', detail: state.detail };
+    if (tally.requestsOpen <= options.maxConnections) return undefined;
+    return {
+      code: 'OVERLOADED',
+      detail: `the collector serves its most of ${options.maxConnections} requests`,
+    };
+  }
+
+  function status(): Answer {
+    const state = writer.state();
+    const problem = refusal();
+    const body = {
+      status: problem === undefined ? 'ok' : 'unavailable',
+      live: true,
+      ready: problem === undefined,
+      ...(problem === undefined ? {} : { reason: problem.detail }),
+      version,
+      uptime_seconds: Math.round((Date.now() - startedAt) / 1_000),
+      buffer: { kind: options.buffer, topic: writer.topic, partitions: writer.partitions, ...state },
+      in_flight: { requests: tally.requestsOpen, bytes: budget.used, max_bytes: budget.max },
+      events: {
+        accepted: tally.accepted.total,
+        rejected: tally.rejectedCount.total,
+        failed: tally.failed.total,
+      },
+    };
+    return { status: problem === undefined ? 200 : 503, body: JSON.stringify(body) };
+  }
+
+  const server = await listen(options.listen, {
+    posts,
+    status,
+    livez: () => ({ body: '{"status":"ok"}' }),
+    readyz: () => {
+      const problem = refusal();
+      if (problem === undefined) return { body: '{"status":"ok"}' };
+      return { status: 503, body: JSON.stringify({ status: 'unavailable', reason: problem.detail }) };
+    },
+    metrics: async () => ({
+      type: 'text/plain; charset=utf-8',
+      body: await (options.gatherMetrics?.() ?? registry.metrics()),
+    }),
+  });
+
+  return {
+    port: server.port,
+    metricsAsJson: () => registry.getMetricsAsJSON(),
+    async stop() {
+      isStopping = true;
+      server.stopListening();
+      while (tally.requestsOpen > 0) await new Promise((resolve) => setTimeout(resolve, stopCheckMs));
+      await batcher.drain();
+      await new Promise((resolve) => setTimeout(resolve, lingerMs));
+      server.close();
+      await writer.close();
+    },
+  };
+}
+
+/** Seconds until trying again makes sense: the real queue when the buffer works, a guess when it is away. */
+function retryAfterSeconds(writer: BufferWriter, drainSeconds: number): number {
+  const wait = writer.state().ok ? Math.ceil(drainSeconds) : 5;
+  return Math.min(Math.max(wait, 1), 30);
+}
+
+/** Counts everything that happens in the process: the observer of posts and of appends, and its instruments. */
+function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
+  const requests = new Counter(metricTable.requests);
+  const requestDuration = new Histogram(metricTable.requestDuration);
+  const accepted = new Counter(metricTable.accepted);
+  const rejectedCount = new Counter(metricTable.rejected);
+  const failed = new Counter(metricTable.failed);
+  const appendDuration = new Histogram(metricTable.appendDuration);
+  const appendEvents = new Histogram(metricTable.appendEvents);
+  const appendErrors = new Counter(metricTable.appendErrors);
+  let requestsOpen = 0;
+  /** Milliseconds that an append takes, smoothed. */
+  let appendMs = 5;
+
+  const observer: PostObserver & AppendObserver = {
+    opened: () => {
+      requestsOpen++;
+    },
+    closed: (status) => {
+      requestsOpen--;
+      requests.add(1, statusLabels[status] ?? String(status));
+    },
+    stored: (events, milliseconds) => {
+      accepted.add(events);
+      requestDuration.observe(milliseconds / 1_000);
+    },
+    rejected: (code, events) => rejectedCount.add(events, code),
+    appended: (events, milliseconds) => {
+      appendMs += (milliseconds - appendMs) / 16;
+      appendDuration.observe(milliseconds / 1_000);
+      appendEvents.observe(events);
+    },
+    appendFailed: (events, error) => {
+      failed.add(events);
+      appendErrors.add(1);
+      log.error({ err: error, events }, `${events} events were not stored: ${messageOf(error)}`);
+    },
+  };
+  return {
+    ...observer,
+    accepted,
+    rejectedCount,
+    failed,
+    get requestsOpen() {
+      return requestsOpen;
+    },
+    /** How long the bytes held now take to be stored. */
+    drainSeconds: (bytes: number) =>
+      ((bytes / appendLimits.maxBytes / Math.max(writer.partitions, 1)) * appendMs) / 1_000,
+    instruments: {
+      requests,
+      requestDuration,
+      accepted,
+      rejected: rejectedCount,
+      failed,
+      appendDuration,
+      appendEvents,
+      appendErrors,
+      inFlightBytes: new Gauge(metricTable.inFlightBytes, () => budget.used),
+      connections: new Gauge(metricTable.connections, () => requestsOpen),
+      bufferUp: new Gauge(metricTable.bufferUp, () => (writer.state().ok ? 1 : 0)),
+    },
+  };
+}
+
+/** Labels of the common statuses, so that counting one makes no string. */
+const statusLabels: Readonly<Record<number, string>> = {
+  200: '200',
+  400: '400',
+  413: '413',
+  422: '422',
+  503: '503',
+};

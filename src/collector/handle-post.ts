@@ -1,0 +1,237 @@
+/** One post, from its headers to its answer. */
+import { BufferUnavailableError } from '../buffer/buffer.ts';
+import { messageOf } from '../errors.ts';
+import type { Batcher, Part, Waiter } from './batcher.ts';
+import type { ByteBudget } from './byte-budget.ts';
+import { type Encoding, supportedEncodings } from './decompress.ts';
+import { type BodyType, type PostedEvents, parseEvents } from './parse-events.ts';
+import { overloaded, type Problem, type Rejection, tooLarge } from './problem.ts';
+import { readBody } from './read-body.ts';
+import { type Answer, formatBatchResult, problemAnswer, type Receipt, reply } from './reply.ts';
+import type { HttpRequest, HttpResponse } from './uws.ts';
+import { type EventLimits, validateEvent } from './validate-event.ts';
+
+/** What handling a post needs. */
+export interface PostContext extends EventLimits {
+  readonly batcher: Batcher;
+  readonly budget: ByteBudget;
+  readonly maxBodyBytes: number;
+  readonly maxBatchEvents: number;
+  readonly observer: PostObserver;
+  /** Why no post can be taken now; undefined when it can. */
+  refusal(): Problem | undefined;
+  /** Seconds after which a client that got a 503 should try again. */
+  retryAfterSeconds(): number;
+  /** Whether connections close after their answers: the collector is stopping. */
+  isStopping(): boolean;
+}
+
+/** Told how posts end. */
+export interface PostObserver {
+  opened(): void;
+  /** The answer was written, or the client was gone by then (`status` 499). */
+  closed(status: number): void;
+  stored(events: number, milliseconds: number): void;
+  rejected(code: string, events: number): void;
+}
+
+/** The name of the offset in the answer to a single event: clients of the first collector read `Offset`. */
+export type OffsetName = 'offset' | 'Offset';
+
+const bodyTypes: Readonly<Record<string, BodyType>> = {
+  '': 'json',
+  'application/json': 'json',
+  'application/x-ndjson': 'ndjson',
+  'application/ndjson': 'ndjson',
+  'application/jsonl': 'ndjson',
+  'text/plain': 'text',
+};
+
+/** Handles `POST /post` and `POST /v1/events`, which differ in `offsetName` only. */
+export function handlePost(
+  res: HttpResponse,
+  req: HttpRequest,
+  context: PostContext,
+  offsetName: OffsetName,
+): void {
+  const post = new Post(res, context, offsetName);
+  const contentLength = Number(req.getHeader('content-length') || 0);
+  const type = bodyTypes[mediaType(req.getHeader('content-type'))];
+  const encoding = (req.getHeader('content-encoding') || 'identity').toLowerCase() as Encoding;
+  const problem = context.refusal() ?? checkHeaders(contentLength, type, encoding, context);
+  if (problem !== undefined || type === undefined)
+    post.refuse(problem ?? { code: 'UNSUPPORTED_TYPE', detail: '' }, true);
+  else post.read(type, encoding);
+}
+
+function checkHeaders(
+  contentLength: number,
+  type: BodyType | undefined,
+  encoding: Encoding,
+  { maxBodyBytes, budget }: PostContext,
+): Problem | undefined {
+  if (type === undefined) {
+    const detail = 'send application/json, application/x-ndjson, or text/plain holding one of them';
+    return { code: 'UNSUPPORTED_TYPE', detail };
+  }
+  if (!supportedEncodings.includes(encoding)) {
+    return { code: 'UNSUPPORTED_ENCODING', detail: `send one of ${supportedEncodings.join(', ')}` };
+  }
+  if (contentLength > maxBodyBytes) return tooLarge(maxBodyBytes);
+  return budget.used + contentLength > budget.max ? overloaded(budget.max) : undefined;
+}
+
+/** The type without its parameters, in lower case. */
+function mediaType(header: string): string {
+  if (header === 'application/json') return header;
+  const semicolon = header.indexOf(';');
+  return (semicolon === -1 ? header : header.slice(0, semicolon)).trim().toLowerCase();
+}
+
+/** A post in progress; the batcher tells it when its events are stored. */
+class Post implements Waiter {
+  readonly #res: HttpResponse;
+  readonly #context: PostContext;
+  readonly #offsetName: OffsetName;
+  readonly #receivedAt = Date.now();
+  #isAborted = false;
+  #isSingle = false;
+  /** Bytes taken from the budget. */
+  #held = 0;
+  /** Events given to the batcher and not settled yet. */
+  #pending = 0;
+  #accepted = 0;
+  #failure: unknown;
+  readonly #stored: (Receipt & Part)[] = [];
+  readonly #rejected: Rejection[] = [];
+  /** Position in the request of the events added, where it is not simply 0, 1, 2... */
+  #indexes: number[] | undefined;
+  added = 0;
+
+  constructor(res: HttpResponse, context: PostContext, offsetName: OffsetName) {
+    this.#res = res;
+    this.#context = context;
+    this.#offsetName = offsetName;
+    context.observer.opened();
+  }
+
+  read(type: BodyType, encoding: Encoding): void {
+    const { budget, maxBodyBytes } = this.#context;
+    const options = { budget, maxBodyBytes, encoding, isAborted: () => this.#isAborted };
+    const reading = readBody(this.#res, options, {
+      received: (body, held) => {
+        this.#held = held;
+        this.#take(parseEvents(body, type, this.#context.maxBatchEvents));
+      },
+      refused: (problem) => this.refuse(problem, problem.code === 'BODY_TOO_LARGE'),
+    });
+    this.#res.onAborted(() => {
+      this.#isAborted = true;
+      reading.abandon();
+      // Events that were given to the batcher stay: only their answer is lost.
+      if (this.#pending === 0) this.#finish(499);
+    });
+  }
+
+  /** Answers with a problem. `isUnread` closes the connection, since the rest of the body is not wanted. */
+  refuse(problem: Problem, isUnread = false): void {
+    if (problem.code !== 'OVERLOADED') this.#context.observer.rejected(problem.code, 1);
+    this.#answer(problemAnswer(problem, { retryAfterSeconds: this.#context.retryAfterSeconds() }), isUnread);
+  }
+
+  stored(partition: number, offset: number, { first, count }: Part): void {
+    this.#accepted += count;
+    this.#stored.push({ partition, offset, count, first });
+    this.#settle(count);
+  }
+
+  failed(error: unknown, { first, count }: Part): void {
+    this.#failure ??= error;
+    const { code, detail } = describeFailure(error);
+    for (let i = first; i < first + count; i++) {
+      this.#rejected.push({ index: this.#indexes?.[i] ?? i, code, detail });
+    }
+    this.#settle(count);
+  }
+
+  #take(posted: PostedEvents | Problem): void {
+    if ('code' in posted) {
+      this.refuse(posted);
+      return;
+    }
+    this.#isSingle = posted.isSingle;
+    this.#rejected.push(...posted.rejected);
+    for (const event of posted.events) {
+      const problem = validateEvent(event, this.#context);
+      if (problem === undefined) {
+        this.#pending++;
+        if (event.index !== this.added) this.#indexes ??= Array.from({ length: this.added }, (_, i) => i);
+        this.#indexes?.push(event.index);
+        this.#context.batcher.add(event.bytes, this.#receivedAt, this);
+      } else if (posted.isSingle) {
+        this.refuse(problem);
+        return;
+      } else {
+        this.#rejected.push({ index: event.index, ...problem });
+      }
+    }
+    for (const { code } of this.#rejected) this.#context.observer.rejected(code, 1);
+    if (this.#pending === 0) this.#answerNoneAccepted();
+  }
+
+  #answerNoneAccepted(): void {
+    const rejected = this.#sortedRejections();
+    const problem: Problem = {
+      code: rejected[0]?.code === 'INVALID_JSON' ? 'INVALID_JSON' : 'INVALID_EVENT',
+      detail: `none of the ${rejected.length} events was accepted; 'rejected' says why`,
+    };
+    this.#answer(problemAnswer(problem, { rejected }));
+  }
+
+  #settle(count: number): void {
+    this.#pending -= count;
+    if (this.#pending > 0) return;
+    if (this.#accepted > 0) this.#context.observer.stored(this.#accepted, Date.now() - this.#receivedAt);
+    if (this.#isAborted) this.#finish(499);
+    else if (this.#accepted === 0) this.#answerFailure(this.#failure);
+    else this.#answer({ body: this.#formatStored() });
+  }
+
+  /** Events of which some were not stored are named one by one: what was stored must not be sent again. */
+  #formatStored(): string {
+    if (!this.#isSingle) {
+      const receipts = this.#stored.sort((a, b) => a.first - b.first);
+      return formatBatchResult(this.#accepted, this.#sortedRejections(), receipts);
+    }
+    const { partition, offset } = this.#stored[0] as Receipt;
+    return `{"status":"ok","partition":${partition},"${this.#offsetName}":${offset}}`;
+  }
+
+  #answerFailure(error: unknown): void {
+    const options = { retryAfterSeconds: this.#context.retryAfterSeconds() };
+    this.#answer(problemAnswer(describeFailure(error), options));
+  }
+
+  #sortedRejections(): Rejection[] {
+    return this.#rejected.sort((a, b) => a.index - b.index);
+  }
+
+  #answer(answer: Answer, closes = false): void {
+    if (!this.#isAborted) {
+      const isLast = closes || this.#context.isStopping();
+      reply(this.#res, isLast ? { ...answer, isLast } : answer);
+    }
+    this.#finish(this.#isAborted ? 499 : (answer.status ?? 200));
+  }
+
+  #finish(status: number): void {
+    this.#context.budget.give(this.#held);
+    this.#held = 0;
+    this.#context.observer.closed(status);
+  }
+}
+
+function describeFailure(error: unknown): Problem {
+  const code = error instanceof BufferUnavailableError ? 'BUFFER_UNAVAILABLE' : 'OUTCOME_UNKNOWN';
+  return { code, detail: messageOf(error) };
+}

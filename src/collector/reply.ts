@@ -1,0 +1,85 @@
+/** Writes answers. Every one carries the CORS header: without it a browser shows an error as a network failure. */
+import { formatProblem, type Problem, problems, type Rejection } from './problem.ts';
+import type { HttpResponse } from './uws.ts';
+
+/** Stored events of one request: `count` of them from `offset` on. */
+export interface Receipt {
+  readonly partition: number;
+  readonly offset: number;
+  readonly count: number;
+}
+
+const reasons: Readonly<Record<number, string>> = {
+  200: '200 OK',
+  204: '204 No Content',
+  400: '400 Bad Request',
+  404: '404 Not Found',
+  405: '405 Method Not Allowed',
+  413: '413 Content Too Large',
+  415: '415 Unsupported Media Type',
+  422: '422 Unprocessable Content',
+  503: '503 Service Unavailable',
+};
+
+/** Content type of an answer. */
+export type AnswerType = 'application/json' | 'application/problem+json' | 'text/plain; charset=utf-8';
+
+/** What `reply` writes. */
+export interface Answer {
+  /** Default 200. */
+  readonly status?: number;
+  /** Default application/json. */
+  readonly type?: AnswerType;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** Close the connection after the answer. */
+  readonly isLast?: boolean;
+}
+
+/** Sends an answer. The response must not be aborted. */
+export function reply(
+  res: HttpResponse,
+  { status = 200, type = 'application/json', headers, body, isLast = false }: Answer,
+): void {
+  res.cork(() => {
+    if (status !== 200) res.writeStatus(reasons[status] ?? String(status));
+    res.writeHeader('Content-Type', type).writeHeader('Access-Control-Allow-Origin', '*');
+    for (const name in headers) res.writeHeader(name, headers[name] ?? '');
+    res.end(body, isLast);
+  });
+}
+
+/** The answer for a problem; `retryAfterSeconds` only where trying again can help. */
+export function problemAnswer(
+  problem: Problem,
+  options: {
+    retryAfterSeconds?: number;
+    headers?: Readonly<Record<string, string>>;
+    rejected?: readonly Rejection[];
+  } = {},
+): Answer {
+  const { status, retry } = problems[problem.code];
+  const retryAfter = retry ? { 'Retry-After': String(options.retryAfterSeconds ?? 1) } : undefined;
+  const extra = options.rejected === undefined ? {} : { accepted: 0, rejected: options.rejected };
+  return {
+    status,
+    type: 'application/problem+json',
+    headers: {
+      ...options.headers,
+      ...retryAfter,
+      ...(retryAfter === undefined ? {} : { 'Access-Control-Expose-Headers': 'Retry-After' }),
+    },
+    body: formatProblem(problem, extra),
+  };
+}
+
+/** The body for a batch: what was stored where, and what was refused. */
+export function formatBatchResult(
+  accepted: number,
+  rejected: readonly Rejection[],
+  receipts: readonly Receipt[],
+): string {
+  const status = rejected.length === 0 ? 'ok' : 'partial';
+  const plain = receipts.map(({ partition, offset, count }) => ({ partition, offset, count }));
+  return JSON.stringify({ status, accepted, rejected, receipts: plain });
+}

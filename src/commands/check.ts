@@ -1,0 +1,88 @@
+import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { createClickHouse } from '../clickhouse/client.ts';
+import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
+import type { Config } from '../config/options.ts';
+import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { loadSchema } from '../schema/schema.ts';
+import { checkTopic } from '../buffer/open.ts';
+import { bufferOptions, collectorOptions } from './collect.ts';
+import type { Command } from './command.ts';
+import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
+
+/** What one step of the check found. */
+interface Finding {
+  /** `ok`, `todo` (missing, and Millrace would make it), or `fault`. */
+  readonly kind: 'ok' | 'todo' | 'fault';
+  readonly text: string;
+  readonly exitCode?: ExitCode;
+}
+
+const minFreeBytes = 1024 ** 3;
+
+/** `millrace check`. */
+export const check: Command = {
+  name: 'check',
+  summary: 'Check the configuration and every dependency, changing nothing unless told --create',
+  arguments: [],
+  options: [...collectorOptions, ...bufferOptions, ...clickhouseOptions, 'create', 'logLevel', 'config'],
+  examples: ['millrace check', 'millrace check --buffer kafka --kafka-brokers 10.0.0.1:9092 --create'],
+  async run({ config }) {
+    const schema = loadSchema(config.schema);
+    report({ kind: 'ok', text: `schema ${schema.file}: ${schema.columns.length} typed columns` });
+    const tables = { database: config.clickhouseDatabase, cluster: config.clickhouseCluster, columns: schema.columns };
+    const findings = [await checkBuffer(config), ...(await checkClickHouse(config, tables))];
+    const failed = findings.filter((finding) => report(finding) && finding.kind === 'fault');
+    return failed[0]?.exitCode ?? (failed.length > 0 ? exitCodes.unavailable : exitCodes.ok);
+  },
+};
+
+function report({ kind, text }: Finding): true {
+  process.stdout.write(`${{ ok: 'ok    ', todo: 'todo  ', fault: 'FAULT ' }[kind]}${text}\n`);
+  return true;
+}
+
+async function checkBuffer(config: Config): Promise<Finding> {
+  if (config.buffer === 'embedded') return checkDataDirectory(config.dataDir);
+  try {
+    const { made, missing, partitions } = await checkTopic(config, config.create);
+    const topic = `topic ${config.kafkaTopic}`;
+    if (made) return { kind: 'ok', text: `${topic} was created with ${partitions} partitions` };
+    if (missing) return { kind: 'todo', text: `${topic} does not exist; --create makes it with ${config.kafkaPartitions} partitions` };
+    return { kind: 'ok', text: `${topic} has ${partitions} partitions` };
+  } catch (error) {
+    return { kind: 'fault', text: `Kafka: ${messageOf(error)}; --kafka-brokers points at it` };
+  }
+}
+
+function checkDataDirectory(dataDir: string): Finding {
+  const path = resolve(dataDir);
+  let existing = path;
+  while (!existsSync(existing)) existing = dirname(existing);
+  try {
+    accessSync(existing, constants.W_OK);
+    const { bavail, bsize } = statfsSync(existing);
+    if (bavail * bsize < minFreeBytes) return { kind: 'fault', text: `${path} has less than 1 GiB free; --data-dir points at it` };
+    return { kind: 'ok', text: `data directory ${path} can be written` };
+  } catch (error) {
+    return { kind: 'fault', text: `the data directory cannot be written: ${messageOf(error)}; --data-dir points at it` };
+  }
+}
+
+async function checkClickHouse(config: Config, tables: TablesOptions): Promise<Finding[]> {
+  const clickhouse = createClickHouse({ ...clickhouseClientOptions(config, ''), timeoutMs: 10_000 });
+  try {
+    const [server] = await clickhouse.query<{ version: string }>('SELECT version() AS version');
+    const reached: Finding = { kind: 'ok', text: `ClickHouse ${server?.version} at ${clickhouse.url.origin}` };
+    const changes = (await planTables(clickhouse, tables)).filter(({ isNeeded }) => isNeeded);
+    if (changes.length === 0) return [reached, { kind: 'ok', text: 'the tables fit the schema' }];
+    if (!config.create) return [reached, ...changes.map(({ description }): Finding => ({ kind: 'todo', text: description }))];
+    for (const { sql } of changes) await clickhouse.execute(sql);
+    return [reached, ...changes.map(({ description }): Finding => ({ kind: 'ok', text: `done: ${description}` }))];
+  } catch (error) {
+    if (error instanceof OperatorError) return [{ kind: 'fault', text: error.message, exitCode: error.exitCode }];
+    return [{ kind: 'fault', text: `ClickHouse: ${messageOf(error)}; --clickhouse-url points at it` }];
+  } finally {
+    await clickhouse.close();
+  }
+}

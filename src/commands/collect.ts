@@ -1,0 +1,113 @@
+import { openWriter } from '../buffer/open.ts';
+import { type Collector, startCollector } from '../collector/collector.ts';
+import { connectToParent, startWorkers } from '../collector/workers.ts';
+import type { OptionKey } from '../config/options.ts';
+import { formatAddress } from '../config/types.ts';
+import { announceReady, stopGracefully } from '../process/lifecycle.ts';
+import { probePort } from '../process/probe-port.ts';
+import { loadSchema } from '../schema/schema.ts';
+import type { Command, CommandContext } from './command.ts';
+
+/** Options of everything that writes to the buffer. */
+export const bufferOptions = [
+  'buffer',
+  'dataDir',
+  'logPartitions',
+  'logRetention',
+  'logMaxBytes',
+  'kafkaBrokers',
+  'kafkaTopic',
+  'kafkaCreateTopic',
+  'kafkaPartitions',
+  'kafkaReplication',
+  'kafkaRetention',
+  'kafkaCompression',
+  'kafkaDeliveryTimeout',
+] as const satisfies readonly OptionKey[];
+
+/** Options of the collector alone. */
+export const collectorOptions = [
+  'listen',
+  'workers',
+  'schema',
+  'maxBodyBytes',
+  'maxEventBytes',
+  'maxEventDepth',
+  'maxBatchEvents',
+  'maxInFlightBytes',
+  'maxConnections',
+] as const satisfies readonly OptionKey[];
+
+/** `millrace collect`. */
+export const collect: Command = {
+  name: 'collect',
+  summary: 'Take events over HTTP and store them in the buffer',
+  arguments: [],
+  options: [...collectorOptions, ...bufferOptions, 'stopTimeout', 'logLevel', 'config'],
+  examples: [
+    'millrace collect',
+    'millrace collect --buffer kafka --kafka-brokers 10.0.0.1:9092,10.0.0.2:9092 --workers 4',
+  ],
+  async run(context) {
+    const isWorker = process.env.MILLRACE_WORKER !== undefined;
+    if (isWorker) await runWorker(context);
+    else await runParent(context);
+    return undefined;
+  },
+};
+
+async function runParent(context: CommandContext): Promise<void> {
+  const { config, log } = context;
+  loadSchema(config.schema);
+  const port = await probePort(config.listen, 'listen');
+  if (config.workers === 1) {
+    const collector = await start(context);
+    stopGracefully(() => collector.stop(), { log, timeoutMs: config.stopTimeout });
+    announce(context, collector.port);
+    return;
+  }
+  const address = { host: config.listen.host, port };
+  const workers = await startWorkers(
+    config.workers,
+    { ...process.env, MILLRACE_LISTEN: formatAddress(address) },
+    log,
+  );
+  stopGracefully(() => workers.stop(), { log, timeoutMs: config.stopTimeout + 1_000 });
+  announce(context, workers.port);
+}
+
+async function runWorker(context: CommandContext): Promise<void> {
+  const { config, log } = context;
+  let collector: Collector | undefined;
+  const { gatherMetrics } = connectToParent(async () => (await collector?.metricsAsJson()) ?? []);
+  collector = await start(context, gatherMetrics);
+  const { stop, port } = collector;
+  stopGracefully(stop, { log, timeoutMs: config.stopTimeout });
+  announceReady({ port });
+}
+
+async function start(
+  { config, log }: CommandContext,
+  gatherMetrics?: () => Promise<string>,
+): Promise<Collector> {
+  const schema = loadSchema(config.schema);
+  const writer = await openWriter(config, log);
+  try {
+    return await startCollector({
+      ...config,
+      schema,
+      writer,
+      log,
+      ...(gatherMetrics === undefined ? {} : { gatherMetrics }),
+    });
+  } catch (error) {
+    await writer.close();
+    throw error;
+  }
+}
+
+function announce({ config, log }: CommandContext, port: number): void {
+  const url = `http://${formatAddress({ host: config.listen.host, port })}`;
+  log.info({ url, workers: config.workers, buffer: config.buffer }, `collecting at ${url}`);
+  announceReady({ port });
+}

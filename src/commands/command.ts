@@ -1,0 +1,33 @@
+import type { Logger } from 'pino';
+import type { Config, OptionKey } from '../config/options.ts';
+import type { ExitCode } from '../errors.ts';
+
+/** What a command gets to work with. */
+export interface CommandContext {
+  readonly config: Config;
+  /** Positional arguments, as many as `arguments` names. */
+  readonly args: readonly string[];
+  /** Flags as they were given, for handing on to child processes. */
+  readonly flags: Readonly<Record<string, string | boolean>>;
+  /** JSON lines on standard error. Standard output is for data. */
+  readonly log: Logger;
+}
+
+/** One command of the program. The table of commands makes `--help`. */
+export interface Command {
+  readonly name: string;
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /** Names of the positional arguments, all required. */
+  readonly arguments: readonly string[];
+  /** Options that it takes as flags, in the order of its `--help`. */
+  readonly options: readonly OptionKey[];
+  /** Lines to try, shown in `--help`. */
+  readonly examples: readonly string[];
+  /**
+   * Runs it. A long-running command installs its own stop handler, returns undefined and lives on; any other
+   * returns its exit code.
+   * @throws OperatorError with the exit code and a message for the terminal
+   */
+  run(context: CommandContext): Promise<ExitCode | undefined>;
+}

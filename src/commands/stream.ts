@@ -1,0 +1,111 @@
+import { openReader } from '../buffer/open.ts';
+import { createClickHouse } from '../clickhouse/client.ts';
+import type { Config, OptionKey } from '../config/options.ts';
+import { formatAddress } from '../config/types.ts';
+import { exitCodes, messageOf } from '../errors.ts';
+import { announceReady, stopGracefully } from '../process/lifecycle.ts';
+import { probePort } from '../process/probe-port.ts';
+import { loadSchema } from '../schema/schema.ts';
+import { type StreamerOptions, startStreamer } from '../streamer/streamer.ts';
+import type { Command } from './command.ts';
+
+/** Options of everything that talks to ClickHouse. */
+export const clickhouseOptions = [
+  'clickhouseUrl',
+  'clickhouseDatabase',
+  'clickhouseUser',
+  'clickhousePassword',
+  'clickhouseCluster',
+  'clickhouseTimeout',
+] as const satisfies readonly OptionKey[];
+
+/** Options of the streamer alone. */
+export const streamerOptions = [
+  'streamListen',
+  'batchRows',
+  'batchBytes',
+  'batchAge',
+] as const satisfies readonly OptionKey[];
+
+/** Options of everything that reads the buffer. */
+export const readerOptions = [
+  'buffer',
+  'dataDir',
+  'logPartitions',
+  'logMaxBytes',
+  'kafkaBrokers',
+  'kafkaTopic',
+  'kafkaGroup',
+  'kafkaCreateTopic',
+  'kafkaPartitions',
+  'kafkaReplication',
+  'kafkaRetention',
+  'kafkaSessionTimeout',
+] as const satisfies readonly OptionKey[];
+
+/** `millrace stream`. */
+export const stream: Command = {
+  name: 'stream',
+  summary: 'Deliver events from the buffer to ClickHouse, each exactly once',
+  arguments: [],
+  options: [
+    ...readerOptions,
+    ...clickhouseOptions,
+    ...streamerOptions,
+    'schema',
+    'stopTimeout',
+    'logLevel',
+    'config',
+  ],
+  examples: [
+    'millrace stream',
+    'millrace stream --buffer kafka --kafka-brokers 10.0.0.1:9092 --clickhouse-url http://10.0.0.2:8123',
+  ],
+  async run({ config, log }) {
+    const schema = loadSchema(config.schema);
+    const port = await probePort(config.streamListen, 'stream-listen');
+    const clickhouse = createClickHouse(clickhouseClientOptions(config, ''));
+    const options: StreamerOptions = {
+      listen: { host: config.streamListen.host, port },
+      reader: await openReader(config, log),
+      buffer: config.buffer,
+      clickhouse,
+      tables: {
+        database: config.clickhouseDatabase,
+        cluster: config.clickhouseCluster,
+        columns: schema.columns,
+      },
+      limits: { rows: config.batchRows, bytes: config.batchBytes, ageMs: config.batchAge },
+      log,
+    };
+    const streamer = await startStreamer(options);
+    stopGracefully(() => streamer.stop(), { log, timeoutMs: config.stopTimeout });
+    const url = `http://${formatAddress({ host: config.streamListen.host, port: streamer.port })}`;
+    log.info(
+      { url },
+      `streaming from ${config.buffer} to ${config.clickhouseUrl.origin}; status at ${url}/status`,
+    );
+    streamer.ready.then(
+      () => announceReady({ port: streamer.port }),
+      () => {},
+    );
+    streamer.done.catch((error: unknown) => {
+      log.fatal({ err: error }, `delivery cannot go on: ${messageOf(error)}`);
+      process.exit(
+        error instanceof Error && 'exitCode' in error ? Number(error.exitCode) : exitCodes.failure,
+      );
+    });
+    return undefined;
+  },
+};
+
+/** How to reach ClickHouse by the configuration. */
+export function clickhouseClientOptions(config: Config, database: string) {
+  return {
+    url: config.clickhouseUrl,
+    database,
+    user: config.clickhouseUser,
+    password: config.clickhousePassword,
+    timeoutMs: config.clickhouseTimeout,
+  };
+}

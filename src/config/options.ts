@@ -1,0 +1,405 @@
+/**
+ * The table of options. Flags, `MILLRACE_*` variables, the keys of the file, the `--help` text and
+ * docs/configuration.md all come from it.
+ */
+import type { z } from 'zod';
+import * as type from './types.ts';
+
+/** One option. `flag` is `--name`, the variable is `MILLRACE_NAME`, the key in a file is `name`. */
+export interface Option<T = unknown> {
+  /** Parses and checks text or a value from a file. */
+  readonly schema: z.ZodType<T>;
+  /** Default, written as a user would write it. Undefined: there is none, and the option may be absent. */
+  readonly default?: string;
+  /** What a value looks like in `--help`: `<host:port>`. */
+  readonly placeholder: string;
+  /** What it does, its unit and range; one or two sentences. */
+  readonly doc: string;
+  /** Heading in the documentation. */
+  readonly group: 'collector' | 'buffer' | 'kafka' | 'streamer' | 'clickhouse' | 'client' | 'general';
+  /** Never printed and never a flag: only `MILLRACE_NAME` or `MILLRACE_NAME_FILE`. */
+  readonly secret?: true;
+}
+
+function option<S extends z.ZodType>(definition: Omit<Option, 'schema'> & { readonly schema: S }) {
+  return definition;
+}
+
+/** All options, keyed as in code; `optionName` gives the name that users write. */
+export const options = {
+  config: option({
+    schema: type.text.optional(),
+    placeholder: '<file>',
+    doc: 'YAML or JSON file with options, by the names used here. Flags and variables come before it.',
+    group: 'general',
+  }),
+  logLevel: option({
+    schema: type.oneOf('trace', 'debug', 'info', 'warn', 'error', 'silent'),
+    default: 'info',
+    placeholder: '<level>',
+    doc: 'Least severe log line to write: trace, debug, info, warn, error or silent. Logs are JSON lines on standard error.',
+    group: 'general',
+  }),
+  dataDir: option({
+    schema: type.text,
+    default: './data',
+    placeholder: '<dir>',
+    doc: 'Directory of the embedded log and the embedded ClickHouse.',
+    group: 'general',
+  }),
+  schema: option({
+    schema: type.text.optional(),
+    placeholder: '<file>',
+    doc: 'JSON Schema (2020-12) that events must match. Without it, the schema that comes with Millrace: schemas/event.json.',
+    group: 'general',
+  }),
+
+  listen: option({
+    schema: type.address,
+    default: '127.0.0.1:8080',
+    placeholder: '<host:port>',
+    doc: 'Address of the collector. It has no authentication: listen on loopback, or behind a proxy that you trust.',
+    group: 'collector',
+  }),
+  workers: option({
+    schema: type.integer(1, 256),
+    default: '1',
+    placeholder: '<n>',
+    doc: 'Collector processes that share the port, 1 to 256.',
+    group: 'collector',
+  }),
+  maxBodyBytes: option({
+    schema: type.bytes(1024, 256 * 1024 ** 2),
+    default: '5MiB',
+    placeholder: '<size>',
+    doc: 'Largest request body, before and after decompression each. Larger: 413.',
+    group: 'collector',
+  }),
+  maxEventBytes: option({
+    schema: type.bytes(64, 16 * 1024 ** 2),
+    default: '256KiB',
+    placeholder: '<size>',
+    doc: 'Largest single event. Larger: 413, or rejected within a batch.',
+    group: 'collector',
+  }),
+  maxEventDepth: option({
+    schema: type.integer(1, 256),
+    default: '32',
+    placeholder: '<n>',
+    doc: 'Deepest nesting of objects and arrays within an event.',
+    group: 'collector',
+  }),
+  maxBatchEvents: option({
+    schema: type.integer(1, 1_000_000),
+    default: '20000',
+    placeholder: '<n>',
+    doc: 'Most events in one request. More: 413.',
+    group: 'collector',
+  }),
+  maxInFlightBytes: option({
+    schema: type.bytes(1024 ** 2),
+    default: '32MiB',
+    placeholder: '<size>',
+    doc: 'Most bytes of bodies and events that one collector process holds before the buffer has stored them. Above it: 503 with Retry-After.',
+    group: 'collector',
+  }),
+  maxConnections: option({
+    schema: type.integer(1),
+    default: '20000',
+    placeholder: '<n>',
+    doc: 'Most client connections of one collector process. Above it new requests get 503 and the connection is closed.',
+    group: 'collector',
+  }),
+  stopTimeout: option({
+    schema: type.duration(100, 3_600_000),
+    default: '20s',
+    placeholder: '<duration>',
+    doc: 'How long stopping may take: finishing requests, flushing, committing. Then the process exits with 1.',
+    group: 'general',
+  }),
+
+  buffer: option({
+    schema: type.oneOf('embedded', 'kafka'),
+    default: 'embedded',
+    placeholder: '<kind>',
+    doc: 'Where acknowledged events wait for ClickHouse: embedded (a log in the data directory) or kafka.',
+    group: 'buffer',
+  }),
+  logPartitions: option({
+    schema: type.integer(1, 256),
+    default: '1',
+    placeholder: '<n>',
+    doc: 'Partitions of the embedded log when it is created.',
+    group: 'buffer',
+  }),
+  logRetention: option({
+    schema: type.duration(0),
+    default: '1d',
+    placeholder: '<duration>',
+    doc: 'How long the embedded log keeps records that were delivered. What was not delivered is never removed.',
+    group: 'buffer',
+  }),
+  logMaxBytes: option({
+    schema: type.bytes(16 * 1024 ** 2),
+    default: '16GiB',
+    placeholder: '<size>',
+    doc: 'Largest size of the embedded log. Delivered records go first; when only undelivered ones are left, new events get 503.',
+    group: 'buffer',
+  }),
+
+  kafkaBrokers: option({
+    schema: type.addresses,
+    default: '127.0.0.1:9092',
+    placeholder: '<host:port,...>',
+    doc: 'Kafka brokers to start from.',
+    group: 'kafka',
+  }),
+  kafkaTopic: option({
+    schema: type.text,
+    default: 'events',
+    placeholder: '<topic>',
+    doc: 'Topic of the events; also the name of the embedded log.',
+    group: 'kafka',
+  }),
+  kafkaGroup: option({
+    schema: type.text,
+    default: 'millrace',
+    placeholder: '<group>',
+    doc: 'Consumer group of the streamers.',
+    group: 'kafka',
+  }),
+  kafkaCreateTopic: option({
+    schema: type.boolean,
+    default: 'true',
+    placeholder: '',
+    doc: 'Create the topic at start when it does not exist.',
+    group: 'kafka',
+  }),
+  create: option({
+    schema: type.boolean,
+    default: 'false',
+    placeholder: '',
+    doc: 'Let `check` make what is missing: the topic, the database, the tables, new columns.',
+    group: 'general',
+  }),
+  kafkaPartitions: option({
+    schema: type.integer(1, 10_000),
+    default: '4',
+    placeholder: '<n>',
+    doc: 'Partitions of the topic when it is created.',
+    group: 'kafka',
+  }),
+  kafkaReplication: option({
+    schema: type.integer(1, 100),
+    default: '1',
+    placeholder: '<n>',
+    doc: 'Replicas of the topic when it is created. Use 3 in production; min.insync.replicas becomes one less, at least 1.',
+    group: 'kafka',
+  }),
+  kafkaRetention: option({
+    schema: type.duration(60_000),
+    default: '7d',
+    placeholder: '<duration>',
+    doc: 'Retention of the topic when it is created.',
+    group: 'kafka',
+  }),
+  kafkaCompression: option({
+    schema: type.oneOf('snappy', 'none'),
+    default: 'snappy',
+    placeholder: '<codec>',
+    doc: 'Compression of record batches: snappy or none.',
+    group: 'kafka',
+  }),
+  kafkaDeliveryTimeout: option({
+    schema: type.duration(500, 600_000),
+    default: '10s',
+    placeholder: '<duration>',
+    doc: 'How long a batch is tried before its requests get 503.',
+    group: 'kafka',
+  }),
+  kafkaSessionTimeout: option({
+    schema: type.duration(6_000, 300_000),
+    default: '30s',
+    placeholder: '<duration>',
+    doc: 'Without a heartbeat for this long, a streamer loses its partitions.',
+    group: 'kafka',
+  }),
+
+  streamListen: option({
+    schema: type.address,
+    default: '127.0.0.1:8081',
+    placeholder: '<host:port>',
+    doc: "Address of the streamer's /status, /livez, /readyz and /metrics.",
+    group: 'streamer',
+  }),
+  batchRows: option({
+    schema: type.integer(1, 1_000_000),
+    default: '100000',
+    placeholder: '<n>',
+    doc: 'Most rows of one insert.',
+    group: 'streamer',
+  }),
+  batchBytes: option({
+    schema: type.bytes(1024, 128 * 1024 ** 2),
+    default: '32MiB',
+    placeholder: '<size>',
+    doc: 'Most bytes of one insert. A partition holds up to two batches in memory.',
+    group: 'streamer',
+  }),
+  batchAge: option({
+    schema: type.duration(10, 600_000),
+    default: '1s',
+    placeholder: '<duration>',
+    doc: 'How long a batch waits for more rows. Lower is fresher, higher makes fewer parts.',
+    group: 'streamer',
+  }),
+
+  clickhouseUrl: option({
+    schema: type.httpUrl,
+    default: 'http://127.0.0.1:8123',
+    placeholder: '<url>',
+    doc: "ClickHouse's HTTP interface; also where `start` and `clickhouse` run the embedded one.",
+    group: 'clickhouse',
+  }),
+  clickhouseDatabase: option({
+    schema: type.text,
+    default: 'default',
+    placeholder: '<database>',
+    doc: 'Database of the tables; created when it does not exist.',
+    group: 'clickhouse',
+  }),
+  clickhouseUser: option({
+    schema: type.text,
+    default: 'default',
+    placeholder: '<user>',
+    doc: 'ClickHouse user. The embedded one accepts this user only.',
+    group: 'clickhouse',
+  }),
+  clickhousePassword: option({
+    schema: type.optionalText,
+    default: '',
+    placeholder: '',
+    doc: 'Password of the ClickHouse user.',
+    group: 'clickhouse',
+    secret: true,
+  }),
+  clickhouseCluster: option({
+    schema: type.text.optional(),
+    placeholder: '<cluster>',
+    doc: 'Cluster for ON CLUSTER; tables become ReplicatedMergeTree.',
+    group: 'clickhouse',
+  }),
+  clickhouseTimeout: option({
+    schema: type.duration(1_000, 3_600_000),
+    default: '120s',
+    placeholder: '<duration>',
+    doc: 'How long one request to ClickHouse may take before it is tried again with the same token.',
+    group: 'clickhouse',
+  }),
+  embeddedClickhouse: option({
+    schema: type.boolean,
+    default: 'true',
+    placeholder: '',
+    doc: 'Let `start` run the embedded ClickHouse at --clickhouse-url.',
+    group: 'clickhouse',
+  }),
+
+  url: option({
+    schema: type.httpUrl,
+    default: 'http://127.0.0.1:8080',
+    placeholder: '<url>',
+    doc: 'Collector to send to.',
+    group: 'client',
+  }),
+  rate: option({
+    schema: type.positiveNumber.optional(),
+    placeholder: '<n>',
+    doc: 'Events a second to send, whether or not the collector keeps up. Without it: as fast as it answers.',
+    group: 'client',
+  }),
+  speed: option({
+    schema: type.positiveNumber.optional(),
+    placeholder: '<factor>',
+    doc: "Follow the clock of the file, this many times as fast: 1 is real time. Takes each event's `time`; not with --rate.",
+    group: 'client',
+  }),
+  batch: option({
+    schema: type.integer(1, 1_000_000),
+    default: '500',
+    placeholder: '<n>',
+    doc: 'Most events in one request; a request also ends at 1 MiB, and when paced at 100 ms. 1: single JSON posts.',
+    group: 'client',
+  }),
+  concurrency: option({
+    schema: type.integer(1, 1024),
+    default: '4',
+    placeholder: '<n>',
+    doc: 'Most requests in flight, 1 to 1024. With 1, events are stored in the order of the file.',
+    group: 'client',
+  }),
+  format: option({
+    schema: type.oneOf('auto', 'ndjson', 'access-log'),
+    default: 'auto',
+    placeholder: '<format>',
+    doc: 'What the file holds: ndjson (an event a line), access-log (combined format), or auto: ndjson when the first line starts with {.',
+    group: 'client',
+  }),
+  retryFor: option({
+    schema: type.duration(0, 86_400_000),
+    default: '30s',
+    placeholder: '<duration>',
+    doc: 'How long a request is tried again while the collector is busy or away. When an answer was lost, the retry may store an event twice, unless the event has an id.',
+    group: 'client',
+  }),
+  skip: option({
+    schema: type.integer(0),
+    default: '0',
+    placeholder: '<lines>',
+    doc: 'Lines of the file to leave out at the start: how to go on after an interrupted run.',
+    group: 'client',
+  }),
+  json: option({
+    schema: type.boolean,
+    default: 'false',
+    placeholder: '',
+    doc: 'Print the summary as one line of JSON.',
+    group: 'client',
+  }),
+
+  limit: option({
+    schema: type.integer(0, 100_000),
+    default: '10',
+    placeholder: '<n>',
+    doc: 'Rows from the past to print first.',
+    group: 'client',
+  }),
+  follow: option({
+    schema: type.boolean,
+    default: 'true',
+    placeholder: '',
+    doc: 'Wait for new rows and print them as they arrive.',
+    group: 'client',
+  }),
+  filter: option({
+    schema: type.text.optional(),
+    placeholder: '<sql>',
+    doc: 'SQL condition on table `events` that rows must meet, as "os = \'linux\'".',
+    group: 'client',
+  }),
+} as const satisfies Record<string, Option>;
+
+/** Name of an option in code. */
+export type OptionKey = keyof typeof options;
+
+/** All options, parsed. */
+export type Config = { readonly [K in OptionKey]: z.output<(typeof options)[K]['schema']> };
+
+/** The name that users write: `kafkaBrokers` is `kafka-brokers`. */
+export function optionName(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** The environment variable of an option: `kafkaBrokers` is `MILLRACE_KAFKA_BROKERS`. */
+export function variableName(key: string): string {
+  return `MILLRACE_${optionName(key).replaceAll('-', '_').toUpperCase()}`;
+}

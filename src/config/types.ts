@@ -1,0 +1,121 @@
+/** Value types of options: each parses the text of a flag, a variable or a file, and names what it wants. */
+import { z } from 'zod';
+
+const byteUnits = { B: 1, KIB: 1024, MIB: 1024 ** 2, GIB: 1024 ** 3, TIB: 1024 ** 4 } as const;
+const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+const scalar = z.union([z.string(), z.number(), z.boolean()]).transform(String);
+
+/** Where a server listens or a broker is. */
+export interface Address {
+  readonly host: string;
+  /** 0 to 65535; 0 lets the system choose. */
+  readonly port: number;
+}
+
+/** Any text, at least one character. */
+export const text = scalar.pipe(z.string().min(1, 'must not be empty'));
+
+/** Any text, the empty one too. */
+export const optionalText = scalar;
+
+/** A whole number within a range, both ends included. */
+export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER) {
+  const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+  return scalar.transform((value, context) => {
+    const number = Number(value);
+    if (value.trim() !== '' && Number.isInteger(number) && number >= min && number <= max) return number;
+    return fault(context, `must be a whole number ${range}, not '${value}'`);
+  });
+}
+
+/** A number greater than zero. */
+export const positiveNumber = scalar.transform((value, context) => {
+  const number = Number(value);
+  return number > 0 && Number.isFinite(number)
+    ? number
+    : fault(context, `must be a number above 0, not '${value}'`);
+});
+
+/** Yes or no. A flag without a value is yes, `--no-flag` is no. */
+export const boolean = scalar.transform((value, context) => {
+  if (['true', '1', 'yes', 'on'].includes(value.toLowerCase())) return true;
+  if (['false', '0', 'no', 'off'].includes(value.toLowerCase())) return false;
+  return fault(context, `must be true or false, not '${value}'`);
+});
+
+/** One of a few words. */
+export function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
+  return scalar.transform((value, context): T[number] => {
+    if (words.includes(value)) return value;
+    return fault(context, `must be one of ${words.join(', ')}, not '${value}'`);
+  });
+}
+
+/** A number of bytes: `500`, `64KiB`, `8MiB`, `2GiB`. */
+export function bytes(min: number, max: number = Number.MAX_SAFE_INTEGER) {
+  return scalar.transform((value, context) => {
+    const match = /^(\d+)\s*([KMGT]iB|B)?$/i.exec(value.trim());
+    const unit = (match?.[2] ?? 'B').toUpperCase() as keyof typeof byteUnits;
+    const size = Number(match?.[1]) * byteUnits[unit];
+    if (match !== null && size >= min && size <= max) return size;
+    return fault(
+      context,
+      `must be a size of at least ${min} bytes, as 500B, 64KiB, 8MiB or 2GiB, not '${value}'`,
+    );
+  });
+}
+
+/** A duration in milliseconds: `250ms`, `5s`, `10m`, `2h`, `7d`. */
+export function duration(minMs: number, maxMs: number = Number.MAX_SAFE_INTEGER) {
+  return scalar.transform((value, context) => {
+    const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(value.trim());
+    const unit = (match?.[2] ?? 'ms') as keyof typeof durationUnits;
+    const ms = Math.round(Number(match?.[1]) * durationUnits[unit]);
+    if (match !== null && ms >= minMs && ms <= maxMs) return ms;
+    return fault(context, `must be a duration as 250ms, 5s, 10m, 2h or 7d, not '${value}'`);
+  });
+}
+
+/** `host:port`; IPv6 hosts in brackets. */
+export const address = scalar.transform((value, context): Address => {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:\s/]+)):(\d{1,5})$/i.exec(value.trim());
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535)
+    return fault(context, `must be host:port, as 127.0.0.1:8080, not '${value}'`);
+  return { host: match[1] ?? match[2] ?? '', port };
+});
+
+/** Several `host:port`, separated by commas; a list in a file. */
+export const addresses = z
+  .union([scalar.transform((value) => value.split(',')), z.array(z.string())])
+  .transform((list, context) => {
+    const parsed = list.map((item) => address.safeParse(item.trim()));
+    const bad = parsed.findIndex((result) => !result.success);
+    if (list.length > 0 && bad === -1)
+      return parsed.flatMap((result) => (result.success ? [result.data] : []));
+    return fault(context, `must be host:port[,host:port...], not '${list.join(',')}'`);
+  });
+
+/** An http or https URL without a path, user or password. */
+export const httpUrl = scalar.transform((value, context) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
+    return fault(context, `must be an http:// or https:// URL, not '${value}'`);
+  }
+  if (url.username !== '' || url.password !== '')
+    return fault(context, 'must not carry a user or a password');
+  if (url.pathname !== '/' || url.search !== '')
+    return fault(context, `must have no path or query, not '${value}'`);
+  return url;
+});
+
+/** The address as text, with brackets around IPv6. */
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function fault(context: z.RefinementCtx, message: string): never {
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+}

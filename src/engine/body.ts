@@ -1,0 +1,85 @@
+/** Reads request bodies: decompressed, within limits, in pieces. */
+import type { IncomingMessage } from 'node:http';
+import type { Transform } from 'node:stream';
+import { pipeline } from 'node:stream';
+import zlib from 'node:zlib';
+import { messageOf } from '../errors.ts';
+import { EngineError } from './error.ts';
+
+/** Zstandard came to Node in 22.15. */
+const createZstdDecompress = (zlib as { createZstdDecompress?: () => Transform }).createZstdDecompress;
+
+const decompressors: ReadonlyMap<string, () => Transform> = new Map([
+  ['gzip', () => zlib.createGunzip()],
+  ['x-gzip', () => zlib.createGunzip()],
+  ['deflate', () => zlib.createInflate()],
+  ['br', () => zlib.createBrotliDecompress()],
+  ...(createZstdDecompress === undefined ? [] : ([['zstd', createZstdDecompress]] as const)),
+]);
+
+/** The body of a request, read from front to back. */
+export class Body {
+  readonly #chunks: AsyncIterator<Buffer>;
+  #pushedBack: Buffer | undefined;
+  #received = 0;
+  readonly #maxBytes: number;
+
+  /**
+   * @param maxBytes most bytes after decompression
+   * @throws EngineError for an unknown encoding, or a body that announces more
+   */
+  constructor(request: IncomingMessage, maxBytes: number) {
+    this.#maxBytes = maxBytes;
+    if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+    this.#chunks = decompressed(request)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  }
+
+  /** The next piece; undefined at the end. */
+  async next(): Promise<Buffer | undefined> {
+    if (this.#pushedBack !== undefined) {
+      const chunk = this.#pushedBack;
+      this.#pushedBack = undefined;
+      return chunk;
+    }
+    const result = await this.#chunks.next().catch((thrown) => {
+      throw new EngineError(271, 'CANNOT_DECOMPRESS', `Cannot read the body: ${messageOf(thrown)}`, 400);
+    });
+    if (result.done === true) return undefined;
+    this.#received += result.value.length;
+    if (this.#received > this.#maxBytes) throw tooLarge(this.#maxBytes);
+    return result.value;
+  }
+
+  /** Reads up to `bytes` or a little more, or to the end; `isWhole` tells which. */
+  async read(bytes: number): Promise<{ readonly data: Buffer; readonly isWhole: boolean }> {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    while (length <= bytes) {
+      const chunk = await this.next();
+      if (chunk === undefined) return { data: Buffer.concat(chunks), isWhole: true };
+      chunks.push(chunk);
+      length += chunk.length;
+    }
+    return { data: Buffer.concat(chunks), isWhole: false };
+  }
+
+  /** Gives back what was read too much, for the next reader. */
+  pushBack(data: Buffer): void {
+    this.#pushedBack = data.length > 0 ? data : undefined;
+  }
+}
+
+function decompressed(request: IncomingMessage): AsyncIterable<Buffer> {
+  const encoding = (request.headers['content-encoding'] ?? 'identity').toLowerCase();
+  if (encoding === 'identity' || encoding === '') return request;
+  const create = decompressors.get(encoding);
+  if (create === undefined) {
+    throw new EngineError(89, 'UNKNOWN_COMPRESSION_METHOD', `Unknown compression method ${encoding}`, 415);
+  }
+  // A failure reaches the reader through the iterator.
+  return pipeline(request, create(), () => {});
+}
+
+function tooLarge(maxBytes: number): EngineError {
+  return new EngineError(229, 'QUERY_IS_TOO_LARGE', `The body is larger than ${maxBytes} bytes`, 413);
+}

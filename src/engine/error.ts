@@ -1,0 +1,67 @@
+/** ClickHouse's exceptions, and the HTTP status that its HTTP interface gives to each. */
+import { messageOf } from '../errors.ts';
+
+/** An exception of the engine, or one that its HTTP interface would raise. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError';
+  /** ClickHouse's number of the error. */
+  readonly code: number;
+  /** ClickHouse's name of the error: `UNKNOWN_TABLE`. */
+  readonly type: string;
+  /** Overrides the status that belongs to `code`. */
+  readonly status: number | undefined;
+
+  constructor(code: number, type: string, message: string, status?: number) {
+    super(message);
+    this.code = code;
+    this.type = type;
+    this.status = status;
+  }
+}
+
+/** As in ClickHouse's exceptionCodeToHTTPStatus; everything else is 500. */
+const statusByCodes: ReadonlyArray<readonly [status: number, codes: readonly number[]]> = [
+  [400, [6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441]],
+  [400, [675, 676]],
+  [401, [194]],
+  [403, [192, 193, 497, 512, 516]],
+  [404, [46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511]],
+  [408, [159]],
+  [411, [381]],
+  [413, [229]],
+  [415, [779]],
+  [501, [48]],
+  [503, [76, 209, 439]],
+];
+const statusByCode = new Map(statusByCodes.flatMap(([status, codes]) => codes.map((code) => [code, status])));
+
+/** The HTTP status of an exception. */
+export function httpStatusOf(error: EngineError): number {
+  return error.status ?? statusByCode.get(error.code) ?? 500;
+}
+
+const prefix = /^Code: (\d+)\. DB::[\w:]*Exception: /;
+const suffix = /[.\s]*\((version [^()]*(?:\([^()]*\))?|[A-Z][A-Z0-9_]{2,})\)[.\s]*$/;
+
+/** Makes an EngineError of what the binding throws; the engine repeats its prefix and suffix when it nests. */
+export function toEngineError(thrown: unknown): EngineError {
+  if (thrown instanceof EngineError) return thrown;
+  let message = messageOf(thrown).trim();
+  let code = 1001;
+  let type = 'STD_EXCEPTION';
+  for (let match = prefix.exec(message); match !== null; match = prefix.exec(message)) {
+    code = Number(match[1]);
+    message = message.slice(match[0].length);
+  }
+  for (let match = suffix.exec(message); match !== null; match = suffix.exec(message)) {
+    if (match[1]?.startsWith('version') === false) type = match[1];
+    message = message.slice(0, match.index);
+  }
+  return new EngineError(code, type, message);
+}
+
+/** The text that ClickHouse sends for an exception; its clients parse it. */
+export function exceptionText(error: EngineError, version: string): string {
+  const message = error.message.replace(/\.+$/, '');
+  return `Code: ${error.code}. DB::Exception: ${message}. (${error.type}) (version ${version} (embedded))\n`;
+}

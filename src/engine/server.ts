@@ -1,0 +1,107 @@
+/** The embedded ClickHouse as a server: the engine behind an HTTP listener. */
+import { createServer, type Server } from 'node:http';
+import { isIP } from 'node:net';
+import type { Logger } from 'pino';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { Engine } from './engine.ts';
+import { handleRequest } from './handler.ts';
+import type { ServerFacts } from './response.ts';
+import { Spool } from './spool.ts';
+
+/** Where the embedded ClickHouse keeps its data, where it listens, and whom it lets in. */
+export interface EngineOptions {
+  readonly dataDir: string;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly user: string;
+  /** Empty: none is needed. */
+  readonly password: string;
+  readonly log: Logger;
+}
+
+/** A running embedded ClickHouse. */
+export interface RunningEngine {
+  /** Its HTTP interface, without a slash at the end. */
+  readonly url: string;
+  readonly version: string;
+  /** Stops accepting, finishes the queries in flight, and closes the data directory. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the embedded ClickHouse.
+ * @throws OperatorError when it is not installed, or its data directory or its port is in use
+ */
+export async function startEngine(options: EngineOptions): Promise<RunningEngine> {
+  const { dataDir, host, user, password, log } = options;
+  const engine = await Engine.open(dataDir);
+  try {
+    const spool = await Spool.open(dataDir);
+    const facts = await readFacts(engine);
+    const context = { engine, spool, facts, credentials: { user, password }, log };
+    const requests = new Set<Promise<void>>();
+    const server = createServer((request, response) => {
+      const handled = handleRequest(context, request, response);
+      requests.add(handled);
+      void handled.finally(() => requests.delete(handled));
+    });
+    const port = await listen(server, options);
+    return {
+      url: `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`,
+      version: facts.version,
+      async close() {
+        await closeServer(server, requests);
+        await engine.close();
+      },
+    };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+async function readFacts(engine: Engine): Promise<ServerFacts> {
+  const scope = { database: undefined, settings: new Map(), params: new Map(), readonly: true };
+  const sql = 'SELECT version() AS version, timezone() AS timezone, hostName() AS hostName';
+  const { bytes } = await engine.read(sql, 'JSONEachRow', scope);
+  return JSON.parse(Buffer.from(bytes).toString('utf8')) as ServerFacts;
+}
+
+/** Clients are told to drop idle connections before the server does. */
+const keepAliveTimeoutMs = 30_000;
+
+async function listen(server: Server, { host, port }: EngineOptions): Promise<number> {
+  server.keepAliveTimeout = keepAliveTimeoutMs;
+  server.headersTimeout = 20_000;
+  server.requestTimeout = 300_000;
+  server.maxRequestsPerSocket = 0;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, resolve);
+  }).catch((cause) => {
+    throw new OperatorError(
+      `the embedded ClickHouse cannot listen on ${host}:${port}: ${explain(cause)}. ` +
+        'Stop what uses the port, or set another one with --clickhouse-url.',
+      exitCodes.unavailable,
+      { cause },
+    );
+  });
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : port;
+}
+
+function explain(cause: unknown): string {
+  const isInUse = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+  return isInUse ? 'the port is in use' : messageOf(cause);
+}
+
+async function closeServer(server: Server, requests: ReadonlySet<Promise<void>>): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  // A connection that is kept alive becomes idle when its response has been sent.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  while (requests.size > 0) await Promise.allSettled([...requests]);
+  await closed;
+  clearInterval(sweep);
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/env node
+/** Entry: finds the command, loads the configuration, runs it, and turns what goes wrong into an exit code. */
+import { parseArgs } from 'node:util';
+import { closest } from 'fastest-levenshtein';
+import type { Command } from './commands/command.ts';
+import { formatCommandHelp, formatHelp } from './commands/help.ts';
+import { commands } from './commands/table.ts';
+import { loadConfig } from './config/load.ts';
+import { optionName, options } from './config/options.ts';
+import { exitCodes, OperatorError } from './errors.ts';
+import { createLogger } from './logger.ts';
+import { version } from './version.ts';
+
+try {
+  const exitCode = await main(process.argv.slice(2));
+  if (exitCode !== undefined) process.exitCode = exitCode;
+} catch (error) {
+  if (!(error instanceof OperatorError)) throw error;
+  process.stderr.write(`millrace: ${error.message}\n`);
+  process.exit(error.exitCode);
+}
+
+async function main(argv: readonly string[]) {
+  const [name, ...rest] = argv;
+  if (name === '--version' || name === '-v') return print(version);
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    const topic = commands.find((command) => command.name === rest[0]);
+    print(topic === undefined ? formatHelp(commands) : formatCommandHelp(topic));
+    return name === undefined ? exitCodes.usage : exitCodes.ok;
+  }
+  const command = commands.find((candidate) => candidate.name === name);
+  if (command === undefined) throw unknownCommand(name);
+  const { flags, args } = parseFlags(command, rest);
+  if (flags.help === true || flags.h === true) return print(formatCommandHelp(command));
+  const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
+  if (args.length !== command.arguments.length) throw wrongArguments(command, args);
+  return await command.run({ config, args, flags, log: createLogger(command.name, config.logLevel) });
+}
+
+/** Leaves unknown flags in, for the configuration to report them beside all other faults. */
+function parseFlags(command: Command, argv: readonly string[]) {
+  const known = Object.fromEntries(
+    command.options.flatMap((key) => {
+      const isBoolean = options[key].placeholder === '';
+      const type = isBoolean ? ('boolean' as const) : ('string' as const);
+      return [[optionName(key), { type }]];
+    }),
+  );
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    options: { ...known, help: { type: 'boolean', short: 'h' } },
+    strict: false,
+    allowPositionals: true,
+  });
+  const flags: Record<string, string | boolean> = {};
+  for (const [name, value] of Object.entries(values)) {
+    if (typeof value === 'string' || typeof value === 'boolean') flags[name] = value;
+  }
+  return { flags, args: positionals };
+}
+
+function unknownCommand(name: string): OperatorError {
+  const nearest = closest(
+    name,
+    commands.map((command) => command.name),
+  );
+  return new OperatorError(
+    `there is no command '${name}'; the nearest one is '${nearest}'. See millrace --help`,
+    exitCodes.usage,
+  );
+}
+
+function wrongArguments(command: Command, args: readonly string[]): OperatorError {
+  const wanted = command.arguments.length === 0 ? 'no arguments' : command.arguments.join(' ');
+  const message = `'${command.name}' takes ${wanted}, not '${args.join(' ')}'. See millrace ${command.name} --help`;
+  return new OperatorError(message, exitCodes.usage);
+}
+
+function print(text: string) {
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  return exitCodes.ok;
+}

@@ -1,0 +1,29 @@
+/** How every long-running command starts and stops. */
+import closeWithGrace from 'close-with-grace';
+import type { Logger } from 'pino';
+import { exitCodes, messageOf } from '../errors.ts';
+
+/** Tells a supervising parent (`start`, or the parent of the workers) that this process serves. */
+export function announceReady(details: Record<string, unknown> = {}): void {
+  process.send?.({ type: 'ready', ...details });
+}
+
+/**
+ * Ends the process in order: on SIGTERM, SIGINT, an uncaught error, or the parent's death, `stop` runs once,
+ * within `timeoutMs`. A second signal exits at once. Never returns: the process exits with 0, or with 1 when
+ * it stopped because of an error or too late.
+ */
+export function stopGracefully(stop: () => Promise<void>, options: { log: Logger; timeoutMs: number }): void {
+  const { log, timeoutMs } = options;
+  const { close } = closeWithGrace({ delay: timeoutMs, logger: false }, async ({ signal, err }) => {
+    if (err !== undefined) {
+      log.fatal({ err }, `stopping: ${messageOf(err)}`);
+      process.exitCode = exitCodes.failure;
+    } else {
+      log.info(`stopping: ${signal ?? 'parent is gone'}`);
+    }
+    await stop();
+    log.info('stopped');
+  });
+  if (process.send !== undefined) process.once('disconnect', () => void close());
+}

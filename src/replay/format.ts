@@ -1,0 +1,59 @@
+import { exitCodes, OperatorError } from '../errors.ts';
+import { parseLogLine } from './access-log.ts';
+import { createUserAgentNames } from './user-agent.ts';
+
+/** What a file holds. */
+export type Format = 'ndjson' | 'access-log';
+
+/** A line as an event to post, or why it is none. */
+export type EncodedLine =
+  | { readonly ok: true; readonly bytes: Uint8Array; readonly timeMs: number | undefined }
+  | { readonly ok: false; readonly reason: string };
+
+/** Makes an event of a line that is not blank. */
+export type EncodeLine = (line: Buffer) => EncodedLine;
+
+/**
+ * Tells the format by the first line that is not blank.
+ * @throws OperatorError exit 2 when it is a JSON array
+ */
+export function detectFormat(line: Buffer): Format {
+  const start = line.toString('utf8').trimStart();
+  if (start.startsWith('[')) {
+    throw new OperatorError(
+      "the file starts with [, as a JSON array does; replay takes an event a line, as jq -c '.[]' makes of it",
+      exitCodes.usage,
+    );
+  }
+  return start.startsWith('{') ? 'ndjson' : 'access-log';
+}
+
+/** Makes the encoder of a format. `needsTime`: whether an event's own time will be asked for. */
+export function createEncoder(format: Format, needsTime: boolean): EncodeLine {
+  return format === 'ndjson' ? createJsonEncoder(needsTime) : createLogEncoder();
+}
+
+/** The bytes as they are: whether they are JSON is for the collector to say. */
+function createJsonEncoder(needsTime: boolean): EncodeLine {
+  return (line) => ({ ok: true, bytes: line, timeMs: needsTime ? readTime(line) : undefined });
+}
+
+function createLogEncoder(): EncodeLine {
+  const nameUserAgent = createUserAgentNames();
+  return (line) => {
+    const parsed = parseLogLine(line.toString('utf8'), nameUserAgent);
+    if (!parsed.ok) return parsed;
+    return { ok: true, bytes: Buffer.from(JSON.stringify(parsed.event)), timeMs: parsed.timeMs };
+  };
+}
+
+function readTime(line: Buffer): number | undefined {
+  try {
+    const event: unknown = JSON.parse(line.toString('utf8'));
+    if (typeof event !== 'object' || event === null || !('time' in event)) return undefined;
+    const timeMs = typeof event.time === 'string' ? Date.parse(event.time) : Number.NaN;
+    return Number.isNaN(timeMs) ? undefined : timeMs;
+  } catch {
+    return undefined;
+  }
+}

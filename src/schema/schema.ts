@@ -1,0 +1,82 @@
+/** The schema of events: compiled for validation, and read for the columns of the table. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { ErrorObject } from 'ajv';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { type Column, columnOf, isRecord } from './columns.ts';
+
+const bundledSchema = fileURLToPath(new URL('../../schemas/event.json', import.meta.url));
+
+/** Why an event does not match: the JSON Pointer of the value and the reason. */
+export interface Mismatch {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** A loaded schema. */
+export interface EventSchema {
+  /** File that it came from. */
+  readonly file: string;
+  /** Typed columns, in the order of the schema. */
+  readonly columns: readonly Column[];
+  /** Checks a parsed event; undefined when it matches. */
+  validate(event: unknown): Mismatch | undefined;
+}
+
+/**
+ * Loads and compiles a schema.
+ * @param file path; the bundled schema when undefined
+ * @throws OperatorError exit 78 when the file cannot be read, is no valid schema, or names a reserved property
+ */
+export function loadSchema(file: string = bundledSchema): EventSchema {
+  const fail = (reason: string): OperatorError =>
+    new OperatorError(`the schema ${file} cannot be used: ${reason}`, exitCodes.configuration);
+  let schema: unknown;
+  try {
+    schema = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw fail(messageOf(error));
+  }
+  if (!isRecord(schema) || schema.type !== 'object' || !isRecord(schema.properties)) {
+    throw fail('it must have "type": "object" and "properties"');
+  }
+  try {
+    const columns = Object.entries(schema.properties).flatMap(
+      ([name, property]) => columnOf(name, property) ?? [],
+    );
+    const validate = createAjv().compile(schema);
+    return {
+      file,
+      columns,
+      validate: (event) => (validate(event) ? undefined : describe(validate.errors?.[0])),
+    };
+  } catch (error) {
+    throw fail(messageOf(error));
+  }
+}
+
+function createAjv(): Ajv2020 {
+  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: false });
+  addFormats.default(ajv);
+  // RFC 3339 lets 't' and 'z' be lower case; ClickHouse's best_effort parser does not, so neither do we.
+  const dateTime = ajv.formats['date-time'];
+  const isDateTime = (text: string): boolean =>
+    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/.test(text) &&
+    typeof dateTime === 'object' &&
+    'validate' in dateTime &&
+    typeof dateTime.validate === 'function' &&
+    (dateTime.validate as (text: string) => boolean)(text);
+  ajv.addFormat('date-time', isDateTime);
+  ajv.addKeyword({ keyword: 'column', schemaType: 'string' });
+  return ajv;
+}
+
+function describe(error: ErrorObject | undefined): Mismatch {
+  if (error === undefined) return { path: '', reason: 'does not match the schema' };
+  if (error.keyword === 'required') {
+    return { path: `${error.instancePath}/${error.params.missingProperty}`, reason: 'is required' };
+  }
+  return { path: error.instancePath, reason: error.message ?? 'does not match the schema' };
+}

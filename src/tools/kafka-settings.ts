@@ -1,0 +1,52 @@
+/** What every way of starting the development broker shares: the version and the settings of the node. */
+
+/** Apache Kafka version of the development broker. */
+export const kafkaVersion = '4.1.0';
+
+/**
+ * Settings of a single KRaft node (broker and controller in one) for development and tests, as
+ * `server.properties` keys. Nothing here suits production: there is one replica of everything.
+ */
+export function nodeSettings(address: {
+  /** Host that listeners bind to. */
+  bind: string;
+  /** Client port; also the advertised one. */
+  port: number;
+  /** Port of the controller listener. */
+  controllerPort: number;
+  logDir: string;
+}): Record<string, string> {
+  const { bind, port, controllerPort, logDir } = address;
+  return {
+    'process.roles': 'broker,controller',
+    'node.id': '1',
+    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    listeners: `PLAINTEXT://${bind}:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'inter.broker.listener.name': 'PLAINTEXT',
+    'log.dirs': logDir,
+    // A misspelt topic must fail, not appear.
+    'auto.create.topics.enable': 'false',
+    'num.partitions': '4',
+    'offsets.topic.replication.factor': '1',
+    // The default of 50 partitions only makes a single node start slowly.
+    'offsets.topic.num.partitions': '8',
+    'transaction.state.log.replication.factor': '1',
+    'transaction.state.log.min.isr': '1',
+    'transaction.state.log.num.partitions': '4',
+    'share.coordinator.state.topic.replication.factor': '1',
+    'share.coordinator.state.topic.min.isr': '1',
+    // Default 3 s: consumers of a new group would wait that long for company.
+    'group.initial.rebalance.delay.ms': '0',
+    // Lets tests see a lost member after a second instead of 6.
+    'group.min.session.timeout.ms': '1000',
+    // Retention and topic deletion take effect in seconds, so that both can be tested.
+    'log.retention.check.interval.ms': '2000',
+    'log.segment.delete.delay.ms': '1000',
+    'num.network.threads': '2',
+    'num.io.threads': '4',
+    'log.cleaner.dedupe.buffer.size': '8388608',
+  };
+}

@@ -1,0 +1,119 @@
+/** The embedded ClickHouse as a process: who may use it, what it holds on to, what survives a kill. */
+import { createServer } from 'node:net';
+import { createClient } from '@clickhouse/client';
+import { expect, it, onTestFinished } from 'vitest';
+import { startTestEngine, type TestEngine, type TestEngineOptions } from '../support/engine.ts';
+
+async function start(options?: TestEngineOptions): Promise<TestEngine> {
+  const engine = await startTestEngine(options);
+  onTestFinished(() => engine.dispose());
+  return engine;
+}
+
+async function ask(engine: TestEngine, sql: string, init: RequestInit = {}): Promise<string> {
+  const response = await fetch(engine.url, { method: 'POST', body: sql, ...init });
+  return response.text();
+}
+
+it('lets in who has the password, however it is given', async () => {
+  const engine = await start({ password: 'se:cret' });
+  const status = async (path: string, headers: Record<string, string> = {}) =>
+    (await fetch(`${engine.url}${path}`, { method: 'POST', body: 'SELECT 1', headers })).status;
+  const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` });
+  expect(await status('/?user=default&password=se:cret')).toBe(200);
+  expect(await status('/', { 'x-clickhouse-user': 'default', 'x-clickhouse-key': 'se:cret' })).toBe(200);
+  expect(await status('/', basic('default:se:cret'))).toBe(200);
+  expect(await status('/')).toBe(403);
+  expect(await status('/?password=wrong')).toBe(403);
+  expect(await status('/?user=other&password=se:cret')).toBe(403);
+  expect(await status('/', basic('default:'))).toBe(403);
+  expect((await fetch(`${engine.url}/ping`)).status).toBe(200);
+  const refused = await fetch(engine.url, { method: 'POST', body: 'SELECT 1' });
+  expect(refused.headers.get('x-clickhouse-exception-code')).toBe('516');
+  expect(await refused.text()).toMatch(/^Code: 516\. .*AUTHENTICATION_FAILED/);
+  const client = createClient({ url: engine.url, username: 'default', password: 'se:cret' });
+  expect(await client.ping({ select: true })).toEqual({ success: true });
+  await client.close();
+});
+
+it('refuses web pages when there is no password', async () => {
+  const engine = await start();
+  const init = { headers: { origin: 'http://evil.example' } };
+  expect(await ask(engine, 'SELECT 1', init)).toMatch(/^Code: 516/);
+  expect(await ask(engine, 'SELECT 1', { headers: { origin: engine.url } })).toBe('1\n');
+});
+
+it('names the directory that another process uses, and the port', async () => {
+  const engine = await start();
+  await expect(startTestEngine({ dataDir: engine.dataDir })).rejects.toMatchObject({
+    message: expect.stringContaining(engine.dataDir),
+    exitCode: 69,
+  });
+  expect(await ask(engine, 'SELECT 1')).toBe('1\n');
+  const blocker = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void blocker.close());
+  await new Promise((listening) => blocker.once('listening', listening));
+  const address = blocker.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  await expect(startTestEngine({ port })).rejects.toMatchObject({
+    message: expect.stringMatching(new RegExp(`${port}.*--clickhouse-url`)),
+    exitCode: 69,
+  });
+});
+
+it('finishes the queries in flight when it is told to stop', async () => {
+  const engine = await start();
+  await ask(engine, 'CREATE TABLE t (n UInt8) ENGINE = MergeTree ORDER BY n');
+  const slow = ask(engine, 'SELECT sleep(1)');
+  const insert = ask(engine, 'INSERT INTO t SELECT sleepEachRow(0.5) FROM numbers(2)');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await engine.stop();
+  expect(await slow).toBe('0\n');
+  expect(await insert).toBe('');
+  expect(engine.process.exitCode).toBe(0);
+  const again = await start({ dataDir: engine.dataDir });
+  expect(await ask(again, 'SELECT count() FROM t')).toBe('2\n');
+});
+
+it('loses nothing and repeats nothing when it is killed in the middle of inserts', async () => {
+  let engine = await start();
+  const { dataDir } = engine;
+  await ask(
+    engine,
+    'CREATE TABLE t (n UInt64, j JSON(a String)) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 1000',
+  );
+  const rowsPerBatch = 20_000;
+  const insert = (batch: number) => {
+    const rows = Array.from({ length: rowsPerBatch }, (_, row) => {
+      const n = batch * rowsPerBatch + row;
+      return `{"n":${n},"j":{"a":"${n}","b":[${n}]}}\n`;
+    });
+    const query = new URLSearchParams({
+      query: 'INSERT INTO t FORMAT JSONEachRow',
+      insert_deduplication_token: `batch ${batch}`,
+    });
+    return fetch(`${engine.url}/?${query}`, { method: 'POST', body: rows.join('') });
+  };
+  let batch = 0;
+  for (let round = 0; round < 4; round += 1) {
+    const killAfterMs = 150 + round * 130;
+    const dead = new Promise<void>((resolve) => {
+      setTimeout(() => void engine.stop('SIGKILL').then(resolve), killAfterMs);
+    });
+    try {
+      for (;;) {
+        expect((await insert(batch)).status).toBe(200);
+        batch += 1;
+      }
+    } catch {
+      await dead;
+    }
+    engine = await start({ dataDir });
+    // Nobody knows whether the last one arrived: it is sent again, with its token.
+    expect((await insert(batch)).status).toBe(200);
+    batch += 1;
+    const counts = await ask(engine, 'SELECT count(), uniqExact(n), max(n) + 1 FROM t');
+    const rows = String(batch * rowsPerBatch);
+    expect(counts.trim().split('\t')).toEqual([rows, rows, rows]);
+  }
+});

@@ -1,0 +1,34 @@
+/** Starts one Kafka for the whole test run, or uses the one that KAFKA_BROKERS names. */
+import type { TestProject } from 'vitest/node';
+import { messageOf } from '../../src/errors.ts';
+import { type Broker, startBroker } from '../../src/tools/kafka-broker.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Addresses of the Kafka that tests share; undefined when none can be had: tests then skip. */
+    kafkaBrokers: string | undefined;
+  }
+}
+
+let broker: Broker | undefined;
+
+/**
+ * Provides `kafkaBrokers` to the tests.
+ * @throws Error when no Kafka can be had and MILLRACE_REQUIRE_KAFKA is 1
+ */
+export async function setup(project: TestProject): Promise<void> {
+  const log = (line: string) => process.stderr.write(`kafka for tests: ${line}\n`);
+  try {
+    broker = await startBroker({ port: 0, log });
+    log(`${broker.brokers}, by ${broker.how}`);
+  } catch (error) {
+    if (process.env.MILLRACE_REQUIRE_KAFKA === '1') throw error;
+    log(`none, so the Kafka tests are skipped: ${messageOf(error)}`);
+  }
+  project.provide('kafkaBrokers', broker?.brokers);
+}
+
+/** Stops what `setup` started. */
+export async function teardown(): Promise<void> {
+  await broker?.stop();
+}

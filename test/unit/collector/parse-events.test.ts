@@ -1,0 +1,110 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type BodyType, type PostedEvents, parseEvents } from '../../../src/collector/parse-events.ts';
+
+function parse(body: string | Buffer, type: BodyType = 'json', maxEvents = 1_000): PostedEvents {
+  const result = parseEvents(Buffer.from(body), type, maxEvents);
+  if ('code' in result) throw new Error(`${result.code}: ${result.detail}`);
+  return result;
+}
+
+function refuse(body: string | Buffer, type: BodyType = 'json', maxEvents = 1_000): string {
+  const result = parseEvents(Buffer.from(body), type, maxEvents);
+  return 'code' in result ? result.code : 'accepted';
+}
+
+const texts = ({ events }: PostedEvents): string[] => events.map(({ bytes }) => bytes.toString());
+
+/** JSON text with whitespace wherever JSON allows it. */
+function spaced(value: unknown, space: string): string {
+  if (Array.isArray(value))
+    return `[${space}${value.map((item) => spaced(item, space)).join(`${space},${space}`)}${space}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).map(
+    ([key, item]) => `${JSON.stringify(key)}${space}:${space}${spaced(item, space)}`,
+  );
+  return `{${space}${entries.join(`${space},${space}`)}${space}}`;
+}
+
+describe('one event', () => {
+  test('keeps its own bytes, without the whitespace around them', () => {
+    const result = parse(' {"event" : "ü",\n "n":1.0}\n');
+    expect(result.isSingle).toBe(true);
+    expect(texts(result)).toEqual(['{"event" : "ü",\n "n":1.0}']);
+  });
+
+  test('an object with both event and batch is one event', () => {
+    expect(parse('{"event":"a","batch":[{"event":"b"}]}').isSingle).toBe(true);
+  });
+});
+
+describe('batches', () => {
+  test('an array, an envelope and NDJSON give the same events, byte for byte', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.jsonValue(), { minLength: 1, maxLength: 8 }),
+        fc.constantFrom('', ' ', '\n\t ', '\r\n'),
+        (values, space) => {
+          const list = spaced(values, space);
+          const lines = values.map((value) => JSON.stringify(value));
+          const expected = values.map((value) => spaced(value, space));
+          expect(texts(parse(list))).toEqual(expected);
+          expect(texts(parse(`{"a]":[1,{"batch":2}],"batch"${space}:${list},"z":"}"}`))).toEqual(expected);
+          expect(texts(parse(`${lines.join('\r\n')}\n\n`, 'ndjson'))).toEqual(lines);
+          expect(parse(list).events.map(({ value }) => value)).toEqual(JSON.parse(JSON.stringify(values)));
+        },
+      ),
+    );
+  });
+
+  test('an escaped or repeated key "batch" is found as JSON.parse finds it', () => {
+    expect(texts(parse('{"\\u0062atch":[1,2]}'))).toEqual(['1', '2']);
+    expect(texts(parse('{"batch":[1],"batch":[2,3]}'))).toEqual(['2', '3']);
+  });
+
+  test('in NDJSON an unreadable line is named by its index and the rest is kept', () => {
+    const result = parse('{"event":"a"}\n\n{oops}\n{"event":"b"}', 'ndjson');
+    expect(texts(result)).toEqual(['{"event":"a"}', '{"event":"b"}']);
+    expect(result.events.map(({ index }) => index)).toEqual([0, 2]);
+    expect(result.rejected).toMatchObject([{ index: 1, code: 'INVALID_JSON' }]);
+  });
+
+  test('text/plain is whichever form it holds', () => {
+    expect(parse('{"event":"a"}', 'text').isSingle).toBe(true);
+    expect(texts(parse('[1,2]', 'text'))).toEqual(['1', '2']);
+    expect(texts(parse('{"event":"a"}\n{"event":"b"}', 'text'))).toHaveLength(2);
+  });
+});
+
+describe('refused', () => {
+  test.each([
+    ['', 'json', 'EMPTY_BODY'],
+    [' \n ', 'json', 'EMPTY_BODY'],
+    ['[]', 'json', 'EMPTY_BODY'],
+    ['{"batch":[]}', 'json', 'EMPTY_BODY'],
+    ['{"event":', 'json', 'INVALID_JSON'],
+    ['{"event":"a"}\n{"event":"b"}', 'json', 'INVALID_JSON'],
+    ['\ufeff{"event":"a"}', 'json', 'INVALID_JSON'],
+    ['[1,2,3]', 'json', 'TOO_MANY_EVENTS'],
+    ['1\n2\n3', 'ndjson', 'TOO_MANY_EVENTS'],
+  ] as const)('%j as %s: %s', (body, type, code) => {
+    expect(refuse(body, type, 2)).toBe(code);
+  });
+
+  test('bytes that are not UTF-8, but not the replacement character itself', () => {
+    expect(refuse(Buffer.from([0x22, 0xff, 0x22]))).toBe('INVALID_JSON');
+    expect(refuse(Buffer.from('"\ufffd"'))).toBe('accepted');
+  });
+
+  test('no bytes make it throw', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.constantFrom<BodyType>('json', 'ndjson', 'text'),
+        (bytes, type) => {
+          parseEvents(Buffer.from(bytes), type, 10);
+        },
+      ),
+    );
+  });
+});

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { EngineError, exceptionText, httpStatusOf, toEngineError } from '../../../src/engine/error.ts';
+import { Gate } from '../../../src/engine/gate.ts';
+import { scopeStatements } from '../../../src/engine/scope.ts';
+
+describe('exceptions', () => {
+  it.each([
+    [
+      "Code: 115. DB::Exception: Code: 115. DB::Exception: Unknown setting 'a'. (UNKNOWN_SETTING) (version 26.7.2.1). (UNKNOWN_SETTING)",
+      "Code: 115. DB::Exception: Unknown setting 'a'. (UNKNOWN_SETTING) (version 1 (embedded))\n",
+      404,
+    ],
+    [
+      'Code: 62. DB::Exception: Syntax error (line 1): (a). (SYNTAX_ERROR)',
+      'Code: 62. DB::Exception: Syntax error (line 1): (a). (SYNTAX_ERROR) (version 1 (embedded))\n',
+      400,
+    ],
+    ['boom', 'Code: 1001. DB::Exception: boom. (STD_EXCEPTION) (version 1 (embedded))\n', 500],
+  ])('%s', (message, text, status) => {
+    const error = toEngineError(new Error(message));
+    expect(exceptionText(error, '1')).toBe(text);
+    expect(httpStatusOf(error)).toBe(status);
+  });
+});
+
+describe('the gate', () => {
+  it('keeps a slot for writes, bounds what runs, and refuses what cannot wait', async () => {
+    const gate = new Gate({ slots: 2, readSlots: 1, queue: 2 });
+    const ends: Array<() => void> = [];
+    const started: string[] = [];
+    const call = (name: string, kind: 'read' | 'write') =>
+      gate.run(kind, async () => {
+        started.push(name);
+        await new Promise<void>((end) => ends.push(end));
+      });
+    const calls = [call('r1', 'read'), call('r2', 'read'), call('w1', 'write'), call('w2', 'write')];
+    expect(started).toEqual(['r1', 'w1']);
+    await expect(call('r3', 'read')).rejects.toMatchObject({ code: 202 });
+    ends[1]?.();
+    await calls[2];
+    await Promise.resolve();
+    expect(started).toEqual(['r1', 'w1', 'w2']);
+    ends[0]?.();
+    await calls[0];
+    await Promise.resolve();
+    expect(started).toEqual(['r1', 'w1', 'w2', 'r2']);
+    for (const end of ends) end();
+    await Promise.all(calls);
+  });
+
+  it('goes on after a call that failed', async () => {
+    const gate = new Gate({ slots: 1, readSlots: 1, queue: 1 });
+    const failed = gate.run('write', () => Promise.reject(new EngineError(1, 'X', 'x')));
+    const next = gate.run('write', async () => 'ok');
+    await expect(failed).rejects.toThrow('x');
+    await expect(next).resolves.toBe('ok');
+  });
+});
+
+describe('the scope of a request', () => {
+  const none = { database: undefined, settings: new Map(), params: new Map(), readonly: false };
+
+  it('costs nothing when there is nothing to set', () => {
+    expect(scopeStatements(none)).toBe('');
+  });
+
+  it('quotes what it is given, and forbids writing last', () => {
+    const settings = new Map([
+      ['readonly', '0'],
+      ['max_threads', "1', x='"],
+    ]);
+    const scope = { database: 'a`b', settings, params: new Map([['p', "\\N'"]]), readonly: true };
+    expect(scopeStatements(scope)).toBe(
+      "USE `a\\`b`; SET max_threads = '1\\', x=\\'', param_p = '\\\\N\\''; SET readonly = '2'",
+    );
+  });
+
+  it('refuses names that would be SQL', () => {
+    expect(() => scopeStatements({ ...none, settings: new Map([['a=1;x', '1']]) })).toThrow(
+      'Unknown setting',
+    );
+    expect(() => scopeStatements({ ...none, params: new Map([['a=1;x', '1']]) })).toThrow('Invalid name');
+  });
+});
