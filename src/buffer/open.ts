@@ -72,8 +72,24 @@ export function logDirectory(config: Config): string {
   return join(config.dataDir, 'log');
 }
 
-/** Whether the topic is there; makes it when asked to. */
-export async function checkTopic(config: Config, create: boolean) {
+/** What `check` finds about the topic. */
+export interface TopicCheck {
+  /** It does not exist. */
+  readonly isMissing: boolean;
+  /** It was made just now. */
+  readonly isNew: boolean;
+  readonly partitions: number;
+  /** Partitions without a leader, which take no events now. */
+  readonly leaderless: number;
+}
+
+/** Looks at the topic, and makes it when it is missing and `create` is true. */
+export async function checkTopic(config: Config, create: boolean): Promise<TopicCheck> {
   const { describeTopic, ensureTopic } = await import('./kafka/topics.ts');
-  return { made: false, missing: false, partitions: 0, describeTopic, ensureTopic, create };
+  const address = { brokers: brokersOf(config), topic: config.kafkaTopic, clientId: 'millrace-check' };
+  const before = await describeTopic(address);
+  if (before.exists || !create) return { ...before, isMissing: !before.exists, isNew: false };
+  const { kafkaPartitions: partitions, kafkaReplication: replication, kafkaRetention: retentionMs } = config;
+  const { created } = await ensureTopic(address, { partitions, replication, retentionMs });
+  return { isMissing: false, isNew: created, partitions, leaderless: 0 };
 }

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { createClickHouse } from '../clickhouse/client.ts';
 import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
+import { formatAddress } from '../config/types.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { checkTopic } from '../buffer/open.ts';
@@ -45,13 +46,14 @@ function report({ kind, text }: Finding): true {
 async function checkBuffer(config: Config): Promise<Finding> {
   if (config.buffer === 'embedded') return checkDataDirectory(config.dataDir);
   try {
-    const { made, missing, partitions } = await checkTopic(config, config.create);
-    const topic = `topic ${config.kafkaTopic}`;
-    if (made) return { kind: 'ok', text: `${topic} was created with ${partitions} partitions` };
-    if (missing) return { kind: 'todo', text: `${topic} does not exist; --create makes it with ${config.kafkaPartitions} partitions` };
+    const { isMissing, isNew, partitions, leaderless } = await checkTopic(config, config.create);
+    const topic = `topic ${config.kafkaTopic} of ${config.kafkaBrokers.map(formatAddress).join(',')}`;
+    if (isNew) return { kind: 'ok', text: `done: create ${topic} with ${partitions} partitions` };
+    if (isMissing) return { kind: 'todo', text: `create ${topic} with ${config.kafkaPartitions} partitions` };
+    if (leaderless > 0) return { kind: 'fault', text: `${topic}: ${leaderless} of ${partitions} partitions have no leader` };
     return { kind: 'ok', text: `${topic} has ${partitions} partitions` };
   } catch (error) {
-    return { kind: 'fault', text: `Kafka: ${messageOf(error)}; --kafka-brokers points at it` };
+    return { kind: 'fault', text: messageOf(error) };
   }
 }
 

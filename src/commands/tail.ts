@@ -13,7 +13,7 @@ const notThere = new Set([60, 81]);
 /** Prints the newest rows, then those that arrive, until stopped. */
 export const tail: Command = {
   name: 'tail',
-  summary: 'print the newest rows of table events as they arrive, one JSON object a line',
+  summary: 'Print the newest rows of table events as they arrive, one JSON object a line',
   arguments: [],
   options: [
     'limit',

@@ -377,7 +377,7 @@ export const options = {
     schema: type.boolean,
     default: 'true',
     placeholder: '',
-    doc: 'Wait for new rows and print them as they arrive.',
+    doc: 'Wait for new rows and print them as they arrive. --no-follow ends after those from the past.',
     group: 'client',
   }),
   filter: option({

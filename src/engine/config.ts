@@ -41,7 +41,6 @@ const users = `<clickhouse>
         <query>REVOKE FILE, SQLITE ON *.*</query>
         <query>REVOKE TABLE ENGINE ON File</query>
         <query>REVOKE TABLE ENGINE ON SQLite</query>
-        <query>REVOKE TABLE ENGINE ON EmbeddedRocksDB</query>
       </grants>
     </default>
   </users>

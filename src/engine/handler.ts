@@ -20,6 +20,8 @@ export async function handleRequest(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  // A client that leaves early makes writing fail; there is nobody left to tell.
+  response.on('error', (err) => context.log.debug({ err }, 'response not sent'));
   const target = request.url ?? '/';
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);

@@ -1,5 +1,6 @@
 /** Runs one query of the HTTP interface, from its body to its result. */
 import type { IncomingMessage } from 'node:http';
+import type { WriteOutcome } from './binding.ts';
 import { Body } from './body.ts';
 import type { Engine } from './engine.ts';
 import { EngineError, toEngineError } from './error.ts';
@@ -92,7 +93,7 @@ interface Insert {
  * Inserts the data that follows a statement. It goes through a file, and the engine reads it with FROM INFILE.
  * Behind the statement, where chDB itself puts it, the engine would take it for the text of a script: it
  * trims the end, stops at a blank line, and executes what comes after. A file is safe for any byte, holds
- * memory down, and costs less: 3.6 µs against 4.3 µs of CPU for a row of 200 bytes of JSON.
+ * memory down, and costs less: 3.5 µs against 4.2 µs of CPU for a row of 200 bytes of JSON.
  */
 async function insertData(context: QueryContext, insert: Insert, reply: Reply): Promise<void> {
   const { text, statement, body, parameters } = insert;
@@ -107,18 +108,15 @@ async function insertData(context: QueryContext, insert: Insert, reply: Reply): 
       throw withoutFile(toEngineError(thrown), path);
     });
   });
+  await sendWritten(outcome, reply);
+}
+
+async function sendWritten(outcome: WriteOutcome, reply: Reply): Promise<void> {
   const { rowsWritten, bytesWritten, elapsed } = outcome;
-  await reply.send(
-    Buffer.alloc(0),
-    {
-      readRows: rowsWritten,
-      readBytes: bytesWritten,
-      writtenRows: rowsWritten,
-      writtenBytes: bytesWritten,
-      elapsed,
-    },
-    undefined,
-  );
+  // What was written was read before, and counts as such in a ClickHouse server.
+  const read = { readRows: rowsWritten, readBytes: bytesWritten };
+  const written = { writtenRows: rowsWritten, writtenBytes: bytesWritten };
+  await reply.send(Buffer.alloc(0), { ...read, ...written, elapsed }, undefined);
 }
 
 function isValues(statement: InsertWithData): boolean {
@@ -156,9 +154,7 @@ interface Plain {
 async function runStatement({ engine }: QueryContext, plain: Plain, reply: Reply): Promise<void> {
   const { sql, statement, parameters, request } = plain;
   if (statement.kind === 'insert') {
-    const { rowsWritten, bytesWritten, elapsed } = await engine.write(sql, parameters.scope);
-    const summary = { readRows: rowsWritten, readBytes: bytesWritten, writtenRows: rowsWritten };
-    await reply.send(Buffer.alloc(0), { ...summary, writtenBytes: bytesWritten, elapsed }, undefined);
+    await sendWritten(await engine.write(sql, parameters.scope), reply);
     return;
   }
   const format = statement.format ?? parameters.defaultFormat;

@@ -37,6 +37,7 @@ function plainStatement(text: string, kind: PlainStatement['kind']): PlainStatem
   let isStreamable = true;
   let previous: Token | undefined;
   let ended = false;
+  const calls = new CallCheck();
   for (let token = nextToken(text, 0); token !== undefined; token = nextToken(text, token.end)) {
     if (token.text === ';' && token.kind === 'symbol') ended = true;
     else if (ended) throw new EngineError(62, 'SYNTAX_ERROR', 'Multi-statements are not allowed');
@@ -46,7 +47,7 @@ function plainStatement(text: string, kind: PlainStatement['kind']): PlainStatem
       if (depth === 0 && previous.text === 'FORMAT') format = text.slice(token.start, token.end);
     }
     if (token.kind === 'word' && unstreamable.has(token.text)) isStreamable = false;
-    refuseFunctionFile(token, previous);
+    calls.see(token);
     if (kind === 'insert' && token.text === '(' && previous?.text === 'INPUT') {
       throw new EngineError(48, 'NOT_IMPLEMENTED', 'The embedded ClickHouse has no table function input()');
     }
@@ -60,19 +61,37 @@ function plainStatement(text: string, kind: PlainStatement['kind']): PlainStatem
  * @throws EngineError for the function `file`
  */
 export function checkExpressions(text: string): void {
-  let previous: Token | undefined;
+  const calls = new CallCheck();
   for (let token = nextToken(text, 0); token !== undefined; token = nextToken(text, token.end)) {
-    refuseFunctionFile(token, previous);
-    previous = token;
+    calls.see(token);
   }
 }
 
-/** The function `file` reads any file in an embedded engine, and no grant withholds it. */
-function refuseFunctionFile(token: Token, previous: Token | undefined): void {
-  const isCall = token.kind === 'symbol' && token.text === '(' && /^.?file.?$/i.test(previous?.text ?? '');
-  if (isCall && (previous?.kind === 'quoted' || previous?.text === 'FILE')) {
-    throw new EngineError(497, 'ACCESS_DENIED', 'The embedded ClickHouse does not read or write files');
+/** Words before a name that make it the name of a table, with its columns in parentheses. */
+const beforeTable = new Set(['TABLE', 'INTO', 'EXISTS', 'VIEW', '.']);
+
+/** Looks for the function `file`: it reads any file in an embedded engine, and no grant withholds it. */
+class CallCheck {
+  #name: Token | undefined;
+  #before: Token | undefined;
+
+  see(token: Token): void {
+    const isCall =
+      token.kind === 'symbol' && token.text === '(' && !beforeTable.has(this.#before?.text ?? '');
+    if (isCall && this.#name !== undefined && mayBeFile(this.#name)) {
+      throw new EngineError(497, 'ACCESS_DENIED', 'The embedded ClickHouse does not read or write files');
+    }
+    this.#before = this.#name;
+    this.#name = token;
   }
+}
+
+/** A quoted name may be spelled with escapes; nobody has a reason to call a function by such a name. */
+function mayBeFile(name: Token): boolean {
+  if (name.kind === 'word') return name.text === 'FILE';
+  return (
+    name.kind === 'quoted' && (name.text.slice(1, -1).toLowerCase() === 'file' || name.text.includes('\\'))
+  );
 }
 
 /** The engine would execute these on this machine; a server refuses them over HTTP. */

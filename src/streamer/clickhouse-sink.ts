@@ -43,7 +43,7 @@ export function createClickHouseSink({ clickhouse, tables, observer, log }: Sink
     batch: SealedBatch,
     error: ClickHouseError,
     partition: OwnedPartition,
-  ): Promise<void> {
+  ): Promise<number> {
     const dryRun = `INSERT INTO FUNCTION null(${tables.eventsStructure}) FORMAT JSONEachRow`;
     const isRefused = async (rows: Uint8Array): Promise<ClickHouseError | undefined> => {
       try {

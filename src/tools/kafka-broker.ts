@@ -23,6 +23,8 @@ export type BrokerWay = 'environment' | 'docker' | 'java';
 export interface BrokerOptions {
   /** Client port on loopback; 0 picks a free one. */
   port: number;
+  /** Port that the broker tells clients to use, when they shall come through a proxy; `port` by default. */
+  advertisedPort?: number;
   /** Where its data lives; a temporary directory, removed by `stop`, when absent. */
   dataDir?: string;
   /** Receives what happens, a line at a time. */
@@ -88,7 +90,8 @@ async function startWithDocker(options: BrokerOptions): Promise<Broker> {
   const port = options.port === 0 ? await findFreePort() : options.port;
   const name = `millrace-kafka-${port}`;
   options.log(`starting Apache Kafka ${kafkaVersion} in Docker, container ${name}`);
-  const start = () => startDockerBroker({ name, port, dataDir: options.dataDir });
+  const advertisedPort = options.advertisedPort ?? port;
+  const start = () => startDockerBroker({ name, port, advertisedPort, dataDir: options.dataDir });
   return superviseBroker({ how: 'docker', port, start, release: () => Promise.resolve() });
 }
 
@@ -98,7 +101,8 @@ async function startWithJava(options: BrokerOptions): Promise<Broker> {
   const controllerPort = await findFreePort();
   const dataDir = options.dataDir ?? (await createTemporaryDataDir());
   options.log(`starting Apache Kafka ${kafkaVersion} with Java, data in ${dataDir}`);
-  const start = () => startJavaBroker({ jars, dataDir, port, controllerPort });
+  const advertisedPort = options.advertisedPort ?? port;
+  const start = () => startJavaBroker({ jars, dataDir, port, advertisedPort, controllerPort });
   const release = async () => {
     if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
   };

@@ -24,15 +24,16 @@ export async function isDockerAvailable(): Promise<boolean> {
 export async function startDockerBroker(options: {
   name: string;
   port: number;
+  advertisedPort: number;
   dataDir: string | undefined;
 }): Promise<BrokerProcess> {
-  const { name, port, dataDir } = options;
+  const { name, port, advertisedPort, dataDir } = options;
   const known = await execute('docker', ['ps', '-aq', '--filter', `name=^${name}$`]);
   if (known.stdout.trim() !== '') {
     await execute('docker', ['start', name]);
   } else {
     const logDir = '/var/lib/kafka/data';
-    const settings = nodeSettings({ bind: '0.0.0.0', port, controllerPort: 29093, logDir });
+    const settings = nodeSettings({ bind: '0.0.0.0', port, advertisedPort, controllerPort: 29093, logDir });
     const variables = Object.entries(settings).flatMap(([key, value]) => [
       '-e',
       `${variableOf(key)}=${value}`,

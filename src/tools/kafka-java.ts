@@ -75,13 +75,14 @@ export async function startJavaBroker(options: {
   jars: string;
   dataDir: string;
   port: number;
+  advertisedPort: number;
   controllerPort: number;
 }): Promise<BrokerProcess> {
-  const { jars, dataDir, port, controllerPort } = options;
+  const { jars, dataDir, port, advertisedPort, controllerPort } = options;
   await mkdir(dataDir, { recursive: true });
   const properties = join(dataDir, 'server.properties');
   const logDir = join(dataDir, 'log');
-  const settings = nodeSettings({ bind: '127.0.0.1', port, controllerPort, logDir });
+  const settings = nodeSettings({ bind: '127.0.0.1', port, advertisedPort, controllerPort, logDir });
   await writeFile(
     properties,
     Object.entries(settings)

@@ -10,19 +10,20 @@ export const kafkaVersion = '4.1.0';
 export function nodeSettings(address: {
   /** Host that listeners bind to. */
   bind: string;
-  /** Client port; also the advertised one. */
   port: number;
+  /** Port that clients are told. */
+  advertisedPort: number;
   /** Port of the controller listener. */
   controllerPort: number;
   logDir: string;
 }): Record<string, string> {
-  const { bind, port, controllerPort, logDir } = address;
+  const { bind, port, advertisedPort, controllerPort, logDir } = address;
   return {
     'process.roles': 'broker,controller',
     'node.id': '1',
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
     listeners: `PLAINTEXT://${bind}:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${advertisedPort}`,
     'controller.listener.names': 'CONTROLLER',
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'PLAINTEXT',

@@ -1,6 +1,7 @@
 /** The embedded ClickHouse as its clients see it: the official client, and curl. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
@@ -273,6 +274,23 @@ describe('inserts', () => {
     expect(await select(`SELECT count() FROM ${table}`)).toBe('2');
   });
 
+  it('inserts nothing of a body that ends too early', async () => {
+    const table = await createTable('n UInt32');
+    const query = new URLSearchParams({ query: `INSERT INTO ${table} FORMAT CSV` });
+    const { port } = new URL(engine.url);
+    for (const framing of [
+      'Content-Length: 100\r\n\r\n1\n2\n',
+      'Transfer-Encoding: chunked\r\n\r\n4\r\n1\n2\n\r\n',
+    ]) {
+      const socket = connect(Number(port), '127.0.0.1');
+      socket.write(`POST /?${query} HTTP/1.1\r\nHost: x\r\n${framing}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      socket.destroy();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(await select(`SELECT count() FROM ${table}`)).toBe('0');
+  });
+
   it('refuses a body that is too large, also when only decompressed', async () => {
     const table = await createTable('s String');
     const bomb = gzipSync(Buffer.alloc(257 * 1024 ** 2));
@@ -409,6 +427,22 @@ describe('the HTTP interface', () => {
     controller.abort();
     const running = () => select("SELECT count() FROM system.processes WHERE query LIKE '%100000000000%'");
     await expect.poll(running, { timeout: 10_000 }).toBe('1'); // this one
+  });
+
+  it('goes on when clients leave before their answer', async () => {
+    const leaving = Array.from({ length: 8 }, async (_, i) => {
+      const signal = AbortSignal.timeout(100 + i * 30);
+      const body = `SELECT sleep(0.3) FORMAT ${i % 2 > 0 ? 'JSON' : 'CSV'}`;
+      await expect(fetch(engine.url, { method: 'POST', body, signal })).rejects.toThrow();
+    });
+    await Promise.all(leaving);
+    expect(await select('SELECT 1')).toBe('1');
+  });
+
+  it('takes the database from a header', async () => {
+    const headers = { 'x-clickhouse-database': 'system' };
+    const response = await fetch(engine.url, { method: 'POST', body: 'SELECT * FROM one', headers });
+    expect(await response.text()).toBe('0\n');
   });
 
   it('answers what analysts ask the system tables', async () => {

@@ -7,7 +7,9 @@ const log = pino({ level: 'warn' }, pino.destination(2));
 try {
   const options = { dataDir, host: '127.0.0.1', port: Number(port), user: 'default', password, log };
   const engine = await startEngine(options);
-  process.on('SIGTERM', () => void engine.close().then(() => process.exit(0)));
+  const stop = () => void engine.close().then(() => process.exit(0));
+  process.once('SIGTERM', stop);
+  process.once('disconnect', stop);
   process.send?.({ type: 'ready', url: engine.url });
 } catch (error) {
   process.send?.({ type: 'failed', message: error.message, exitCode: error.exitCode });

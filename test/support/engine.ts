@@ -45,6 +45,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const [message] = (await Promise.race([once(child, 'message'), gone])) as [Message];
   if (message.type === 'failed') {
     await exited;
+    if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
     throw Object.assign(new Error(message.message), { exitCode: message.exitCode });
   }
   const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {

@@ -29,7 +29,7 @@ export async function fetchLayout(link: BrokerLink, topics: string[]): Promise<C
   const brokers = new Map(response.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]));
   const layouts = new Map<string, TopicLayout>();
   for (const topic of response.topics) {
-    if (topic.name === null || topic.errorCode === kafkaCodes.unknownTopicOrPartition) continue;
+    if (!topic.name || topic.errorCode === kafkaCodes.unknownTopicOrPartition) continue;
     if (topic.errorCode !== kafkaCodes.none && topic.errorCode !== kafkaCodes.leaderNotAvailable) {
       throw new KafkaError(topic.errorCode, `topic ${topic.name}`);
     }

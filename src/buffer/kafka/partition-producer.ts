@@ -45,6 +45,16 @@ const stampCodes = new Set<number>([
   kafkaCodes.producerFenced,
 ]);
 
+/** What can be done about refusals. */
+const adviceFor = new Map<number, string>([
+  [kafkaCodes.messageTooLarge, '; raise max.message.bytes of the topic or send smaller batches'],
+  [kafkaCodes.recordListTooLarge, '; raise segment.bytes of the topic or send smaller batches'],
+  [
+    kafkaCodes.invalidTimestamp,
+    '; set the clocks right, or raise message.timestamp.after.max.ms of the topic',
+  ],
+]);
+
 /** What a partition producer works with. */
 export interface ProducerContext {
   readonly cluster: Cluster;
@@ -166,9 +176,7 @@ export class PartitionProducer {
         `${this.#place()}: whether the batch was stored is unknown: ${reason}`,
       );
     }
-    const isTooLarge =
-      answer.code === kafkaCodes.messageTooLarge || answer.code === kafkaCodes.recordListTooLarge;
-    const advice = isTooLarge ? '; raise max.message.bytes of the topic or send smaller batches' : '';
+    const advice = adviceFor.get(answer.code) ?? '';
     throw new RecordsRefusedError(`${this.#place()} refuses the batch: ${reason}${advice}`);
   }
 

@@ -6,6 +6,12 @@ import { type ClusterLayout, fetchLayout, type TopicLayout } from './metadata.ts
 
 const requestTimeoutMs = 10_000;
 
+/**
+ * Kafka 4 refuses records an hour ahead of the broker's clock, so a collector whose clock is wrong would lose
+ * its events. Before 3.6 the setting does not exist, and there is no limit.
+ */
+const unlimitedSkew = { name: 'message.timestamp.after.max.ms', value: '9223372036854775807' };
+
 /** How to create a topic that does not exist. */
 export interface TopicSettings {
   readonly partitions: number;
@@ -80,10 +86,16 @@ async function createTopic(controller: BrokerLink, topic: string, settings: Topi
     numPartitions: partitions,
     replicationFactor: replication,
     assignments: [],
-    configs,
+  };
+  const send = (settings: typeof configs) => {
+    const definitions = [{ ...definition, configs: settings }];
+    return controller.request(createTopicsV7.api, definitions, requestTimeoutMs, false);
   };
   try {
-    await controller.request(createTopicsV7.api, [definition], requestTimeoutMs, false);
+    await send([...configs, unlimitedSkew]).catch((error) => {
+      if (codeOf(error) !== kafkaCodes.invalidConfig) throw error;
+      return send(configs);
+    });
     return true;
   } catch (error) {
     const code = codeOf(error);

@@ -107,7 +107,11 @@ describe('keys of blocks', () => {
   });
 
   it('give back what they say', () => {
-    fc.assert(fc.property(key, (block) => expect(decodeKey(encodeKey(block))).toEqual(block)));
+    fc.assert(
+      fc.property(key, (block) => {
+        expect(decodeKey(encodeKey(block))).toEqual(block);
+      }),
+    );
   });
 
   it('sort by partition, then by offset', () => {

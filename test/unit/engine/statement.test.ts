@@ -106,6 +106,25 @@ describe('other statements', () => {
     expect(() => parseStatement("INSERT INTO t (a) FROM/**/INFILE 'x' FORMAT CSV")).toThrow('infile');
   });
 
+  it('knows the function file from a table of that name', () => {
+    for (const text of [
+      "SELECT file('x')",
+      "SELECT `file` ('x')",
+      "SELECT `f\\x69le`('x')",
+      "SELECT 1 + file/**/('x')",
+    ]) {
+      expect(() => parseStatement(text)).toThrow('does not read or write files');
+    }
+    for (const text of [
+      'CREATE TABLE IF NOT EXISTS file (a UInt8)',
+      'SELECT file FROM file',
+      "SELECT 'file('",
+      'SELECT my_file(1)',
+    ]) {
+      expect(() => parseStatement(text)).not.toThrow();
+    }
+  });
+
   it('does not stream totals', () => {
     expect(parseStatement('SELECT 1 GROUP BY 1 WITH TOTALS')).toMatchObject({ isStreamable: false });
     expect(parseStatement('SELECT 1')).toMatchObject({ isStreamable: true });

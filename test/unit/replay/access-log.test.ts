@@ -52,7 +52,10 @@ describe('a line of an access log', () => {
   it('may be in the common format, have more fields, a user, or a virtual host', () => {
     const common = '1.2.3.4 - john doe [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 0';
     expect(parse(common)).toMatchObject({ ip: '1.2.3.4', path: '/a', bytes: 0 });
-    expect(parse(`www.example.com:443 ${common} "-" "${chrome}"`)).toMatchObject({ ip: '1.2.3.4', os: 'mac os' });
+    expect(parse(`www.example.com:443 ${common} "-" "${chrome}"`)).toMatchObject({
+      ip: '1.2.3.4',
+      os: 'mac os',
+    });
     expect(parse(`::1${common.slice(7)} "-" "curl/7.1" "10.0.0.1" 0.004`)).toMatchObject({
       ip: '::1',
       user_agent: 'curl/7.1',
@@ -135,7 +138,7 @@ function formatTime(time: Date): string {
 }
 
 const someText = fc.string({ unit: 'binary', minLength: 1, maxLength: 60 });
-const field = someText.filter((text) => text !== '-' && text.isWellFormed());
+const field = someText.filter((text) => text !== '-');
 const target = field.map((text) => `/${text}`).filter((text) => !/ HTTP\/\d(\.\d)?$/.test(text));
 const someEvent = fc.record({
   time: fc.date({ min: new Date(0), max: new Date('2100-01-01T00:00:00Z'), noInvalidDate: true }),
@@ -151,12 +154,14 @@ const someEvent = fc.record({
 describe.each([
   ['Apache', escapeAsApache],
   ['nginx', escapeAsNginx],
-])('any line that %s writes', (_, escape) => {
+])('any line that %s writes', (_, escapeField) => {
   it('comes back as it was', () => {
     fc.assert(
       fc.property(someEvent, ({ time, ip, method, path, status, bytes, referrer, userAgent }) => {
-        const request = `${method} ${escape(path)} HTTP/1.1`;
-        const quoted = [referrer, userAgent].map((text) => `"${text === undefined ? '-' : escape(text)}"`);
+        const request = `${method} ${escapeField(path)} HTTP/1.1`;
+        const quoted = [referrer, userAgent].map(
+          (text) => `"${text === undefined ? '-' : escapeField(text)}"`,
+        );
         const line = `${ip} - - [${formatTime(time)}] "${request}" ${status} ${bytes ?? '-'} ${quoted.join(' ')}`;
         const { browser, os, ...event } = parse(line);
         const seconds = `${time.toISOString().slice(0, 19)}.000Z`;

@@ -31,12 +31,16 @@ describe.skipIf(!isThere)(title, () => {
     expect(events.map(({ path }) => path)).toEqual(found.map((match) => match[1]));
     expect(sum(events.map(({ bytes }) => bytes ?? 0))).toBe(sum(found.map((match) => Number(match[2]) || 0)));
     const missing = (event: LogEvent) => event.referrer === undefined;
-    expect(events.filter(missing)).toHaveLength(found.filter((match) => ['-', ''].includes(match[3] ?? '')).length);
+    expect(events.filter(missing)).toHaveLength(
+      found.filter((match) => ['-', ''].includes(match[3] ?? '')).length,
+    );
   });
 
   it('names most browsers and systems', () => {
     const withUserAgent = events.filter((event) => event.user_agent !== undefined);
-    expect(withUserAgent.filter(({ os }) => os !== undefined).length / withUserAgent.length).toBeGreaterThan(0.6);
+    expect(withUserAgent.filter(({ os }) => os !== undefined).length / withUserAgent.length).toBeGreaterThan(
+      0.6,
+    );
     expect(withUserAgent.every(({ browser = '' }) => browser === browser.toLowerCase())).toBe(true);
   });
 });

@@ -2,12 +2,12 @@ import { createRecordsBatch, type MessageRecord, Reader, readRecordsBatch } from
 import fc from 'fast-check';
 import { compressSync } from 'snappy';
 import { describe, expect, test } from 'vitest';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
-import { batchLayout } from '../../src/buffer/kafka/record-batch.ts';
-import { FetchedBatches } from '../../src/buffer/kafka/record-decoder.ts';
-import { type Compression, RecordEncoder, stampProducer } from '../../src/buffer/kafka/record-encoder.ts';
-import { VarintReader, varintSize, writeVarint } from '../../src/buffer/kafka/varint.ts';
-import type { RecordBlock, RecordHeaders } from '../../src/buffer/record-block.ts';
+import { EventBatch } from '../../../src/buffer/event-batch.ts';
+import { batchLayout } from '../../../src/buffer/kafka/record-batch.ts';
+import { FetchedBatches } from '../../../src/buffer/kafka/record-decoder.ts';
+import { type Compression, RecordEncoder, stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
+import { VarintReader, varintSize, writeVarint } from '../../../src/buffer/kafka/varint.ts';
+import type { RecordBlock, RecordHeaders } from '../../../src/buffer/record-block.ts';
 
 interface Event {
   value: Uint8Array;

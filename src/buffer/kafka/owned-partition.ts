@@ -1,0 +1,228 @@
+/** A partition of a Kafka topic for as long as one generation of the consumer group gives it to us. */
+import { setMaxListeners } from 'node:events';
+import {
+  type Commit,
+  FencedError,
+  OffsetOutOfRangeError,
+  type OwnedPartition,
+  type ReadResult,
+} from '../buffer.ts';
+import { backoffMs, pause, untilAborted } from './backoff.ts';
+import type { BrokerLink } from './broker-link.ts';
+import type { Cluster } from './cluster.ts';
+import { type Coordinator, isCoordinatorTrouble } from './coordinator.ts';
+import { type FetchAnswer, fetchApi } from './fetch-api.ts';
+import type { Generation } from './group-member.ts';
+import { codeOf, KafkaError, kafkaCodes } from './kafka-errors.ts';
+import { type Bounds, commitOnce, fetchBounds, fetchCommits } from './offsets.ts';
+import { FetchedBatches } from './record-decoder.ts';
+
+/** Longest long poll in one request; a longer wait is several of them. */
+const maxPollMs = 5000;
+const answerTimeoutMs = 10_000;
+
+const fencingCodes = new Set<number>([
+  kafkaCodes.illegalGeneration,
+  kafkaCodes.unknownMemberId,
+  kafkaCodes.fencedInstanceId,
+  kafkaCodes.rebalanceInProgress,
+]);
+
+/** Answers of a leader that later tries may not get. */
+const transientCodes = new Set<number>([
+  kafkaCodes.unknownServerError,
+  kafkaCodes.unknownTopicOrPartition,
+  kafkaCodes.leaderNotAvailable,
+  kafkaCodes.notLeaderOrFollower,
+  kafkaCodes.requestTimedOut,
+  kafkaCodes.replicaNotAvailable,
+  kafkaCodes.kafkaStorageError,
+  kafkaCodes.fencedLeaderEpoch,
+  kafkaCodes.unknownLeaderEpoch,
+  kafkaCodes.offsetNotAvailable,
+  kafkaCodes.unstableOffsetCommit,
+  kafkaCodes.unknownTopicId,
+]);
+
+/** What an ownership is made of. */
+export interface OwnershipContext {
+  readonly cluster: Cluster;
+  readonly coordinator: Coordinator;
+  readonly generation: Generation;
+  readonly topicId: string;
+  readonly sessionTimeoutMs: number;
+  /** Called when the broker says that the generation is over. */
+  readonly onFenced: () => void;
+}
+
+/** Ends in two steps: `revoke` aborts the signal, after which commits still work; `end` stops those, too. */
+export class KafkaPartition implements OwnedPartition {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly #context: OwnershipContext;
+  readonly #revoking = new AbortController();
+  #revokedAt: number | undefined;
+  #isEnded = false;
+  /** Own connections: a long poll holds up whatever comes after it on the same one. */
+  #fetchLink: BrokerLink | undefined;
+  #queryLink: BrokerLink | undefined;
+  /** What a fetch brought beyond what was asked for, and the position it goes on at. */
+  #ahead: { batches: FetchedBatches; next: number } | undefined;
+
+  constructor(context: OwnershipContext, partition: number) {
+    this.#context = context;
+    this.topic = context.cluster.name;
+    this.topicId = context.topicId;
+    this.partition = partition;
+    setMaxListeners(0, this.#revoking.signal);
+  }
+
+  get signal(): AbortSignal {
+    return this.#revoking.signal;
+  }
+
+  /** Aborts the signal and with it everything but commits. */
+  revoke(reason: string): void {
+    if (this.signal.aborted) return;
+    this.#revokedAt = performance.now();
+    this.#revoking.abort(new FencedError(`${this.#place()} is given up: ${reason}`));
+  }
+
+  /** Ends the ownership: nothing can be committed any more. */
+  end(reason: string): void {
+    this.#isEnded = true;
+    this.revoke(reason);
+    this.#fetchLink?.close();
+    this.#queryLink?.close();
+    this.#ahead = undefined;
+  }
+
+  async committed(): Promise<Commit | undefined> {
+    const { coordinator } = this.#context;
+    const commits = await this.#persist(() => fetchCommits(coordinator, this.topic, [this.partition]));
+    return commits.get(this.partition);
+  }
+
+  bounds(): Promise<Bounds> {
+    return this.#persist(() => fetchBounds(this.#leaderLink('query'), this.topic, this.partition));
+  }
+
+  async read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult> {
+    const deadline = performance.now() + options.maxWaitMs;
+    for (let attempt = 0; ; attempt++) {
+      this.signal.throwIfAborted();
+      const ahead = this.#ahead;
+      if (ahead !== undefined && ahead.next === from && !ahead.batches.isEmpty) {
+        const result = ahead.batches.take(from, options.maxBytes);
+        ahead.next = result.next;
+        return result;
+      }
+      const left = Math.max(0, deadline - performance.now());
+      const answer = await untilAborted(this.#fetch(from, { ...options, maxWaitMs: left }), this.signal);
+      if (answer?.code === kafkaCodes.none) {
+        const batches = new FetchedBatches(answer.records, answer.aborted);
+        this.#ahead = { batches, next: from };
+        if (!batches.isEmpty) continue;
+      } else if (answer?.code === kafkaCodes.offsetOutOfRange) {
+        const range = await this.bounds();
+        // Otherwise it came into range since then, or the broker asked was not the leader.
+        if (from < range.start || from > range.end) {
+          throw new OffsetOutOfRangeError(this.topic, this.partition, { from, ...range });
+        }
+      } else if (answer !== undefined && !transientCodes.has(answer.code)) {
+        throw new KafkaError(answer.code, `reading ${this.#place()} from offset ${from}`);
+      }
+      if (performance.now() >= deadline) return { blocks: [], next: from };
+      if (answer?.code !== kafkaCodes.none) await this.#recover(attempt, deadline);
+    }
+  }
+
+  /**
+   * Repeats a commit of unknown outcome, as long as the generation lasts and never in another one. A
+   * FencedError after such a failure means that the next owner reads either the old or the new commit.
+   */
+  async commit(offset: number, plan: string): Promise<void> {
+    const { coordinator, generation, sessionTimeoutMs, onFenced } = this.#context;
+    const target = { topic: this.topic, partition: this.partition, commit: { offset, plan } };
+    for (let attempt = 0; ; attempt++) {
+      const revokedFor = this.#revokedAt === undefined ? 0 : performance.now() - this.#revokedAt;
+      if (this.#isEnded || revokedFor > sessionTimeoutMs) {
+        throw new FencedError(`${this.#place()} is no longer owned: offset ${offset} is not committed`);
+      }
+      try {
+        await commitOnce(coordinator, generation, target);
+        return;
+      } catch (error) {
+        const code = codeOf(error);
+        if (code !== undefined && fencingCodes.has(code)) {
+          onFenced();
+          const message = `${this.#place()} has another owner: offset ${offset} is not committed`;
+          throw new FencedError(message, { cause: error });
+        }
+        if (!isCoordinatorTrouble(error) && !transientCodes.has(code ?? 0)) throw error;
+      }
+      // Not with the signal: what was inserted after a revocation should still be recorded.
+      await pause(backoffMs(attempt, 1000));
+    }
+  }
+
+  /** Undefined when no answer came. */
+  async #fetch(
+    from: number,
+    { maxBytes, maxWaitMs }: { maxBytes: number; maxWaitMs: number },
+  ): Promise<FetchAnswer | undefined> {
+    try {
+      return await this.#leaderLink('fetch').request(fetchApi, {
+        topicId: this.topicId,
+        partition: this.partition,
+        from,
+        maxWaitMs: Math.min(maxPollMs, Math.ceil(maxWaitMs)),
+        maxBytes,
+      });
+    } catch (error) {
+      const code = codeOf(error);
+      if (code !== undefined) throw error;
+      return undefined;
+    }
+  }
+
+  /** Tries until it works or the ownership is revoked. @throws FencedError then; KafkaError for good */
+  async #persist<T>(ask: () => Promise<T>): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      this.signal.throwIfAborted();
+      try {
+        return await untilAborted(ask(), this.signal);
+      } catch (error) {
+        const code = codeOf(error);
+        if (error instanceof FencedError) throw error;
+        if (!isCoordinatorTrouble(error) && !transientCodes.has(code ?? 0)) throw error;
+      }
+      await this.#recover(attempt, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  async #recover(attempt: number, deadline: number): Promise<void> {
+    this.#context.cluster.refresh().catch(() => {});
+    const left = Math.max(0, deadline - performance.now());
+    await pause(Math.min(backoffMs(attempt, 1000), left), this.signal);
+  }
+
+  /** The link to the leader of the moment. @throws Error while there is none */
+  #leaderLink(purpose: 'fetch' | 'query'): BrokerLink {
+    const { cluster } = this.#context;
+    const leader = cluster.topic?.leaders[this.partition];
+    if (leader === undefined || this.#isEnded) throw new Error(`${this.#place()} has no leader`);
+    const before = purpose === 'fetch' ? this.#fetchLink : this.#queryLink;
+    if (before?.address.host === leader.host && before.address.port === leader.port) return before;
+    before?.close();
+    const link = cluster.createLink(leader, maxPollMs + answerTimeoutMs);
+    if (purpose === 'fetch') this.#fetchLink = link;
+    else this.#queryLink = link;
+    return link;
+  }
+
+  #place(): string {
+    return `${this.topic}/${this.partition}`;
+  }
+}

@@ -1,0 +1,60 @@
+import { describe, expect, test } from 'vitest';
+import { runProgram } from '../support/program.ts';
+
+const commands = ['start', 'collect', 'stream', 'clickhouse', 'check', 'tail', 'replay'];
+
+describe('help', () => {
+  test('lists every command', async () => {
+    const { code, stdout, stderr } = await runProgram(['--help']);
+    expect([code, stderr]).toEqual([0, '']);
+    for (const command of commands) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+    expect(stdout).toContain('69 a dependency is unavailable');
+  });
+
+  test.each(commands)('%s --help shows its options with their defaults, and examples', async (command) => {
+    const { code, stdout } = await runProgram([command, '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Usage: millrace ${command}`);
+    expect(stdout).toContain(`  millrace ${command}`);
+    expect(stdout).toContain('Default: ');
+  });
+
+  test('--version is the version of package.json', async () => {
+    const { version } = (await import('../../package.json', { with: { type: 'json' } })).default;
+    expect((await runProgram(['--version'])).stdout).toBe(`${version}\n`);
+  });
+});
+
+describe('wrong use', () => {
+  test('an unknown command names the nearest: exit 2', async () => {
+    const { code, stderr } = await runProgram(['colect']);
+    expect(code).toBe(2);
+    expect(stderr).toContain("the nearest one is 'collect'");
+  });
+
+  test('a missing argument: exit 2', async () => {
+    expect((await runProgram(['replay'])).code).toBe(2);
+  });
+
+  test('no command: the help, exit 2', async () => {
+    const { code, stdout } = await runProgram([]);
+    expect(code).toBe(2);
+    expect(stdout).toContain('Usage: millrace');
+  });
+
+  test('bad options: all of them at once, exit 78, before anything starts', async () => {
+    const flags = ['--listen', 'x', '--worker', '2', '--batch-age', 'soon'];
+    const { code, stderr } = await runProgram(['start', ...flags], { MILLRACE_BUFFER: 'tape' });
+    expect(code).toBe(78);
+    expect(stderr).toContain('4 faults');
+    for (const part of ['--listen must', 'nearest one is --workers', '--batch-age must', 'MILLRACE_BUFFER must']) {
+      expect(stderr).toContain(part);
+    }
+  });
+
+  test('a schema that cannot be read: exit 78, names the file', async () => {
+    const { code, stderr } = await runProgram(['start', '--schema', '/no/such/schema.json']);
+    expect(code).toBe(78);
+    expect(stderr).toContain('/no/such/schema.json');
+  });
+});
