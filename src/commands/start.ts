@@ -61,10 +61,11 @@ export const start: Command = {
 
 async function launchAll({ config, flags, log }: CommandContext, running: Supervised[]): Promise<void> {
   const env = childEnvironment(config, flags);
-  const launch = async (command: string): Promise<void> => {
-    running.push(await supervise({ command, env, log, stopTimeoutMs: config.stopTimeout + 2_000 }));
+  const launch = async (command: string, more: NodeJS.ProcessEnv = {}): Promise<void> => {
+    running.push(await supervise({ command, env: { ...env, ...more }, log, stopTimeoutMs: config.stopTimeout + 2_000 }));
   };
-  if (config.embeddedClickhouse) await launch('clickhouse');
+  // Each call of the engine occupies a thread of Node's pool, which has four unless told before the start.
+  if (config.embeddedClickhouse) await launch('clickhouse', { UV_THREADPOOL_SIZE: '8' });
   await launch('stream');
   await launch('collect');
 }

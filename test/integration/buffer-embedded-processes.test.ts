@@ -40,10 +40,11 @@ describe('embedded log, several processes', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     children.push(child);
+    const closed = once(child, 'close');
     const chunks: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
     const acknowledged = () => parseAcknowledgements(Buffer.concat(chunks).toString());
-    return { child, acknowledged };
+    return { child, closed, acknowledged };
   }
 
   /** Reads everything, as `partition -> values`. */
@@ -69,7 +70,7 @@ describe('embedded log, several processes', () => {
   it('gives every record of three writers an offset of its own, in the order of each', async () => {
     const batches = 200;
     const writers = ['a', 'b', 'c'].map((name) => ({ name, ...startWriter(name, batches) }));
-    for (const { child } of writers) expect((await once(child, 'close'))[0]).toBe(0);
+    for (const { closed } of writers) expect((await closed)[0]).toBe(0);
     const stored = await readAll();
     expect(stored.flat()).toHaveLength(3 * batches * 5);
     for (const { name, acknowledged } of writers) {
@@ -95,7 +96,7 @@ describe('embedded log, several processes', () => {
         .poll(() => writers.every((w) => w.acknowledged().length > 20), { timeout: 20_000 })
         .toBe(true);
       for (const { child } of writers) child.kill('SIGKILL');
-      for (const { child } of writers) if (child.exitCode === null) await once(child, 'close');
+      for (const { closed } of writers) await closed;
       for (const { name, acknowledged: list } of writers) acknowledged.push({ name, list: list() });
       const stored = await readAll();
       for (const { name, list } of acknowledged) {
