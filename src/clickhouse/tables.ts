@@ -70,7 +70,9 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
   const [existing, deadLetters, databases] = await Promise.all([
     readColumns(clickhouse, database, 'events'),
     readColumns(clickhouse, database, 'dead_letters'),
-    clickhouse.query('SELECT name FROM system.databases WHERE name = {database:String}', { params: { database } }),
+    clickhouse.query('SELECT name FROM system.databases WHERE name = {database:String}', {
+      params: { database },
+    }),
   ]);
   const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
   const changes: TableChange[] = [

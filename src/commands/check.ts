@@ -1,12 +1,12 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { checkTopic } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { loadSchema } from '../schema/schema.ts';
-import { checkTopic } from '../buffer/open.ts';
 import { bufferOptions, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
 import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
@@ -31,7 +31,11 @@ export const check: Command = {
   async run({ config }) {
     const schema = loadSchema(config.schema);
     report({ kind: 'ok', text: `schema ${schema.file}: ${schema.columns.length} typed columns` });
-    const tables = { database: config.clickhouseDatabase, cluster: config.clickhouseCluster, columns: schema.columns };
+    const tables = {
+      database: config.clickhouseDatabase,
+      cluster: config.clickhouseCluster,
+      columns: schema.columns,
+    };
     const findings = [await checkBuffer(config), ...(await checkClickHouse(config, tables))];
     const failed = findings.filter((finding) => report(finding) && finding.kind === 'fault');
     return failed[0]?.exitCode ?? (failed.length > 0 ? exitCodes.unavailable : exitCodes.ok);
@@ -50,7 +54,8 @@ async function checkBuffer(config: Config): Promise<Finding> {
     const topic = `topic ${config.kafkaTopic} of ${config.kafkaBrokers.map(formatAddress).join(',')}`;
     if (isNew) return { kind: 'ok', text: `done: create ${topic} with ${partitions} partitions` };
     if (isMissing) return { kind: 'todo', text: `create ${topic} with ${config.kafkaPartitions} partitions` };
-    if (leaderless > 0) return { kind: 'fault', text: `${topic}: ${leaderless} of ${partitions} partitions have no leader` };
+    if (leaderless > 0)
+      return { kind: 'fault', text: `${topic}: ${leaderless} of ${partitions} partitions have no leader` };
     return { kind: 'ok', text: `${topic} has ${partitions} partitions` };
   } catch (error) {
     return { kind: 'fault', text: messageOf(error) };
@@ -64,10 +69,14 @@ function checkDataDirectory(dataDir: string): Finding {
   try {
     accessSync(existing, constants.W_OK);
     const { bavail, bsize } = statfsSync(existing);
-    if (bavail * bsize < minFreeBytes) return { kind: 'fault', text: `${path} has less than 1 GiB free; --data-dir points at it` };
+    if (bavail * bsize < minFreeBytes)
+      return { kind: 'fault', text: `${path} has less than 1 GiB free; --data-dir points at it` };
     return { kind: 'ok', text: `data directory ${path} can be written` };
   } catch (error) {
-    return { kind: 'fault', text: `the data directory cannot be written: ${messageOf(error)}; --data-dir points at it` };
+    return {
+      kind: 'fault',
+      text: `the data directory cannot be written: ${messageOf(error)}; --data-dir points at it`,
+    };
   }
 }
 
@@ -75,14 +84,22 @@ async function checkClickHouse(config: Config, tables: TablesOptions): Promise<F
   const clickhouse = createClickHouse({ ...clickhouseClientOptions(config, ''), timeoutMs: 10_000 });
   try {
     const [server] = await clickhouse.query<{ version: string }>('SELECT version() AS version');
-    const reached: Finding = { kind: 'ok', text: `ClickHouse ${server?.version} at ${clickhouse.url.origin}` };
+    const reached: Finding = {
+      kind: 'ok',
+      text: `ClickHouse ${server?.version} at ${clickhouse.url.origin}`,
+    };
     const changes = (await planTables(clickhouse, tables)).filter(({ isNeeded }) => isNeeded);
     if (changes.length === 0) return [reached, { kind: 'ok', text: 'the tables fit the schema' }];
-    if (!config.create) return [reached, ...changes.map(({ description }): Finding => ({ kind: 'todo', text: description }))];
+    if (!config.create)
+      return [reached, ...changes.map(({ description }): Finding => ({ kind: 'todo', text: description }))];
     for (const { sql } of changes) await clickhouse.execute(sql);
-    return [reached, ...changes.map(({ description }): Finding => ({ kind: 'ok', text: `done: ${description}` }))];
+    return [
+      reached,
+      ...changes.map(({ description }): Finding => ({ kind: 'ok', text: `done: ${description}` })),
+    ];
   } catch (error) {
-    if (error instanceof OperatorError) return [{ kind: 'fault', text: error.message, exitCode: error.exitCode }];
+    if (error instanceof OperatorError)
+      return [{ kind: 'fault', text: error.message, exitCode: error.exitCode }];
     return [{ kind: 'fault', text: `ClickHouse: ${messageOf(error)}; --clickhouse-url points at it` }];
   } finally {
     await clickhouse.close();

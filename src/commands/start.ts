@@ -62,7 +62,9 @@ export const start: Command = {
 async function launchAll({ config, flags, log }: CommandContext, running: Supervised[]): Promise<void> {
   const env = childEnvironment(config, flags);
   const launch = async (command: string, more: NodeJS.ProcessEnv = {}): Promise<void> => {
-    running.push(await supervise({ command, env: { ...env, ...more }, log, stopTimeoutMs: config.stopTimeout + 2_000 }));
+    running.push(
+      await supervise({ command, env: { ...env, ...more }, log, stopTimeoutMs: config.stopTimeout + 2_000 }),
+    );
   };
   // Each call of the engine occupies a thread of Node's pool, which has four unless told before the start.
   if (config.embeddedClickhouse) await launch('clickhouse', { UV_THREADPOOL_SIZE: '8' });

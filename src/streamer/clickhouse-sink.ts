@@ -13,7 +13,11 @@ import { findRefusedRows, isDataError, type RefusedRow, withoutRows } from './re
 /** Told how inserts go. */
 export interface InsertObserver {
   /** A batch is done: `rows` of it are in the table, the others are dead letters. */
-  inserted(batch: SealedBatch, partition: OwnedPartition, result: { rows: number; milliseconds: number }): void;
+  inserted(
+    batch: SealedBatch,
+    partition: OwnedPartition,
+    result: { rows: number; milliseconds: number },
+  ): void;
   /** One attempt failed; `code` is ClickHouse's, 0 without an answer. */
   insertFailed(code: number, error: Error): void;
   deadLettered(rows: number): void;

@@ -41,6 +41,9 @@ export function nodeSettings(address: {
     'share.coordinator.state.topic.min.isr': '1',
     // Default 3 s: consumers of a new group would wait that long for company.
     'group.initial.rebalance.delay.ms': '0',
+    // A killed broker can come back sooner: until then the controller takes it for the old one.
+    'broker.session.timeout.ms': '3000',
+    'broker.heartbeat.interval.ms': '500',
     // Lets tests see a lost member after a second instead of 6.
     'group.min.session.timeout.ms': '1000',
     // Retention and topic deletion take effect in seconds, so that both can be tested.

@@ -47,7 +47,12 @@ describe('wrong use', () => {
     const { code, stderr } = await runProgram(['start', ...flags], { MILLRACE_BUFFER: 'tape' });
     expect(code).toBe(78);
     expect(stderr).toContain('4 faults');
-    for (const part of ['--listen must', 'nearest one is --workers', '--batch-age must', 'MILLRACE_BUFFER must']) {
+    for (const part of [
+      '--listen must',
+      'nearest one is --workers',
+      '--batch-age must',
+      'MILLRACE_BUFFER must',
+    ]) {
       expect(stderr).toContain(part);
     }
   });

@@ -4,7 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { Agent, request } from 'undici';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { freePorts, type Program, post, runCommand, startProgram, temporaryDirectory, until } from '../support/program.ts';
+import {
+  freePorts,
+  type Program,
+  post,
+  runCommand,
+  startProgram,
+  temporaryDirectory,
+  until,
+} from '../support/program.ts';
 
 interface Running {
   readonly url: string;
@@ -20,10 +28,18 @@ async function startCollector(...flags: string[]): Promise<Running> {
   directories.push(directory);
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
-  const program = await startProgram(['collect', '--data-dir', directory.path, '--listen', `127.0.0.1:${port}`, ...flags]);
+  const program = await startProgram([
+    'collect',
+    '--data-dir',
+    directory.path,
+    '--listen',
+    `127.0.0.1:${port}`,
+    ...flags,
+  ]);
   running.push(program);
   // The next offset is the number of events that were ever stored.
-  const stored = async () => ((await (await post(url, { event: 'probe' })).json()) as { offset: number }).offset;
+  const stored = async () =>
+    ((await (await post(url, { event: 'probe' })).json()) as { offset: number }).offset;
   return { url, program, stored };
 }
 
@@ -52,17 +68,28 @@ async function expectProblem(response: Response, status: number, code: string): 
 describe('one collector', () => {
   let collector: Running;
   beforeAll(async () => {
-    collector = await startCollector('--max-body-bytes', '64KiB', '--max-event-bytes', '8KiB', '--max-batch-events', '500');
+    collector = await startCollector(
+      '--max-body-bytes',
+      '64KiB',
+      '--max-event-bytes',
+      '8KiB',
+      '--max-batch-events',
+      '500',
+    );
   });
   afterAll(stopAll);
 
-  const send = (body: BodyInit, headers: Record<string, string> = {}, path = '/v1/events') =>
+  const send = (
+    body: string | Uint8Array | ReadableStream,
+    headers: Record<string, string> = {},
+    path = '/v1/events',
+  ) =>
     fetch(collector.url + path, {
       method: 'POST',
-      body,
+      body: body as string,
       headers: { 'content-type': 'application/json', ...headers },
-      duplex: 'half',
-    } as RequestInit);
+      ...(body instanceof ReadableStream ? { duplex: 'half' } : {}),
+    });
 
   describe('takes', () => {
     test('a single event, and answers with its receipt in both shapes', async () => {
@@ -84,7 +111,12 @@ describe('one collector', () => {
       ['an array as a beacon', '[{"event":"a"}, {"event":"b"}]', 'text/plain'],
     ])('%s', async (_, body, type) => {
       const answer = await (await send(body, { 'content-type': type })).json();
-      expect(answer).toMatchObject({ status: 'ok', accepted: 2, rejected: [], receipts: [{ partition: 0, count: 2 }] });
+      expect(answer).toMatchObject({
+        status: 'ok',
+        accepted: 2,
+        rejected: [],
+        receipts: [{ partition: 0, count: 2 }],
+      });
     });
 
     test.each([
@@ -92,7 +124,10 @@ describe('one collector', () => {
       ['deflate', deflateSync],
       ['br', brotliCompressSync],
     ] as const)('%s', async (encoding, compress) => {
-      const response = await send(compress(lines), { 'content-encoding': encoding, 'content-type': 'application/x-ndjson' });
+      const response = await send(compress(lines), {
+        'content-encoding': encoding,
+        'content-type': 'application/x-ndjson',
+      });
       expect(await response.json()).toMatchObject({ accepted: 2 });
     });
 
@@ -117,12 +152,30 @@ describe('one collector', () => {
       ['an empty body', '', {}, 400, 'EMPTY_BODY'],
       ['bytes that are not UTF-8', Buffer.from([0x22, 0xc3, 0x22]), {}, 400, 'INVALID_JSON'],
       ['what is not gzip', 'plain', { 'content-encoding': 'gzip' }, 400, 'INVALID_ENCODING'],
-      ['half a gzip', gzipSync('{"event":"a"}').subarray(0, 20), { 'content-encoding': 'gzip' }, 400, 'INVALID_ENCODING'],
+      [
+        'half a gzip',
+        gzipSync('{"event":"a"}').subarray(0, 20),
+        { 'content-encoding': 'gzip' },
+        400,
+        'INVALID_ENCODING',
+      ],
       ['a body over the limit', `{"event":"${'a'.repeat(70_000)}"}`, {}, 413, 'BODY_TOO_LARGE'],
-      ['a bomb', gzipSync(Buffer.alloc(1_000_000, 'a')), { 'content-encoding': 'gzip' }, 413, 'BODY_TOO_LARGE'],
+      [
+        'a bomb',
+        gzipSync(Buffer.alloc(1_000_000, 'a')),
+        { 'content-encoding': 'gzip' },
+        413,
+        'BODY_TOO_LARGE',
+      ],
       ['an event over the limit', `{"event":"a","x":"${'a'.repeat(9_000)}"}`, {}, 413, 'EVENT_TOO_LARGE'],
       ['too many events', `[${'1,'.repeat(500)}1]`, {}, 413, 'TOO_MANY_EVENTS'],
-      ['an unknown type', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' }, 415, 'UNSUPPORTED_TYPE'],
+      [
+        'an unknown type',
+        'a=b',
+        { 'content-type': 'application/x-www-form-urlencoded' },
+        415,
+        'UNSUPPORTED_TYPE',
+      ],
       ['an unknown encoding', 'a', { 'content-encoding': 'compress' }, 415, 'UNSUPPORTED_ENCODING'],
       ['two encodings', 'a', { 'content-encoding': 'gzip, br' }, 415, 'UNSUPPORTED_ENCODING'],
       ['a missing event', '{"os":"linux"}', {}, 422, 'INVALID_EVENT'],
@@ -180,7 +233,9 @@ describe('one collector', () => {
       for (const head of ['content-length: 100', 'transfer-encoding: chunked']) {
         const socket = await openSocket(collector.url);
         const chunk = head.startsWith('t') ? 'e\r\n{"event":"a"}\n\r\n' : '{"event":"a"}';
-        socket.write(`POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${head}\r\n\r\n${chunk}`);
+        socket.write(
+          `POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${head}\r\n\r\n${chunk}`,
+        );
         await sleep(50);
         socket.destroy();
       }
@@ -214,7 +269,9 @@ describe('limits of the process', () => {
   test('above the cap of bytes in flight: 503 with Retry-After, and all is well afterwards', async () => {
     const { url } = await startCollector('--max-in-flight-bytes', '1MiB', '--max-body-bytes', '1MiB');
     const slow = await openSocket(url);
-    slow.write('POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n');
+    slow.write(
+      'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n',
+    );
     slow.write(Buffer.alloc(800_000, ' '));
     await until('held bytes', async () => {
       const status = (await (await fetch(`${url}/status`)).json()) as { in_flight: { bytes: number } };

@@ -52,33 +52,49 @@ afterEach(async () => {
 });
 
 describe.skipIf(brokers === undefined)('through Kafka', () => {
-  test.skipIf(!existsSync(accessLog))('the access log becomes 10,000 rows that agree with it, and plain JSON in the topic', async () => {
-    await start(['start', ...site.flags, ...kafka, '--kafka-group', topic]);
-    const replayed = await runProgram(['replay', accessLog, '--url', site.collector, '--json']);
-    expect(JSON.parse(replayed.stdout)).toMatchObject({ accepted: 10_000, rejected: 0 });
-    expect(await rowsReach(10_000)).toEqual({ rows: 10_000, offsets: 10_000 });
-    const expected = countLog(accessLog);
-    for (const column of ['browser', 'os'] as const) {
-      const rows = await query<{ name: string; rows: number }>(
-        site.clickhouse,
-        `SELECT ${column} AS name, count() AS rows FROM events GROUP BY name`,
-      );
-      expect(Object.fromEntries(rows.map(({ name, rows: count }) => [name, count]))).toEqual(expected[column]);
-    }
-    if (!hasKcat) return console.warn('kcat is not installed: the topic was not read by another client');
-    const { stdout } = await runCommand('kcat', ['-b', brokers ?? '', '-C', '-t', topic, '-e', '-q']);
-    const events = stdout.trimEnd().split('\n').map((line) => JSON.parse(line));
-    expect(events).toHaveLength(10_000);
-    const statuses: Record<string, number> = {};
-    for (const { status } of events) statuses[status] = (statuses[status] ?? 0) + 1;
-    expect(statuses).toEqual(expected.status);
-  });
+  test.skipIf(!existsSync(accessLog))(
+    'the access log becomes 10,000 rows that agree with it, and plain JSON in the topic',
+    async () => {
+      await start(['start', ...site.flags, ...kafka, '--kafka-group', topic]);
+      const replayed = await runProgram(['replay', accessLog, '--url', site.collector, '--json']);
+      expect(JSON.parse(replayed.stdout)).toMatchObject({ accepted: 10_000, rejected: 0 });
+      expect(await rowsReach(10_000)).toEqual({ rows: 10_000, offsets: 10_000 });
+      const expected = countLog(accessLog);
+      for (const column of ['browser', 'os'] as const) {
+        const rows = await query<{ name: string; rows: number }>(
+          site.clickhouse,
+          `SELECT ${column} AS name, count() AS rows FROM events GROUP BY name`,
+        );
+        expect(Object.fromEntries(rows.map(({ name, rows: count }) => [name, count]))).toEqual(
+          expected[column],
+        );
+      }
+      if (!hasKcat) return console.warn('kcat is not installed: the topic was not read by another client');
+      const { stdout } = await runCommand('kcat', ['-b', brokers ?? '', '-C', '-t', topic, '-e', '-q']);
+      const events = stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      expect(events).toHaveLength(10_000);
+      const statuses: Record<string, number> = {};
+      for (const { status } of events) statuses[status] = (statuses[status] ?? 0) + 1;
+      expect(statuses).toEqual(expected.status);
+    },
+  );
 
   test('two streamers share the partitions; when one is killed the other takes over, and each event is one row', async () => {
     const [first, second] = (await freePorts(2)) as [number, number];
     await start(['clickhouse', '--data-dir', directory.path, '--clickhouse-url', site.clickhouse]);
     await start(['collect', '--listen', new URL(site.collector).host, ...kafka]);
-    const group = ['--clickhouse-url', site.clickhouse, '--kafka-group', topic, '--kafka-session-timeout', '6s', ...kafka];
+    const group = [
+      '--clickhouse-url',
+      site.clickhouse,
+      '--kafka-group',
+      topic,
+      '--kafka-session-timeout',
+      '6s',
+      ...kafka,
+    ];
     await start(['stream', '--stream-listen', `127.0.0.1:${first}`, ...group]);
     const victim = await start(['stream', '--stream-listen', `127.0.0.1:${second}`, ...group]);
     await until('both own partitions', async () => {
@@ -88,7 +104,10 @@ describe.skipIf(brokers === undefined)('through Kafka', () => {
     let sent = 0;
     const deadline = Date.now() + 4_000;
     while (Date.now() < deadline) {
-      const response = await post(site.collector, Array.from({ length: 20 }, (_, i) => ({ event: 'a', i })));
+      const response = await post(
+        site.collector,
+        Array.from({ length: 20 }, (_, i) => ({ event: 'a', i })),
+      );
       sent += ((await response.json()) as { accepted: number }).accepted;
       if (Date.now() > deadline - 2_000 && victim.child.exitCode === null) victim.child.kill('SIGKILL');
     }
@@ -101,7 +120,12 @@ describe.skipIf(brokers === undefined)('through Kafka', () => {
     const flags = ['--clickhouse-url', site.clickhouse, '--clickhouse-database', 'analytics', ...kafka];
     const before = await runProgram(['check', ...flags]);
     expect(before.code).toBe(0);
-    for (const what of [`topic ${topic}`, 'create database analytics', 'create table events', 'create table dead_letters']) {
+    for (const what of [
+      `topic ${topic}`,
+      'create database analytics',
+      'create table events',
+      'create table dead_letters',
+    ]) {
       expect(before.stdout).toMatch(new RegExp(`^todo .*${what}`, 'm'));
     }
     const made = await runProgram(['check', ...flags, '--create', '--kafka-partitions', '3']);
@@ -118,7 +142,14 @@ describe('without Kafka', () => {
     const [kafkaPort] = await freePorts(1);
     const { code, stdout } = await runProgram([
       'check',
-      ...['--buffer', 'kafka', '--kafka-brokers', `127.0.0.1:${kafkaPort}`, '--clickhouse-url', site.clickhouse],
+      ...[
+        '--buffer',
+        'kafka',
+        '--kafka-brokers',
+        `127.0.0.1:${kafkaPort}`,
+        '--clickhouse-url',
+        site.clickhouse,
+      ],
     ]);
     expect(code).toBe(69);
     expect(stdout).toMatch(/^FAULT .*--kafka-brokers/m);
@@ -127,7 +158,14 @@ describe('without Kafka', () => {
 
   test('the collector starts, says what it waits for, and answers 503 with Retry-After', async () => {
     const [kafkaPort] = await freePorts(1);
-    const flags = ['--buffer', 'kafka', '--kafka-brokers', `127.0.0.1:${kafkaPort}`, '--listen', new URL(site.collector).host];
+    const flags = [
+      '--buffer',
+      'kafka',
+      '--kafka-brokers',
+      `127.0.0.1:${kafkaPort}`,
+      '--listen',
+      new URL(site.collector).host,
+    ];
     const collector = await start(['collect', ...flags]);
     const refused = await post(site.collector, { event: 'a' });
     expect(refused.status).toBe(503);

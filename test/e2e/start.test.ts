@@ -93,26 +93,44 @@ describe('the access log', () => {
     const expected = countLog(accessLog);
     for (const column of ['status', 'browser', 'os'] as const) {
       const sql = `SELECT toString(ifNull(${column}, '')) AS name, count() AS rows FROM events GROUP BY name`;
-      const rows = await query<{ name: string; rows: number }>(site.clickhouse, sql.replace("ifNull(status, '')", 'status'));
-      expect(Object.fromEntries(rows.map(({ name, rows: count }) => [name, count]))).toEqual(expected[column]);
+      const rows = await query<{ name: string; rows: number }>(
+        site.clickhouse,
+        sql.replace("ifNull(status, '')", 'status'),
+      );
+      expect(Object.fromEntries(rows.map(({ name, rows: count }) => [name, count]))).toEqual(
+        expected[column],
+      );
     }
   });
 
-  test.skipIf(!existsSync(accessLog))('every acknowledged event is a row once when start is stopped in mid-replay', async () => {
-    const first = await start();
-    const replay = launchProgram(['replay', accessLog, '--url', site.collector, '--json', '--batch', '1', '--retry-for', '30s']);
-    await until('some events', async () => (await countRows()).rows > 100);
-    expect(await first.stop()).toBe(0);
-    await sleep(500);
-    await start();
-    expect(await replay.exited).toBe(0);
-    const { accepted } = JSON.parse(replay.output.stdout);
-    expect(accepted).toBe(10_000);
-    const counts = await rowsReach(accepted);
-    expect(counts.rows).toBe(counts.offsets);
-    // A post whose answer was cut off may have been stored, and was sent again: never lost, and told apart by its offset.
-    expect(counts.rows - accepted).toBeLessThanOrEqual(4);
-  });
+  test.skipIf(!existsSync(accessLog))(
+    'every acknowledged event is a row once when start is stopped in mid-replay',
+    async () => {
+      const first = await start();
+      const replay = launchProgram([
+        'replay',
+        accessLog,
+        '--url',
+        site.collector,
+        '--json',
+        '--batch',
+        '1',
+        '--retry-for',
+        '30s',
+      ]);
+      await until('some events', async () => (await countRows()).rows > 100);
+      expect(await first.stop()).toBe(0);
+      await sleep(500);
+      await start();
+      expect(await replay.exited).toBe(0);
+      const { accepted } = JSON.parse(replay.output.stdout);
+      expect(accepted).toBe(10_000);
+      const counts = await rowsReach(accepted);
+      expect(counts.rows).toBe(counts.offsets);
+      // A post whose answer was cut off may have been stored, and was sent again: never lost, and told apart by its offset.
+      expect(counts.rows - accepted).toBeLessThanOrEqual(4);
+    },
+  );
 });
 
 describe('stopping and starting', () => {
@@ -164,7 +182,9 @@ describe('stopping and starting', () => {
 
 describe('what is in the way', () => {
   test('a port in use: exit 69, every port named with its option', async () => {
-    const taken = [site.collector, site.clickhouse].map((url) => createServer().listen(Number(new URL(url).port), '127.0.0.1'));
+    const taken = [site.collector, site.clickhouse].map((url) =>
+      createServer().listen(Number(new URL(url).port), '127.0.0.1'),
+    );
     const { code, stderr } = await runProgram(['start', ...site.flags]);
     for (const server of taken) server.close();
     expect(code).toBe(69);
@@ -186,7 +206,12 @@ describe('what is in the way', () => {
 
 test('events that ClickHouse cannot read become dead letters with their reason, and nothing waits for them', async () => {
   await start();
-  const bodies = ['{"event":"good"}', '{"event":"infinite","x":1e999}', '{"event":"twice","a":1,"a":2}', '{"event":"also good"}'];
+  const bodies = [
+    '{"event":"good"}',
+    '{"event":"infinite","x":1e999}',
+    '{"event":"twice","a":1,"a":2}',
+    '{"event":"also good"}',
+  ];
   expect((await post(site.collector, `[${bodies.join(',')}]`)).status).toBe(200);
   await rowsReach(2);
   const letters = await query<{ offset: number; raw: string; reason: string }>(

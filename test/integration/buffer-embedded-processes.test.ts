@@ -68,7 +68,7 @@ describe('embedded log, several processes', () => {
   }
 
   it('gives every record of three writers an offset of its own, in the order of each', async () => {
-    const batches = 200;
+    const batches = 400;
     const writers = ['a', 'b', 'c'].map((name) => ({ name, ...startWriter(name, batches) }));
     for (const { closed } of writers) expect((await closed)[0]).toBe(0);
     const stored = await readAll();

@@ -60,6 +60,9 @@ export class Environment {
       mapSize,
       maxReaders,
       maxDbs: 4,
+      // With it, lmdb-js makes a second promise for each transaction that nobody can get hold of, and a failed
+      // commit ends the process as an unhandled rejection.
+      eventTurnBatching: false,
     });
     this.blocks = this.#root.openDB('blocks', { encoding: 'binary', keyEncoding: 'binary' });
     this.states = this.#root.openDB('states', { encoding: 'binary' });

@@ -1,0 +1,225 @@
+/** Ownership of partitions: rebalances, lost members, fenced commits, against a real Kafka behind a proxy. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { deleteRecordsV2 } from '@platformatic/kafka';
+import { Kafka, logLevel } from 'kafkajs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import {
+  type BufferReader,
+  FencedError,
+  OffsetOutOfRangeError,
+  type OwnedPartition,
+} from '../../src/buffer/buffer.ts';
+import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
+import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
+import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
+import { batchOf, type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
+import { createKafkaTopic, removeTopic, waitUntil } from '../support/kafka-fixture.ts';
+import { apiKeys } from '../support/tcp-proxy.ts';
+
+const waitMs = 30_000;
+const partitions = 4;
+
+describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
+  let kafka: FaultyKafka;
+  let topic: Awaited<ReturnType<typeof createKafkaTopic>>;
+  let group: string;
+  let open: BufferReader[];
+
+  beforeAll(async () => {
+    kafka = await startFaultyKafka();
+  });
+  afterAll(() => kafka.stop());
+  beforeEach(async () => {
+    topic = await createKafkaTopic(kafka.brokers, partitions);
+    group = `group-${randomUUID()}`;
+    open = [];
+  });
+  afterEach(async () => {
+    kafka.proxy.decide = () => 'pass';
+    for (const reader of open) await reader.close();
+  });
+
+  function openReader(clientId: string, sessionTimeoutMs = 6000): BufferReader {
+    const reader = topic.openReader(group, { clientId, sessionTimeoutMs });
+    open.push(reader);
+    return reader;
+  }
+
+  async function fill(partition = 0, count = 10): Promise<void> {
+    const writer = await topic.openWriter();
+    await writer.append(partition, batchOf(Array.from({ length: count }, (_, i) => `{"n":${i}}`)));
+    await writer.close();
+  }
+
+  test('two readers share the partitions, and no partition has two owners at once', async () => {
+    const owners = new Map<number, string>();
+    const overlaps: string[] = [];
+    const gained: Record<string, number> = {};
+    const deliverAs = (name: string) => async (owned: OwnedPartition) => {
+      const other = owners.get(owned.partition);
+      if (other !== undefined) overlaps.push(`${owned.partition}: ${other} and ${name}`);
+      owners.set(owned.partition, name);
+      gained[name] = (gained[name] ?? 0) + 1;
+      await new Promise((resolve) => owned.signal.addEventListener('abort', resolve, { once: true }));
+      // The insert in flight is finished, and what it did is recorded, before anybody else may own this.
+      await sleep(300);
+      await owned.commit(1, `by ${name}`);
+      owners.delete(owned.partition);
+    };
+    const first = openReader('first');
+    void first.run(deliverAs('first'));
+    await waitUntil(() => owners.size === partitions, waitMs);
+    const second = openReader('second');
+    void second.run(deliverAs('second'));
+    await waitUntil(
+      () => gained.second === 2 && gained.first === partitions + 2 && owners.size === 4,
+      waitMs,
+    );
+    expect([...owners.values()].sort()).toEqual(['first', 'first', 'second', 'second']);
+    await second.close();
+    await waitUntil(() => gained.first === 2 * partitions + 2 && owners.size === partitions, waitMs);
+    expect(overlaps).toEqual([]);
+  });
+
+  test('a member that hears nothing gives up within the session timeout, and cannot commit', async () => {
+    await fill();
+    const cutOff = openReader('cut-off');
+    const held = holdPartitions(cutOff);
+    const stale = await held.get(0, waitMs);
+    await stale.commit(0, 'plan of the first owner');
+    kafka.proxy.decide = ({ clientId }) => (clientId === 'cut-off' ? 'stall' : 'pass');
+    const stalledAt = performance.now();
+    await waitUntil(() => stale.signal.aborted, 10_000);
+    expect(performance.now() - stalledAt).toBeLessThan(6500);
+    const takingOver = holdPartitions(openReader('second'));
+    const taken = await takingOver.get(0, waitMs);
+    expect(await taken.committed()).toEqual({ offset: 0, plan: 'plan of the first owner' });
+    kafka.proxy.decide = () => 'pass';
+    await expect(stale.commit(5, 'too late')).rejects.toThrow(FencedError);
+    await expect(stale.read(0, { maxBytes: 1, maxWaitMs: 0 })).rejects.toThrow(FencedError);
+    expect((await takingOver.get(0, waitMs)).signal.aborted).toBe(false);
+    // It comes back as a member and gets its share again.
+    await held.any(waitMs);
+  });
+
+  test('a commit whose answer was lost is repeated, in the same generation', async () => {
+    await fill();
+    const reader = openReader('reader');
+    const owned = await holdPartitions(reader).get(0, waitMs);
+    let left = 2;
+    const generations = new Set<number>();
+    kafka.proxy.decide = ({ apiKey, clientId, bytes }) => {
+      if (apiKey !== apiKeys.offsetCommit) return 'pass';
+      // header: 14 bytes, client id, tags; then the group as a compact string, and the generation
+      const groupAt = 14 + clientId.length + 1;
+      generations.add(bytes.readInt32BE(groupAt + 1 + group.length));
+      return left-- > 0 ? 'lose-answer' : 'pass';
+    };
+    await owned.commit(7, 'plan');
+    expect(await owned.committed()).toEqual({ offset: 7, plan: 'plan' });
+    expect(left).toBe(-1);
+    expect(generations.size).toBe(1);
+    expect(owned.signal.aborted).toBe(false);
+  });
+
+  test('commits and reads go on after the broker was killed and started again', async () => {
+    await fill(0, 10);
+    const reader = openReader('reader', 20_000);
+    const held = holdPartitions(reader);
+    let owned = await held.get(0, waitMs);
+    await owned.commit(4, 'before');
+    await kafka.broker.kill();
+    await waitUntil(() => !reader.state().ok, waitMs);
+    expect(await owned.read(10, { maxBytes: 1000, maxWaitMs: 300 })).toEqual({ blocks: [], next: 10 });
+    const committing = owned.commit(6, 'across').then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await kafka.broker.restart();
+    const result = await committing;
+    owned = await held.get(0, waitMs);
+    // The group may have gone on meanwhile; then nothing was committed.
+    expect(result === undefined || result instanceof FencedError).toBe(true);
+    const expected = result === undefined ? { offset: 6, plan: 'across' } : { offset: 4, plan: 'before' };
+    expect(await owned.committed()).toEqual(expected);
+    expect(await readRecords(owned, 0, 10, waitMs)).toHaveLength(10);
+    await waitUntil(() => reader.state().ok, waitMs);
+  });
+
+  test('an offset that retention has passed is named, never skipped', async () => {
+    await fill(0, 10);
+    const owned = await holdPartitions(openReader('reader')).get(0, waitMs);
+    const link = new BrokerLink(parseAddress(kafka.brokers), { clientId: 'test', requestTimeoutMs: 5000 });
+    const upTo = [{ name: topic.topic, partitions: [{ partitionIndex: 0, offset: 6n }] }];
+    await link.request(deleteRecordsV2.api, upTo, 5000);
+    link.close();
+    expect(await owned.bounds()).toEqual({ start: 6, end: 10 });
+    const reading = owned.read(3, { maxBytes: 1000, maxWaitMs: 1000 });
+    await expect(reading).rejects.toThrow(OffsetOutOfRangeError);
+    await expect(reading).rejects.toMatchObject({ from: 3, start: 6, end: 10 });
+  });
+
+  test('a topic made anew ends the ownership, and is owned under its new id', async () => {
+    await fill();
+    const held = holdPartitions(openReader('reader'));
+    const before = await held.get(0, waitMs);
+    await removeTopic(kafka.brokers, topic.topic);
+    await sleep(1500);
+    const settings = { partitions, replication: 1, retentionMs: 3_600_000 };
+    await ensureTopic({ brokers: [kafka.brokers], topic: topic.topic, clientId: 'test' }, settings);
+    await fill(0, 3);
+    // Not one record of the new topic comes under the old id.
+    const read = before.read(0, { maxBytes: 1000, maxWaitMs: 20_000 });
+    await expect(read).rejects.toThrow(FencedError);
+    const after = await held.get(0, waitMs);
+    expect(after.topicId).not.toBe(before.topicId);
+    expect(await readRecords(after, 0, 3, waitMs)).toHaveLength(3);
+  });
+
+  test('new partitions are owned when they appear', async () => {
+    const held = holdPartitions(openReader('reader'));
+    await held.get(3, waitMs);
+    const admin = new Kafka({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING }).admin();
+    await admin.createPartitions({ topicPartitions: [{ topic: topic.topic, count: 6 }] });
+    await admin.disconnect();
+    await held.get(5, waitMs);
+  });
+
+  test('shares a group with another client', async () => {
+    const first = holdPartitions(openReader('reader'));
+    await first.get(3, waitMs);
+    const other = new Kafka({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING }).consumer({
+      groupId: group,
+      partitionAssigners: [
+        ({ cluster }) => ({
+          name: 'range',
+          version: 0,
+          assign: () => Promise.reject(new Error(`not the leader of ${cluster}`)),
+          protocol: () => ({ name: 'range', metadata: subscriptionOf(topic.topic) }),
+        }),
+      ],
+    });
+    const joined = new Promise<Record<string, number[]>>((resolve) => {
+      other.on(other.events.GROUP_JOIN, ({ payload }) => resolve(payload.memberAssignment));
+    });
+    await other.connect();
+    await other.subscribe({ topic: topic.topic });
+    await other.run({ autoCommit: false, eachMessage: async () => {} });
+    expect(Object.values(await joined)[0]).toHaveLength(2);
+    await other.disconnect();
+    await first.get(3, waitMs);
+  });
+});
+
+/** A subscription as other clients write it: version 1, with user data and owned partitions. */
+function subscriptionOf(name: string): Buffer {
+  const bytes = Buffer.alloc(2 + 4 + 2 + name.length + 4 + 4);
+  bytes.writeInt16BE(1, 0);
+  bytes.writeInt32BE(1, 2);
+  bytes.writeInt16BE(name.length, 6);
+  bytes.write(name, 8);
+  bytes.writeInt32BE(-1, 8 + name.length);
+  bytes.writeInt32BE(0, 12 + name.length);
+  return bytes;
+}
