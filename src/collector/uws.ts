@@ -22,8 +22,9 @@ export function loadUws(): Uws {
     return createRequire(import.meta.url)(name) as Uws;
   } catch (error) {
     throw new OperatorError(
-      `uWebSockets.js has no binary for Node.js ${process.versions.node} on ${process.platform} ${process.arch}: ` +
-        `${messageOf(error)}. Use Node.js 20, 22, 24 or 26 on a system with glibc`,
+      `uWebSockets.js cannot be loaded on Node.js ${process.versions.node}, ${process.platform} ${process.arch}: ` +
+        `${messageOf(error).split('\n', 1)[0]} Its binary is chosen when packages are installed: after changing the ` +
+        'version of Node.js run npm ci again. It needs Node.js 20, 22, 24 or 26, and glibc',
       exitCodes.unavailable,
     );
   }

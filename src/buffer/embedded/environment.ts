@@ -50,6 +50,7 @@ export class Environment {
   readonly meta: Database<unknown, (string | number)[]>;
   readonly #root: RootDatabase;
   #users = 0;
+  #stuckWrites = 0;
 
   private constructor(path: string, mapSize: number) {
     this.path = path;
@@ -91,6 +92,8 @@ export class Environment {
   async release(): Promise<void> {
     if (--this.#users > 0) return;
     shared.delete(this.path);
+    // Closing waits for all transactions, and these may never end; the end of the process closes the file.
+    if (this.isStuck) return;
     const closed = this.#root.close();
     closing.set(this.path, closed);
     try {
@@ -98,6 +101,11 @@ export class Environment {
     } finally {
       closing.delete(this.path);
     }
+  }
+
+  /** Whether a transaction has passed its time and has not ended yet. */
+  get isStuck(): boolean {
+    return this.#stuckWrites > 0;
   }
 
   /**
@@ -112,6 +120,7 @@ export class Environment {
     const timeout = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
         timedOut = true;
+        this.#stuckWrites++;
         reject(new BufferUnavailableError(stuckMessage(this.path)));
       }, transactionTimeoutMs);
     });
@@ -119,6 +128,10 @@ export class Environment {
       if (timedOut) throw new BufferUnavailableError(stuckMessage(this.path));
       return work();
     });
+    const onEnd = () => {
+      if (timedOut) this.#stuckWrites--;
+    };
+    attempt.then(onEnd, onEnd);
     try {
       return await Promise.race([attempt, timeout]);
     } catch (error) {

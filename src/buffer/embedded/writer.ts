@@ -88,8 +88,9 @@ class EmbeddedWriter implements BufferWriter {
 
   #refusal(): Error | undefined {
     if (this.#closed !== undefined) return new BufferUnavailableError('The embedded log is closed.');
-    if (this.#trouble === undefined || Date.now() >= this.#trouble.untilMs) return undefined;
-    return this.#trouble.error;
+    const trouble = this.#trouble;
+    if (trouble === undefined) return undefined;
+    return Date.now() < trouble.untilMs || this.#environment.isStuck ? trouble.error : undefined;
   }
 
   /**
