@@ -32,13 +32,13 @@ const nodeBytes = 10;
 
 /**
  * Bytes of disk that a block counts for. A large one has whole pages of its own; small ones share pages,
- * which LMDB splits in halves and so fills from one half up: they count twice.
+ * which are full when blocks arrive in order and half empty at worst.
  */
 export function storedBytesOf(valueBytes: number): number {
   if (valueBytes + keyBytes > maxInlineBytes) {
-    return Math.ceil((valueBytes + pageHeaderBytes) / pageBytes) * pageBytes + 2 * (keyBytes + nodeBytes);
+    return Math.ceil((valueBytes + pageHeaderBytes) / pageBytes) * pageBytes + keyBytes + nodeBytes;
   }
-  return 2 * (valueBytes + keyBytes + nodeBytes);
+  return Math.ceil(1.5 * (valueBytes + keyBytes + nodeBytes));
 }
 
 /** Encodes a key. All numbers are integers >= 0, `count` and `storedBytes` below 2^32. */

@@ -9,7 +9,7 @@ export interface LogIdentity {
   readonly partitions: number;
 }
 
-/** Where a partition starts and ends, and what it occupies. */
+/** Where a partition starts and ends. */
 export interface PartitionState {
   /** First offset still stored. */
   readonly start: number;
