@@ -11,7 +11,7 @@ import { ByteBudget } from './byte-budget.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
 import type { Problem } from './problem.ts';
 import type { Answer } from './reply.ts';
-import { listen } from './server.ts';
+import { type HttpServerKind, listen, type Routes } from './server.ts';
 
 /** What a collector needs. */
 export interface CollectorOptions {
@@ -26,6 +26,7 @@ export interface CollectorOptions {
   readonly maxBatchEvents: number;
   readonly maxInFlightBytes: number;
   readonly maxConnections: number;
+  readonly httpServer: HttpServerKind;
   readonly log: Logger;
   /** Gives `/metrics` of all processes of this collector, when there are several. */
   readonly gatherMetrics?: () => Promise<string>;
@@ -99,7 +100,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     return { status: problem === undefined ? 200 : 503, body: JSON.stringify(body) };
   }
 
-  const server = await listen(options.listen, {
+  const routes = {
     posts,
     status,
     livez: () => ({ body: '{"status":"ok"}' }),
@@ -112,7 +113,8 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       type: 'text/plain; charset=utf-8',
       body: await (options.gatherMetrics?.() ?? registry.metrics()),
     }),
-  });
+  } satisfies Routes;
+  const server = await listen(options.listen, routes, { kind: options.httpServer, log });
 
   return {
     port: server.port,

@@ -4,11 +4,11 @@ import { messageOf } from '../errors.ts';
 import type { Batcher, Part, Waiter } from './batcher.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { type Encoding, supportedEncodings } from './decompress.ts';
+import type { HttpRequest, HttpResponse } from './http-app.ts';
 import { type BodyType, type PostedEvents, parseEvents } from './parse-events.ts';
 import { overloaded, type Problem, type Rejection, tooLarge } from './problem.ts';
 import { readBody } from './read-body.ts';
 import { type Answer, formatBatchResult, problemAnswer, type Receipt, reply } from './reply.ts';
-import type { HttpRequest, HttpResponse } from './uws.ts';
 import { type EventLimits, validateEvent } from './validate-event.ts';
 
 /** What handling a post needs. */

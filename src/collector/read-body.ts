@@ -1,8 +1,8 @@
 /** Reads the body of a post: within its limits, counted against the budget, decompressed. */
 import type { ByteBudget } from './byte-budget.ts';
 import { decompress, type Encoding } from './decompress.ts';
+import type { HttpResponse } from './http-app.ts';
 import { overloaded, type Problem, tooLarge } from './problem.ts';
-import type { HttpResponse } from './uws.ts';
 
 /** What bounds a body. */
 export interface BodyLimits {

@@ -1,6 +1,7 @@
 /** Writes answers. Every one carries the CORS header: without it a browser shows an error as a network failure. */
+
+import type { HttpResponse } from './http-app.ts';
 import { formatProblem, type Problem, problems, type Rejection } from './problem.ts';
-import type { HttpResponse } from './uws.ts';
 
 /** Stored events of one request: `count` of them from `offset` on. */
 export interface Receipt {
@@ -43,7 +44,8 @@ export function reply(
 ): void {
   res.cork(() => {
     if (status !== 200) res.writeStatus(reasons[status] ?? String(status));
-    res.writeHeader('Content-Type', type).writeHeader('Access-Control-Allow-Origin', '*');
+    res.writeHeader('Content-Type', type);
+    res.writeHeader('Access-Control-Allow-Origin', '*');
     for (const name in headers) res.writeHeader(name, headers[name] ?? '');
     res.end(body, isLast);
   });

@@ -1,9 +1,13 @@
 /** The HTTP server of the collector: routes, and nothing else. */
+import type { Logger } from 'pino';
 import type { Address } from '../config/types.ts';
+import { exitCodes, OperatorError } from '../errors.ts';
 import { portInUse } from '../process/probe-port.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
+import type { HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
+import { createNodeApp } from './node-app.ts';
 import { type Answer, problemAnswer, reply } from './reply.ts';
-import { type HttpRequest, type HttpResponse, loadUws, type us_listen_socket } from './uws.ts';
+import { loadUws } from './uws.ts';
 
 /** What the routes answer with. */
 export interface Routes {
@@ -14,14 +18,13 @@ export interface Routes {
   readonly metrics: () => Promise<Answer>;
 }
 
-/** A listening server. */
-export interface Server {
-  /** Port listened on. */
-  readonly port: number;
-  /** Takes no new connections. */
-  stopListening(): void;
-  /** Closes every connection. */
-  close(): void;
+/** Which HTTP server to use; `auto` is uWebSockets.js where it can be loaded, else that of Node.js. */
+export type HttpServerKind = 'auto' | 'uws' | 'node';
+
+/** How to serve. */
+export interface ServerOptions {
+  readonly kind: HttpServerKind;
+  readonly log: Logger;
 }
 
 const preflight = {
@@ -36,15 +39,17 @@ const preflight = {
  * connections over them. Whoever wants the port for itself probes it before.
  * @throws OperatorError exit 69 when the address cannot be listened on
  */
-export async function listen(address: Address, routes: Routes): Promise<Server> {
-  const uws = loadUws();
-  const app = uws.App();
+export async function listen(address: Address, routes: Routes, options: ServerOptions): Promise<HttpServer> {
+  const { app, listen: listenOn } = chooseImplementation(options);
   const post = (name: 'offset' | 'Offset') => (res: HttpResponse, req: HttpRequest) =>
     handlePost(res, req, routes.posts, name);
   const get = (answer: () => Answer) => (res: HttpResponse) => reply(res, answer());
 
-  app.post('/v1/events', post('offset')).post('/post', post('Offset'));
-  app.get('/status', get(routes.status)).get('/livez', get(routes.livez)).get('/readyz', get(routes.readyz));
+  app.post('/v1/events', post('offset'));
+  app.post('/post', post('Offset'));
+  app.get('/status', get(routes.status));
+  app.get('/livez', get(routes.livez));
+  app.get('/readyz', get(routes.readyz));
   app.get('/metrics', (res) => {
     let isAborted = false;
     res.onAborted(() => {
@@ -63,15 +68,23 @@ export async function listen(address: Address, routes: Routes): Promise<Server> 
     reply(res, problemAnswer({ code: 'NOT_FOUND', detail }));
   });
 
-  const socket = await new Promise<us_listen_socket | false>((resolve) => {
-    app.listen(address.host, address.port, resolve);
-  });
-  if (socket === false) throw portInUse(address, 'listen');
-  return {
-    port: uws.us_socket_local_port(socket as unknown as Parameters<typeof uws.us_socket_local_port>[0]),
-    stopListening: () => uws.us_listen_socket_close(socket),
-    close: () => app.close(),
-  };
+  const server = await listenOn(address.host, address.port);
+  if (server === undefined) throw portInUse(address, 'listen');
+  return server;
+}
+
+function chooseImplementation({ kind, log }: ServerOptions): HttpImplementation {
+  if (kind === 'node') return createNodeApp();
+  const uws = loadUws();
+  if ('app' in uws) return uws;
+  if (kind === 'uws') {
+    throw new OperatorError(
+      `uWebSockets.js cannot be loaded: ${uws.reason}. Use --http-server node`,
+      exitCodes.unavailable,
+    );
+  }
+  log.warn(`uWebSockets.js cannot be loaded: ${uws.reason}. Serving by the slower server of Node.js instead`);
+  return createNodeApp();
 }
 
 function refuseMethod(allow: string) {

@@ -1,31 +1,53 @@
 /**
- * Loads uWebSockets.js. Its binaries are made for one Node.js major version each; two releases together cover
- * Node 20, 22, 24 and 26.
+ * Loads uWebSockets.js. Its binaries are made for one Node.js major version each: one release covers Node 20
+ * and 22, and needs glibc 2.27; the other covers 24 and 26, and needs glibc 2.38.
  */
 import { createRequire } from 'node:module';
-import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import type { us_listen_socket } from 'uws-node20';
+import { messageOf } from '../errors.ts';
+import type { HttpImplementation } from './http-app.ts';
 
-/** The module as its type declarations describe it. */
-export type Uws = typeof import('uws-node20');
-export type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from 'uws-node20';
+type Uws = typeof import('uws-node20');
 
-const releases: Readonly<Record<string, string>> = { '115': 'uws-node20' };
-const newestRelease = 'uws-node22';
+/** Ends of the support of the older release: NODE_MODULE_VERSION of Node 22. */
+const newestOfOldRelease = 127;
 
-/**
- * Loads the binary for this Node.js.
- * @throws OperatorError exit 69 when there is none: another Node.js version, or a system without glibc
- */
-export function loadUws(): Uws {
-  const name = releases[process.versions.modules] ?? newestRelease;
+/** uWebSockets.js, or why it cannot be loaded here. */
+export function loadUws(): HttpImplementation | { readonly reason: string } {
+  const name = Number(process.versions.modules) <= newestOfOldRelease ? 'uws-node20' : 'uws-node24';
   try {
-    return createRequire(import.meta.url)(name) as Uws;
+    return wrap(createRequire(import.meta.url)(name) as Uws);
   } catch (error) {
-    throw new OperatorError(
-      `uWebSockets.js cannot be loaded on Node.js ${process.versions.node}, ${process.platform} ${process.arch}: ` +
-        `${messageOf(error).split('\n', 1)[0]} Its binary is chosen when packages are installed: after changing the ` +
-        'version of Node.js run npm ci again. It needs Node.js 20, 22, 24 or 26, and glibc',
-      exitCodes.unavailable,
-    );
+    return { reason: reasonOf(error) };
   }
+}
+
+function wrap(uws: Uws): HttpImplementation {
+  const app = uws.App();
+  return {
+    app,
+    async listen(host, port) {
+      const socket = await new Promise<us_listen_socket | false>((resolve) => {
+        app.listen(host, port, resolve);
+      });
+      if (socket === false) return undefined;
+      return {
+        // The declarations ask for another kind of socket than `listen` gives; the function takes both.
+        port: uws.us_socket_local_port(socket as unknown as Parameters<Uws['us_socket_local_port']>[0]),
+        stopListening: () => uws.us_listen_socket_close(socket),
+        close: () => app.close(),
+      };
+    },
+  };
+}
+
+/** uWebSockets.js hides the system's reason behind its own: look for it. */
+function reasonOf(error: unknown): string {
+  const message = messageOf(error);
+  const library = /version `GLIBC_[\d.]+' not found/.exec(message);
+  if (library !== null) return library[0];
+  if (message.includes('Cannot find module')) {
+    return `no binary for Node.js ${process.versions.node} is installed; after changing the version of Node.js run npm ci again`;
+  }
+  return message.split('\n', 1)[0] ?? message;
 }

@@ -30,6 +30,7 @@ export const collectorOptions = [
   'listen',
   'workers',
   'schema',
+  'httpServer',
   'maxBodyBytes',
   'maxEventBytes',
   'maxEventDepth',

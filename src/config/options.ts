@@ -68,6 +68,13 @@ export const options = {
     doc: 'Collector processes that share the port, 1 to 256.',
     group: 'collector',
   }),
+  httpServer: option({
+    schema: type.oneOf('auto', 'uws', 'node'),
+    default: 'auto',
+    placeholder: '<kind>',
+    doc: 'HTTP server of the collector: uws (uWebSockets.js), node (the slower one of Node.js), or auto: uws where it can be loaded.',
+    group: 'collector',
+  }),
   maxBodyBytes: option({
     schema: type.bytes(1024, 256 * 1024 ** 2),
     default: '5MiB',

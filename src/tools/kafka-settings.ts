@@ -1,7 +1,7 @@
 /** What every way of starting the development broker shares: the version and the settings of the node. */
 
-/** Apache Kafka version of the development broker. */
-export const kafkaVersion = '4.1.0';
+/** Apache Kafka version of the development broker; another one only to test Millrace with it. */
+export const kafkaVersion = process.env.MILLRACE_KAFKA_VERSION ?? '4.1.0';
 
 /**
  * Settings of a single KRaft node (broker and controller in one) for development and tests, as

@@ -65,10 +65,12 @@ async function expectProblem(response: Response, status: number, code: string): 
   return problem;
 }
 
-describe('one collector', () => {
+describe.each(['auto', 'node'])('one collector, http-server %s', (kind) => {
   let collector: Running;
   beforeAll(async () => {
     collector = await startCollector(
+      '--http-server',
+      kind,
       '--max-body-bytes',
       '64KiB',
       '--max-event-bytes',
@@ -338,11 +340,11 @@ describe('workers', () => {
   });
 });
 
-describe('stopping', () => {
+describe.each(['auto', 'node'])('stopping, http-server %s', (kind) => {
   afterEach(stopAll);
 
   test('under load answers every request that it took, resets none, and stores each acknowledged event', async () => {
-    const { url, program } = await startCollector();
+    const { url, program } = await startCollector('--http-server', kind);
     const agent = new Agent({ connections: 16, pipelining: 1 });
     let acknowledged = 0;
     const failures: string[] = [];

@@ -20,6 +20,7 @@ import { FetchedBatches } from './record-decoder.ts';
 /** Longest long poll in one request; a longer wait is several of them. */
 const maxPollMs = 5000;
 const answerTimeoutMs = 10_000;
+const maxFetchBytes = 2 ** 31 - 1;
 
 const fencingCodes = new Set<number>([
   kafkaCodes.illegalGeneration,
@@ -105,7 +106,12 @@ export class KafkaPartition implements OwnedPartition {
   }
 
   bounds(): Promise<Bounds> {
-    return this.#persist(() => fetchBounds(this.#leaderLink('query'), this.topic, this.partition));
+    return this.#persist(() => this.currentBounds());
+  }
+
+  /** The bounds, asked for once. @throws Error when the leader cannot be asked now */
+  async currentBounds(): Promise<Bounds> {
+    return fetchBounds(this.#leaderLink('query'), this.topic, this.partition);
   }
 
   async read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult> {
@@ -178,7 +184,7 @@ export class KafkaPartition implements OwnedPartition {
         partition: this.partition,
         from,
         maxWaitMs: Math.min(maxPollMs, Math.ceil(maxWaitMs)),
-        maxBytes,
+        maxBytes: Math.min(maxBytes, maxFetchBytes),
       });
     } catch (error) {
       const code = codeOf(error);

@@ -36,6 +36,9 @@ export interface KafkaReaderOptions {
   readonly log: Logger;
 }
 
+/** Failures to join in a row that are not worth a word. */
+const patientTries = 4;
+
 type Deliver = (partition: OwnedPartition) => Promise<void>;
 
 /**
@@ -100,7 +103,7 @@ class KafkaReader implements BufferReader {
         topic,
         owned.map(({ partition }) => partition),
       ),
-      Promise.all(owned.map((partition) => partition.bounds())),
+      Promise.all(owned.map((partition) => partition.currentBounds())),
     ]);
     return owned.map(({ partition }, i) => {
       const { start, end } = bounds[i] ?? { start: 0, end: 0 };
@@ -139,8 +142,8 @@ class KafkaReader implements BufferReader {
         this.#setProblem(undefined);
         if (generation !== undefined) return generation;
       } catch (error) {
-        // The cluster logs what is wrong with itself.
-        if (this.#cluster.state().ok && !signal.aborted) {
+        // The cluster logs what is wrong with itself, and a coordinator that starts is soon ready.
+        if (this.#cluster.state().ok && !signal.aborted && attempt >= patientTries) {
           this.#setProblem(`consumer group ${this.#options.group} cannot be joined: ${reasonOf(error)}`);
         }
         await pause(backoffMs(attempt++), signal);

@@ -1,0 +1,57 @@
+/**
+ * The little of an HTTP server that the collector needs, in the shape of uWebSockets.js, which is one of its
+ * two implementations.
+ */
+
+/** Headers and address of a request; valid only until the handler returns. */
+export interface HttpRequest {
+  /** A header by its lower-case name; empty when absent. */
+  getHeader(name: string): string;
+  /** The path, without the query. */
+  getUrl(): string;
+}
+
+/** Where the answer goes, and where the body comes from. */
+export interface HttpResponse {
+  /** Called with each piece of the body; its memory is valid only during the call. */
+  onData(handler: (piece: ArrayBuffer, isLast: boolean) => void): unknown;
+  /** Called when the client goes away before the answer was sent. */
+  onAborted(handler: () => void): unknown;
+  /** Sends everything that `write` writes at once. */
+  cork(write: () => void): unknown;
+  /** Status line, as `503 Service Unavailable`; 200 when never called. Comes before headers. */
+  writeStatus(status: string): unknown;
+  writeHeader(name: string, value: string): unknown;
+  /** Sends the body, and ends the connection after it if asked to. */
+  end(body: string, closeConnection: boolean): unknown;
+}
+
+/** Handles one request. */
+export type Handler = (res: HttpResponse, req: HttpRequest) => void;
+
+/**
+ * Routes by method and path; `/*` matches every path. Routes of the method come before those of any method, and
+ * among each the path before `/*`.
+ */
+export interface HttpApp {
+  get(path: string, handler: Handler): unknown;
+  post(path: string, handler: Handler): unknown;
+  options(path: string, handler: Handler): unknown;
+  any(path: string, handler: Handler): unknown;
+}
+
+/** A server that listens. */
+export interface HttpServer {
+  readonly port: number;
+  /** Takes no new connections. */
+  stopListening(): void;
+  /** Closes every connection. */
+  close(): void;
+}
+
+/** An app and how to make it listen. */
+export interface HttpImplementation {
+  readonly app: HttpApp;
+  /** Listens on a port that others may share; undefined when it cannot. */
+  listen(host: string, port: number): Promise<HttpServer | undefined>;
+}

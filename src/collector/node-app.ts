@@ -1,0 +1,100 @@
+/** The HTTP server of Node.js in the shape of uWebSockets.js, for systems where that cannot be loaded. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type {
+  Handler,
+  HttpApp,
+  HttpImplementation,
+  HttpRequest,
+  HttpResponse,
+  HttpServer,
+} from './http-app.ts';
+
+/** As uWebSockets.js: a connection on which nothing happens for this long is closed. */
+const idleTimeoutMs = 10_000;
+const bodyTimeoutMs = 60_000;
+
+/** Makes the implementation on node:http. */
+export function createNodeApp(): HttpImplementation {
+  const routes = new Map<string, Handler>();
+  const add = (method: string) => (path: string, handler: Handler) =>
+    routes.set(`${method} ${path}`, handler);
+  const app: HttpApp = { get: add('GET'), post: add('POST'), options: add('OPTIONS'), any: add('ANY') };
+
+  const server = createServer(
+    { keepAliveTimeout: idleTimeoutMs, headersTimeout: idleTimeoutMs, requestTimeout: bodyTimeoutMs },
+    (message, response) => {
+      const path = (message.url ?? '/').split('?', 1)[0] ?? '/';
+      const keys = [`${message.method} ${path}`, `${message.method} /*`, `ANY ${path}`, 'ANY /*'];
+      const key = keys.find((candidate) => routes.has(candidate));
+      const request: HttpRequest = { getUrl: () => path, getHeader: (name) => headerOf(message, name) };
+      routes.get(key ?? '')?.(new NodeResponse(message, response), request);
+    },
+  );
+  return { app, listen: (host, port) => listen(server, host, port) };
+}
+
+function listen(server: Server, host: string, port: number): Promise<HttpServer | undefined> {
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(undefined));
+    // `reusePort` lets workers share the port; a Node.js that does not know it ignores it.
+    const options = { host, port, reusePort: process.env.MILLRACE_WORKER !== undefined };
+    server.listen(options, () => {
+      resolve({
+        port: (server.address() as AddressInfo).port,
+        stopListening: () => server.close(),
+        close: () => server.closeAllConnections(),
+      });
+    });
+  });
+}
+
+function headerOf(message: IncomingMessage, name: string): string {
+  const value = message.headers[name];
+  return Array.isArray(value) ? value.join(', ') : (value ?? '');
+}
+
+class NodeResponse implements HttpResponse {
+  readonly #message: IncomingMessage;
+  readonly #response: ServerResponse;
+
+  constructor(message: IncomingMessage, response: ServerResponse) {
+    this.#message = message;
+    this.#response = response;
+  }
+
+  onData(handler: (piece: ArrayBuffer, isLast: boolean) => void): void {
+    this.#message.on('data', (piece: Buffer) => {
+      handler(new Uint8Array(piece).buffer, false);
+    });
+    this.#message.once('end', () => handler(new ArrayBuffer(0), true));
+    this.#message.once('error', () => {});
+  }
+
+  onAborted(handler: () => void): void {
+    this.#response.once('close', () => {
+      if (!this.#response.writableFinished) handler();
+    });
+  }
+
+  cork(write: () => void): void {
+    write();
+  }
+
+  writeStatus(status: string): void {
+    const space = status.indexOf(' ');
+    this.#response.statusCode = Number(status.slice(0, space));
+    this.#response.statusMessage = status.slice(space + 1);
+  }
+
+  writeHeader(name: string, value: string): void {
+    this.#response.setHeader(name, value);
+  }
+
+  end(body: string, closeConnection: boolean): void {
+    if (closeConnection) this.#response.setHeader('Connection', 'close');
+    this.#response.end(body);
+    // The rest of a body that is not wanted is read and dropped, or the client would never read the answer.
+    this.#message.resume();
+  }
+}
