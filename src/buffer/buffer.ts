@@ -80,21 +80,27 @@ export interface OwnedPartition {
   /** Tells a topic from a later one of the same name: Kafka's topic id, or the id of the embedded log. */
   readonly topicId: string;
   readonly partition: number;
-  /** Aborts when ownership ends or the reader closes. */
+  /**
+   * Aborts when ownership ends or the reader closes. From then on everything but `commit` throws FencedError;
+   * `commit` works until `deliver` returns, so that an insert in flight can be finished, or until the buffer
+   * has given the partition to somebody else.
+   */
   readonly signal: AbortSignal;
   /** Reads the last commit of the group; undefined when there never was one. */
   committed(): Promise<Commit | undefined>;
   /** First offset still stored, and the offset after the last. */
   bounds(): Promise<{ readonly start: number; readonly end: number }>;
   /**
-   * Reads records with offsets >= `from`, by position, up to about `maxBytes` of values (at least one block).
+   * Reads records with offsets >= `from`, by position, up to about `maxBytes` of values (at least one block),
+   * or less: to read all, read again from `next`.
    * Waits up to `maxWaitMs` when there is nothing yet, then returns an empty list of blocks.
    * @throws OffsetOutOfRangeError when `from` is outside the stored range; it never jumps by itself
    * @throws FencedError when ownership has ended
    */
   read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult>;
   /**
-   * Commits `offset` and `plan` together, durably, fenced: only while this ownership lasts.
+   * Commits `offset` and `plan` together, durably, fenced: only while this ownership lasts. Offsets never
+   * go back.
    * @throws FencedError when another reader owns the partition by now; nothing was committed then
    */
   commit(offset: number, plan: string): Promise<void>;
@@ -108,7 +114,7 @@ export interface ReadResult {
   readonly next: number;
 }
 
-/** The buffer cannot take or give records now; `retryAfterMs` is when to try again. */
+/** The buffer cannot take or give records now; trying again later can help. */
 export class BufferUnavailableError extends Error {
   override readonly name: string = 'BufferUnavailableError';
 }

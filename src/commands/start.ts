@@ -42,9 +42,12 @@ export const start: Command = {
     const running: Supervised[] = [];
     // Data order: events stop coming in, then they stop being delivered, then ClickHouse closes.
     const stop = async (): Promise<void> => {
+      if (running.length > 0)
+        process.stdout.write('Stopping: requests in flight are finished, inserts committed.\n');
       for (const child of [...running].reverse()) await child.stop();
       unlock();
     };
+    if (config.logLevel === 'info') log.level = 'warn';
     stopGracefully(stop, { log, timeoutMs: 4 * config.stopTimeout });
     try {
       await probePorts(config);

@@ -1,7 +1,7 @@
 /** `npm run kafka`: a real single-node Kafka for development, until Ctrl-C. */
 import { parseArgs } from 'node:util';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { startBroker } from './kafka-broker.ts';
+import { type Broker, startBroker } from './kafka-broker.ts';
 
 const help = `Usage: npm run kafka -- [--port 9092] [--data-dir <dir>]
 
@@ -36,18 +36,11 @@ async function main(): Promise<void> {
     return;
   }
   const log = (line: string) => process.stderr.write(`${line}\n`);
-  const broker = await startBroker({ port, log, ...(dataDir === undefined ? {} : { dataDir }) });
-  process.stdout.write(
-    `bootstrap: ${broker.brokers}\n` +
-      `started by: ${broker.how}${broker.pid === undefined ? '' : `, pid ${broker.pid}`}\n` +
-      `use it: node dist/main.js start --buffer kafka --kafka-brokers ${broker.brokers}\n`,
-  );
-  if (broker.how === 'environment') return;
-  process.stdout.write('Ctrl-C stops it\n');
-  const keepAlive = setInterval(() => {}, 60_000);
+  let broker: Broker | undefined;
   let isStopping = false;
   const stop = async () => {
-    if (isStopping) process.exit(exitCodes.failure);
+    // Exiting ends the Java process, too.
+    if (isStopping || broker === undefined) process.exit(exitCodes.failure);
     isStopping = true;
     log('stopping the broker');
     await broker.stop();
@@ -55,6 +48,18 @@ async function main(): Promise<void> {
   };
   process.on('SIGINT', () => void stop());
   process.on('SIGTERM', () => void stop());
+  const keepAlive = setInterval(() => {}, 60_000);
+  try {
+    broker = await startBroker({ port, log, ...(dataDir === undefined ? {} : { dataDir }) });
+    process.stdout.write(
+      `bootstrap: ${broker.brokers}\n` +
+        `started by: ${broker.how}${broker.pid === undefined ? '' : `, pid ${broker.pid}`}\n` +
+        `use it: node dist/main.js start --buffer kafka --kafka-brokers ${broker.brokers}\n`,
+    );
+  } finally {
+    if (broker === undefined || broker.how === 'environment') clearInterval(keepAlive);
+  }
+  if (broker.how !== 'environment') process.stdout.write('Ctrl-C stops it\n');
 }
 
 try {
