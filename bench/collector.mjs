@@ -35,6 +35,7 @@ Usage: node bench/collector.mjs [options]
   --threads <n>      Threads of wrk. Default: 1.
   --buffers <list>   Default: kafka,embedded.
   --posts <list>     single (one event as JSON), batch (100 events as NDJSON). Default: single,batch.
+  --server <kind>    HTTP server of the collector: uws or node. Default: uws.
   --dir <dir>        Where the embedded log is written. Default: the directory for temporary files.
   --json <file>      Writes all runs and the machine as JSON.
   --profile          One round under the CPU profiler: prints the functions with the most time of their own.
@@ -53,7 +54,7 @@ const postKinds = {
 const partitions = 4;
 const topicPrefix = `bench-${process.pid}-${Date.now()}`;
 
-await runToEnd(async (undo) => {
+async function main(undo) {
   const options = readOptions();
   if (options.help) {
     process.stdout.write(help);
@@ -71,7 +72,7 @@ await runToEnd(async (undo) => {
   const wrong = runs.filter(({ isCountRight }) => !isCountRight);
   for (const run of wrong) process.stderr.write(`${describeMismatch(run)}\n`);
   return wrong.length > 0 ? 98 : 0;
-});
+}
 
 function readOptions() {
   const text = (value) => ({ type: 'string', default: value });
@@ -84,6 +85,7 @@ function readOptions() {
       threads: text('1'),
       buffers: text('kafka,embedded'),
       posts: text('single,batch'),
+      server: text('uws'),
       dir: text(tmpdir()),
       json: { type: 'string' },
       profile: { type: 'boolean', default: false },
@@ -159,13 +161,9 @@ async function measure(site, options, { round, posts, buffer }) {
   await mkdir(profileDir, { recursive: true });
   const execArgv = options.profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] : [];
   const topic = `${topicPrefix}-${posts}-${round}`;
-  const port = await findFreePort();
-  const collector = await startMillrace(
-    collectFlags({ buffer, dataDir, topic, port, brokers: site.brokers }),
-    {
-      execArgv,
-    },
-  );
+  const listen = `127.0.0.1:${await findFreePort()}`;
+  const flags = { listen, topic, dataDir, server: options.server, brokers: site.brokers };
+  const collector = await startMillrace(['collect', ...flagsOf[buffer](flags)], { execArgv });
   try {
     const load = { ...options, script: site.scripts[posts] };
     const figures = await drive(collector, load, postKinds[posts].events);
@@ -178,30 +176,17 @@ async function measure(site, options, { round, posts, buffer }) {
   }
 }
 
-function collectFlags({ buffer, dataDir, topic, port, brokers }) {
-  const common = [
-    '--listen',
-    `127.0.0.1:${port}`,
-    '--data-dir',
-    dataDir,
-    '--kafka-topic',
-    topic,
-    '--log-level',
-    'warn',
-  ];
-  const own =
-    buffer === 'kafka'
-      ? [
-          '--kafka-brokers',
-          brokers,
-          '--kafka-partitions',
-          String(partitions),
-          '--kafka-compression',
-          'snappy',
-        ]
-      : [];
-  return ['collect', '--buffer', buffer, ...common, ...own];
-}
+const flagsOf = {
+  embedded: ({ listen, topic, dataDir, server }) => [
+    ...['--buffer', 'embedded', '--data-dir', dataDir, '--kafka-topic', topic],
+    ...['--listen', listen, '--http-server', server, '--log-level', 'warn'],
+  ],
+  kafka: ({ listen, topic, brokers, server }) => [
+    ...['--buffer', 'kafka', '--kafka-brokers', brokers, '--kafka-topic', topic],
+    ...['--kafka-partitions', String(partitions), '--kafka-compression', 'snappy'],
+    ...['--listen', listen, '--http-server', server, '--log-level', 'warn'],
+  ],
+};
 
 async function drive({ port, pid }, load, eventsPerPost) {
   const url = `http://127.0.0.1:${port}`;
@@ -237,14 +222,18 @@ async function readAccepted(url) {
   }
 }
 
-function describeSettings(
-  { cpu, cores, memoryGiB, node, kafka, wrk, logOn },
-  { connections, threads, seconds, rounds },
-) {
-  return `Machine: ${cores} cores of ${cpu}, ${memoryGiB} GiB; Node.js ${node}; Kafka ${kafka}; wrk ${wrk}.
-Load: ${connections} connections, ${threads} thread${threads === 1 ? '' : 's'}, ${seconds} s a run, ${rounds} interleaved round${rounds === 1 ? '' : 's'}; one collector process; \`${event}\`.
-kafka: ${partitions} partitions, acks=all, idempotent, snappy, 1 replica; Kafka itself answers from the page cache.
-embedded: fdatasync on ${logOn} before each answer.`;
+function describeSettings(machine, { connections, threads, seconds, rounds, server, buffers }) {
+  const { cpu, cores, memoryGiB, node, kafka, wrk, logOn } = machine;
+  const durability = {
+    kafka: `kafka ${kafka}: ${partitions} partitions, acks=all, idempotent, snappy, 1 replica; the broker answers from the page cache.`,
+    embedded: `embedded: 1 partition, fdatasync on ${logOn} before each answer.`,
+  };
+  return [
+    `Machine: ${cores} cores of ${cpu}, ${memoryGiB} GiB; Node.js ${node}; wrk ${wrk}.`,
+    `Load: ${connections} connections, wrk with -t${threads}, ${seconds} s a run, rounds: ${rounds}; \`${event}\`.`,
+    `Collector: one process, HTTP server ${server}.`,
+    ...buffers.map((buffer) => durability[buffer]),
+  ].join('\n');
 }
 
 function describeRun({ round, buffer, posts, eventsPerSecond, cpuMicrosPerEvent, isCountRight }) {
@@ -308,3 +297,6 @@ function formatProfile({ buffer, posts, selfTimes }) {
   );
   return [`\n${buffer}, ${posts} posts: CPU time by function`, ...lines].join('\n');
 }
+
+// Last: the tables above must exist by then.
+await runToEnd(main);

@@ -3,15 +3,16 @@ import { statfsSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 
 /** The middle value and the extremes. */
-export function spread(values) {
+function spread(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
   const median = (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
   return { median, min: sorted[0], max: sorted[sorted.length - 1] };
 }
 
-/** `median (min-max)`. */
+/** `median (min-max)`, or the value when there is one only. */
 export function formatSpread(values, format = formatCount) {
+  if (values.length === 1) return format(values[0]);
   const { median, min, max } = spread(values);
   return `${format(median)} (${format(min)}-${format(max)})`;
 }

@@ -99,7 +99,7 @@ export async function runToEnd(main) {
   try {
     process.exitCode = await main(undo);
   } catch (error) {
-    const isExplained = error.exitCode !== undefined || error.code?.startsWith('ERR_PARSE_ARGS');
+    const isExplained = error.exitCode !== undefined || String(error.code).startsWith('ERR_PARSE_ARGS');
     process.stderr.write(`${isExplained ? error.message : error.stack}\n`);
     process.exitCode = error.exitCode ?? (isExplained ? 2 : 1);
   } finally {

@@ -43,9 +43,10 @@ export interface Collector {
 
 /** One append holds at most this; Kafka's default limit for a batch is 1 MiB. */
 const appendLimits = { maxBytes: 512 * 1024, maxEvents: 10_000 };
-const stopCheckMs = 10;
-/** After the last answer, so that it leaves the socket before the connection is closed. */
-const lingerMs = 100;
+/** When stopping: connections are closed once no request came for this long. Each answer has closed its own. */
+const quietMs = 100;
+/** When stopping: clients that go on sending over kept connections are cut after this time. */
+const mostQuietMs = 5_000;
 
 /** Starts a collector; it serves when the promise resolves, also while the buffer is away. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
@@ -122,13 +123,25 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     async stop() {
       isStopping = true;
       server.stopListening();
-      while (tally.requestsOpen > 0) await new Promise((resolve) => setTimeout(resolve, stopCheckMs));
+      await untilQuiet(
+        () => tally.requestsOpen,
+        () => tally.answered,
+      );
       await batcher.drain();
-      await new Promise((resolve) => setTimeout(resolve, lingerMs));
       server.close();
       await writer.close();
     },
   };
+}
+
+/** Waits until every request is answered and none came for a while, so that no connection is cut in mid-request. */
+async function untilQuiet(open: () => number, answered: () => number): Promise<void> {
+  const deadline = Date.now() + mostQuietMs;
+  for (;;) {
+    const before = answered();
+    await new Promise((resolve) => setTimeout(resolve, quietMs));
+    if (open() === 0 && (answered() === before || Date.now() > deadline)) return;
+  }
 }
 
 /** Seconds until trying again makes sense: the real queue when the buffer works, a guess when it is away. */
@@ -182,6 +195,9 @@ function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
     failed,
     get requestsOpen() {
       return requestsOpen;
+    },
+    get answered() {
+      return requests.total;
     },
     /** How long the bytes held now take to be stored. */
     drainSeconds: (bytes: number) =>

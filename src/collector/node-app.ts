@@ -1,6 +1,6 @@
 /** The HTTP server of Node.js in the shape of uWebSockets.js, for systems where that cannot be loaded. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as NetServer } from 'node:net';
 import type {
   Handler,
   HttpApp,
@@ -42,7 +42,9 @@ function listen(server: Server, host: string, port: number): Promise<HttpServer 
     server.listen(options, () => {
       resolve({
         port: (server.address() as AddressInfo).port,
-        stopListening: () => server.close(),
+        // Not http.Server's own close: it also cuts connections that are idle now, and with them the requests
+        // that are on their way.
+        stopListening: () => void NetServer.prototype.close.call(server),
         close: () => server.closeAllConnections(),
       });
     });
