@@ -1,8 +1,8 @@
-/** Where a process spends its CPU time, from the profile that `node --cpu-prof` writes when it ends. */
+/** Where the main thread of a process spends its time, from the profile that `node --cpu-prof` writes when it ends. */
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
-/** Functions with the most time of their own, in percent of the time that the process was not idle. */
+/** Functions with the most time of their own, in percent of the time that it was not idle. */
 export async function readSelfTimes(dir, count = 15) {
   const name = (await readdir(dir)).find((file) => file.endsWith('.cpuprofile'));
   const { nodes, samples, timeDeltas } = JSON.parse(await readFile(join(dir, name), 'utf8'));

@@ -15,7 +15,7 @@ and exec send the same bytes; insert starts from objects and writes the JSON its
 
 Usage: node bench/insert-clients.mjs [options]
 
-  --rounds <n>   Rounds; in each, every client sends every size. Default: 5.
+  --rounds <n>   Rounds; in each, every client sends every size. Default: 3.
   --rows <list>  Rows of a body. Default: 1000,10000,100000.
   --total <n>    Rows that one run sends, at least 20 bodies of them. Default: 200000.
   --json <file>  Writes all runs and the machine as JSON.
@@ -58,7 +58,7 @@ async function main(undo) {
 function readOptions() {
   const { values } = parseArgs({
     options: {
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '3' },
       rows: { type: 'string', default: '1000,10000,100000' },
       total: { type: 'string', default: '200000' },
       json: { type: 'string' },

@@ -10,23 +10,12 @@ const mark = 'RESULT ';
 
 /** Version of the installed wrk. */
 export async function readWrkVersion() {
-  try {
-    const { stdout } = await run(['-v']);
-    return /wrk (\S+)/.exec(stdout)?.[1] ?? 'unknown';
-  } catch (error) {
-    if (error.code !== 'ENOENT') throw error;
+  // `wrk -v` prints its version and ends with 1.
+  const { code, stdout } = await execute('wrk', ['-v']).catch((error) => error);
+  if (code === 'ENOENT') {
     throw new MissingError('wrk is not installed: `apt-get install wrk`, or build github.com/wg/wrk');
   }
-}
-
-async function run(args) {
-  try {
-    return await execute('wrk', args);
-  } catch (error) {
-    // `wrk -v` prints what is wanted and ends with 1.
-    if (args[0] === '-v' && error.stdout !== undefined) return error;
-    throw error;
-  }
+  return /wrk (\S+)/.exec(stdout)?.[1] ?? 'unknown';
 }
 
 /** Writes the script for posts of `body`: nothing of it runs per request, only once at the end. */
@@ -55,7 +44,7 @@ end
  * connections, seconds, and milliseconds of latency
  */
 export async function runWrk(url, { script, connections, threads, seconds }) {
-  const { stdout } = await run([
+  const { stdout } = await execute('wrk', [
     ...['-c', String(connections), '-t', String(threads), '-d', `${seconds}s`],
     ...['--timeout', '15s', '-s', script, url],
   ]);

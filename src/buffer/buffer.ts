@@ -27,7 +27,8 @@ export interface BufferWriter {
    * At most one append is in flight per partition: the caller waits for the promise before the next.
    * Resolves only when the records are durable (Kafka: acks=all; embedded: fsynced), with the offset of the
    * first. The batch must not be changed until the promise settles.
-   * @throws BufferUnavailableError when the buffer could not take it in time; the outcome may be unknown
+   * @throws OutcomeUnknownError when the buffer did not confirm it in time
+   * @throws BufferUnavailableError when nothing was stored
    */
   append(partition: number, batch: EventBatch): Promise<number>;
   /** Whether an append would be tried now. Cheap: called for each request. */
@@ -117,6 +118,16 @@ export interface ReadResult {
 /** The buffer cannot take or give records now; trying again later can help. */
 export class BufferUnavailableError extends Error {
   override readonly name: string = 'BufferUnavailableError';
+}
+
+/** The buffer did not confirm an append: its records may be stored, now or in a moment, or never. */
+export class OutcomeUnknownError extends BufferUnavailableError {
+  override readonly name = 'OutcomeUnknownError';
+}
+
+/** The buffer will not take these records, ever; nothing was stored. Its settings have to change. */
+export class RecordsRefusedError extends BufferUnavailableError {
+  override readonly name = 'RecordsRefusedError';
 }
 
 /** The buffer is full of records that were not delivered yet, and its limit forbids to take more. */

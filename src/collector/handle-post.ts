@@ -1,5 +1,5 @@
 /** One post, from its headers to its answer. */
-import { BufferUnavailableError } from '../buffer/buffer.ts';
+import { BufferUnavailableError, OutcomeUnknownError } from '../buffer/buffer.ts';
 import { messageOf } from '../errors.ts';
 import type { Batcher, Part, Waiter } from './batcher.ts';
 import type { ByteBudget } from './byte-budget.ts';
@@ -232,6 +232,7 @@ class Post implements Waiter {
 }
 
 function describeFailure(error: unknown): Problem {
-  const code = error instanceof BufferUnavailableError ? 'BUFFER_UNAVAILABLE' : 'OUTCOME_UNKNOWN';
+  const isRefusal = error instanceof BufferUnavailableError && !(error instanceof OutcomeUnknownError);
+  const code = isRefusal ? 'BUFFER_UNAVAILABLE' : 'OUTCOME_UNKNOWN';
   return { code, detail: messageOf(error) };
 }

@@ -1,8 +1,7 @@
 /** What must never happen to an append, whatever happens on the way: loss after success, and a repeat. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import { BufferUnavailableError, type BufferWriter } from '../../src/buffer/buffer.ts';
-import { RecordsRefusedError } from '../../src/buffer/kafka/kafka-errors.ts';
+import { BufferUnavailableError, type BufferWriter, RecordsRefusedError } from '../../src/buffer/buffer.ts';
 import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
 import { openKafkaWriter } from '../../src/buffer/kafka/writer.ts';
 import { batchOf, type FaultyKafka, readAll, startFaultyKafka } from '../support/kafka-faults.ts';

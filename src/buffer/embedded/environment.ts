@@ -18,7 +18,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { exitCodes, messageOf, OperatorError } from '../../errors.ts';
-import { BufferUnavailableError } from '../buffer.ts';
+import { BufferUnavailableError, OutcomeUnknownError } from '../buffer.ts';
 
 /** How long a transaction may take before whoever waits for it is told; its outcome is unknown then. */
 const transactionTimeoutMs = 15_000;
@@ -112,7 +112,8 @@ export class Environment {
    * Runs `work` in a write transaction, alone among all processes, and resolves when its writes are durable.
    * Calls that arrive while a transaction is under way share the next one and its flush. `work` must be
    * synchronous and short, and decide to throw before its first write: what it wrote is committed regardless.
-   * @throws BufferUnavailableError when the commit failed (nothing was stored) or takes too long (unknown)
+   * @throws BufferUnavailableError when the commit failed: nothing was stored
+   * @throws OutcomeUnknownError when it takes too long
    */
   async write<T>(work: () => T): Promise<T> {
     let timedOut = false;
@@ -121,7 +122,7 @@ export class Environment {
       timer = setTimeout(() => {
         timedOut = true;
         this.#stuckWrites++;
-        reject(new BufferUnavailableError(stuckMessage(this.path)));
+        reject(new OutcomeUnknownError(stuckMessage(this.path)));
       }, transactionTimeoutMs);
     });
     const attempt = this.#root.transaction(() => {

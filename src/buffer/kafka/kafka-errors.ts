@@ -56,11 +56,6 @@ export class KafkaError extends Error {
   }
 }
 
-/** Records that Kafka will never take as they are, as when a batch is larger than the topic allows. */
-export class RecordsRefusedError extends Error {
-  override readonly name = 'RecordsRefusedError';
-}
-
 /** The code within an error thrown by the client's own calls; undefined when no broker sent it. */
 export function codeOf(error: unknown): number | undefined {
   if (error instanceof KafkaError) return error.code;

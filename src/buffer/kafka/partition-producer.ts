@@ -1,12 +1,12 @@
 /** Writes batches to one partition, one at a time, so that a repeat never becomes a second record. */
 import { initProducerIdV4 } from '@platformatic/kafka';
 import { assertInvariant } from '../../errors.ts';
-import { BufferUnavailableError } from '../buffer.ts';
+import { BufferUnavailableError, OutcomeUnknownError, RecordsRefusedError } from '../buffer.ts';
 import type { EventBatch } from '../event-batch.ts';
 import { backoffMs, pause } from './backoff.ts';
 import { type BrokerLink, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
-import { KafkaError, kafkaCodes, RecordsRefusedError, reasonOf } from './kafka-errors.ts';
+import { KafkaError, kafkaCodes, reasonOf } from './kafka-errors.ts';
 import { type ProduceAnswer, produceApi, produceHeadBytes, writeProduceHead } from './produce-api.ts';
 import { type ProducerStamp, type RecordEncoder, stampProducer } from './record-encoder.ts';
 
@@ -87,8 +87,8 @@ export class PartitionProducer {
 
   /**
    * Stores the batch; resolves with the offset of its first record.
-   * @throws BufferUnavailableError when that took too long; the outcome is unknown unless the message says
-   *   that nothing was stored
+   * @throws OutcomeUnknownError when it was sent and not confirmed in time
+   * @throws BufferUnavailableError when it could not be sent in time; nothing was stored
    * @throws RecordsRefusedError when Kafka will not take the batch, ever; nothing was stored
    */
   async append(batch: EventBatch): Promise<number> {
@@ -144,10 +144,14 @@ export class PartitionProducer {
       await this.#recover(attempt, deadline);
     }
     // Whatever is still on its way must not share numbers with the next batch.
-    if (isMaybeStored) this.#stamp = undefined;
-    const outcome = isMaybeStored ? 'whether it was stored is unknown' : 'nothing was stored';
-    throw new BufferUnavailableError(
-      `${this.#place()} did not take the batch in time, ${outcome}: ${reason}`,
+    if (!isMaybeStored) {
+      throw new BufferUnavailableError(
+        `${this.#place()} did not take the batch in time, nothing was stored: ${reason}`,
+      );
+    }
+    this.#stamp = undefined;
+    throw new OutcomeUnknownError(
+      `${this.#place()} did not confirm the batch in time, whether it was stored is unknown: ${reason}`,
     );
   }
 
@@ -172,9 +176,7 @@ export class PartitionProducer {
     const isDuplicate = answer.code === kafkaCodes.duplicateSequenceNumber;
     if (isMaybeStored || isDuplicate) {
       this.#stamp = undefined;
-      throw new BufferUnavailableError(
-        `${this.#place()}: whether the batch was stored is unknown: ${reason}`,
-      );
+      throw new OutcomeUnknownError(`${this.#place()}: whether the batch was stored is unknown: ${reason}`);
     }
     const advice = adviceFor.get(answer.code) ?? '';
     throw new RecordsRefusedError(`${this.#place()} refuses the batch: ${reason}${advice}`);

@@ -1,0 +1,205 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type ClickHouse,
+  ClickHouseError,
+  ClickHouseUnavailableError,
+  createClickHouse,
+} from '../../src/clickhouse/client.ts';
+import { ensureTables, insertSettings, nameTables, planTables } from '../../src/clickhouse/tables.ts';
+import { loadSchema } from '../../src/schema/schema.ts';
+import { startTestEngine, type TestEngine } from '../support/engine.ts';
+
+const log = pino({ level: 'silent' });
+const directory = mkdtempSync(join(tmpdir(), 'millrace-tables-'));
+let engine: TestEngine;
+let clickhouse: ClickHouse;
+let databases = 0;
+
+function columnsOf(properties: Record<string, unknown>) {
+  const file = join(directory, `${Math.random()}.json`);
+  const schema = {
+    type: 'object',
+    required: ['event'],
+    properties: { event: { type: 'string' }, ...properties },
+  };
+  writeFileSync(file, JSON.stringify(schema));
+  return loadSchema(file).columns;
+}
+
+const freshDatabase = () => `t${databases++}`;
+
+async function insert(database: string, offset: number, data: unknown, token = `${offset}`): Promise<void> {
+  const row = { received_at: 1_763_690_000_123, topic: 'events', partition: 0, offset, data };
+  const sql = `INSERT INTO ${database}.events FORMAT JSONEachRow`;
+  const settings = { ...insertSettings, insert_deduplication_token: token };
+  await clickhouse.insert(sql, Buffer.from(`${JSON.stringify(row)}\n`), { settings });
+}
+
+beforeAll(async () => {
+  engine = await startTestEngine();
+  clickhouse = createClickHouse({
+    url: new URL(engine.url),
+    database: '',
+    user: 'default',
+    password: '',
+    timeoutMs: 30_000,
+  });
+});
+
+afterAll(async () => {
+  await clickhouse?.close();
+  await engine?.dispose();
+});
+
+describe('tables', () => {
+  test('are made from the schema, and a repeated insert with the same token is dropped', async () => {
+    const database = freshDatabase();
+    const options = { database, cluster: undefined, columns: loadSchema().columns };
+    await ensureTables(clickhouse, options, log);
+    const event = {
+      event: 'view',
+      id: 'a1',
+      os: 'linux',
+      status: 200,
+      time: '2015-05-17T10:05:03.123Z',
+      more: { x: [1] },
+    };
+    await insert(database, 7, event, 'token');
+    await insert(database, 7, event, 'token');
+    const rows = await clickhouse.query(
+      `SELECT event_id, received_at, topic, partition, offset, event, os, status, time, browser, duration_ms, data.more.x AS x
+       FROM ${database}.events`,
+      { settings: { output_format_json_quote_64bit_integers: 0 } },
+    );
+    expect(rows).toEqual([
+      {
+        event_id: 'a1',
+        received_at: '2025-11-21 01:53:20.123',
+        topic: 'events',
+        partition: 0,
+        offset: 7,
+        event: 'view',
+        os: 'linux',
+        status: 200,
+        time: '2015-05-17 10:05:03.123',
+        browser: '',
+        duration_ms: null,
+        x: [1],
+      },
+    ]);
+    expect((await planTables(clickhouse, options)).filter(({ isNeeded }) => isNeeded)).toEqual([]);
+  });
+
+  test('may be made by several processes at once', async () => {
+    const options = { database: freshDatabase(), cluster: undefined, columns: loadSchema().columns };
+    await Promise.all(Array.from({ length: 4 }, () => ensureTables(clickhouse, options, log)));
+  });
+
+  test('gain a column for a property that the schema gains, over rows of any type', async () => {
+    const database = freshDatabase();
+    await ensureTables(clickhouse, { database, cluster: undefined, columns: columnsOf({}) }, log);
+    await insert(database, 0, { event: 'a', n: 5, name: 'x', at: '2015-05-17T10:05:03Z', tags: ['a'] });
+    await insert(database, 1, { event: 'a', n: 'five', name: 7, at: 'never', tags: [1] });
+    await insert(database, 2, { event: 'a' });
+    const columns = columnsOf({
+      n: { type: 'integer' },
+      name: { type: 'string', column: 'LowCardinality(String)' },
+      at: { type: 'string', format: 'date-time' },
+      tags: { type: 'array', items: { type: 'string' } },
+    });
+    const options = { database, cluster: undefined, columns };
+    const needed = (await planTables(clickhouse, options)).filter(({ isNeeded }) => isNeeded);
+    expect(needed.map(({ description }) => description)).toContain(
+      'add column n Nullable(Int64) to table events',
+    );
+    await ensureTables(clickhouse, options, log);
+    await insert(database, 3, { event: 'b', n: 6, name: 'y', at: '2016-05-17T10:05:03Z', tags: ['b', 'c'] });
+    const rows = await clickhouse.query(
+      `SELECT toInt32(n) AS n, name, toString(at) AS at, tags FROM ${database}.events ORDER BY offset`,
+    );
+    expect(rows).toEqual([
+      { n: 5, name: 'x', at: '2015-05-17 10:05:03.000', tags: ['a'] },
+      { n: null, name: '7', at: null, tags: ['1'] },
+      { n: null, name: '', at: null, tags: [] },
+      { n: 6, name: 'y', at: '2016-05-17 10:05:03.000', tags: ['b', 'c'] },
+    ]);
+    expect((await planTables(clickhouse, options)).filter(({ isNeeded }) => isNeeded)).toEqual([]);
+  });
+
+  test('refuse a property whose type changed, with every reason, and change nothing', async () => {
+    const database = freshDatabase();
+    await ensureTables(
+      clickhouse,
+      { database, cluster: undefined, columns: columnsOf({ a: { type: 'integer' }, b: { type: 'string' } }) },
+      log,
+    );
+    const columns = columnsOf({ a: { type: 'string' }, b: { type: 'boolean' }, c: { type: 'string' } });
+    const change = ensureTables(clickhouse, { database, cluster: undefined, columns }, log);
+    await expect(change).rejects.toMatchObject({ exitCode: 78 });
+    await expect(change).rejects.toThrow(
+      /column a is Nullable\(Int64\).*String[\s\S]*column b is String.*Nullable\(Bool\)/,
+    );
+    const names = await clickhouse.query(
+      `SELECT name FROM system.columns WHERE database = '${database}' AND name = 'c'`,
+    );
+    expect(names).toEqual([]);
+  });
+
+  test('refuse a table of somebody else', async () => {
+    const database = freshDatabase();
+    await clickhouse.execute(`CREATE DATABASE ${database}`);
+    await clickhouse.execute(`CREATE TABLE ${database}.events (x Int32) ENGINE = MergeTree ORDER BY x`);
+    const plan = planTables(clickhouse, { database, cluster: undefined, columns: columnsOf({}) });
+    await expect(plan).rejects.toThrow('it is not a table of Millrace');
+  });
+
+  test('on a cluster are replicated, on every node, with a window that outlives an outage', async () => {
+    const options = {
+      database: 'analytics',
+      cluster: 'main',
+      columns: columnsOf({ a: { type: 'integer' } }),
+    };
+    const plan = (await planTables(clickhouse, options)).map(({ sql }) => sql);
+    expect(plan).toHaveLength(3);
+    for (const sql of plan) expect(sql).toContain('ON CLUSTER `main`');
+    expect(plan[2]).toContain('ReplicatedMergeTree');
+    expect(plan[2]).toContain('replicated_deduplication_window = 100000');
+    expect(plan[2]).toContain('replicated_deduplication_window_seconds = 604800');
+  });
+
+  test('any name of a database is quoted', () => {
+    expect(nameTables({ database: 'a`b\\c', cluster: undefined, columns: [] }).events).toBe(
+      '`a\\`b\\\\c`.events',
+    );
+  });
+});
+
+describe('the client', () => {
+  test('tells an exception from no answer', async () => {
+    await expect(clickhouse.query('SELECT nonsense')).rejects.toMatchObject({ code: 47 });
+    await expect(clickhouse.query('SELECT throwIf(number = 5) FROM numbers(10)')).rejects.toBeInstanceOf(
+      ClickHouseError,
+    );
+    const nobody = createClickHouse({
+      url: new URL('http://127.0.0.1:1'),
+      database: '',
+      user: 'default',
+      password: '',
+      timeoutMs: 1_000,
+    });
+    await expect(nobody.ping()).rejects.toBeInstanceOf(ClickHouseUnavailableError);
+    await nobody.close();
+  });
+
+  test('passes parameters of any text', async () => {
+    for (const text of ["it's", 'a\tb\nc\\d', '{x:String}', 'ü\u0000']) {
+      expect(await clickhouse.query('SELECT {text:String} AS text', { params: { text } })).toEqual([
+        { text },
+      ]);
+    }
+  });
+});
