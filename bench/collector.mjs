@@ -295,7 +295,10 @@ function formatProfile({ buffer, posts, selfTimes }) {
   const lines = selfTimes.map(
     ({ function: name, percent }) => `${percent.toFixed(1).padStart(6)} %  ${name}`,
   );
-  return [`\n${buffer}, ${posts} posts: time of the main thread by function, native code under its caller`, ...lines].join('\n');
+  return [
+    `\n${buffer}, ${posts} posts: time of the main thread by function, native code under its caller`,
+    ...lines,
+  ].join('\n');
 }
 
 // Last: the tables above must exist by then.

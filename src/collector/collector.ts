@@ -25,7 +25,7 @@ export interface CollectorOptions {
   readonly maxEventDepth: number;
   readonly maxBatchEvents: number;
   readonly maxInFlightBytes: number;
-  readonly maxConnections: number;
+  readonly maxRequests: number;
   readonly httpServer: HttpServerKind;
   readonly log: Logger;
   /** Gives `/metrics` of all processes of this collector, when there are several. */
@@ -73,10 +73,10 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     if (isStopping) return { code: 'STOPPING', detail: 'send it to another collector, or try again' };
     const state = writer.state();
     if (!state.ok) return { code: 'BUFFER_UNAVAILABLE', detail: state.detail };
-    if (tally.requestsOpen <= options.maxConnections) return undefined;
+    if (tally.requestsOpen <= options.maxRequests) return undefined;
     return {
       code: 'OVERLOADED',
-      detail: `the collector serves its most of ${options.maxConnections} requests`,
+      detail: `the collector serves its most of ${options.maxRequests} requests`,
     };
   }
 
@@ -212,7 +212,7 @@ function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
       appendEvents,
       appendErrors,
       inFlightBytes: new Gauge(metricTable.inFlightBytes, () => budget.used),
-      connections: new Gauge(metricTable.connections, () => requestsOpen),
+      requestsInFlight: new Gauge(metricTable.requestsInFlight, () => requestsOpen),
       bufferUp: new Gauge(metricTable.bufferUp, () => (writer.state().ok ? 1 : 0)),
     },
   };

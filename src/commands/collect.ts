@@ -36,7 +36,7 @@ export const collectorOptions = [
   'maxEventDepth',
   'maxBatchEvents',
   'maxInFlightBytes',
-  'maxConnections',
+  'maxRequests',
 ] as const satisfies readonly OptionKey[];
 
 /** `millrace collect`. */

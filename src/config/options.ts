@@ -110,11 +110,11 @@ export const options = {
     doc: 'Most bytes of bodies and events that one collector process holds before the buffer has stored them. Above it: 503 with Retry-After.',
     group: 'collector',
   }),
-  maxConnections: option({
+  maxRequests: option({
     schema: type.integer(1),
     default: '20000',
     placeholder: '<n>',
-    doc: 'Most client connections of one collector process. Above it new requests get 503 and the connection is closed.',
+    doc: 'Most requests in progress in one collector process. Above it: 503 with Retry-After.',
     group: 'collector',
   }),
   stopTimeout: option({

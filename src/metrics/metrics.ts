@@ -54,9 +54,9 @@ export const metricTable = {
     help: 'Bytes of bodies and events held until the buffer has stored them.',
     type: 'gauge',
   },
-  connections: {
-    name: 'millrace_connections',
-    help: 'Requests in progress.',
+  requestsInFlight: {
+    name: 'millrace_http_requests_in_flight',
+    help: 'Posts in progress.',
     type: 'gauge',
   },
   appendDuration: {
