@@ -17,10 +17,10 @@ export interface TablesOptions {
 
 /** Names of the tables, quoted for use in statements. */
 export interface Tables {
+  /** Unquoted. */
+  readonly database: string;
   readonly events: string;
   readonly deadLetters: string;
-  /** Structure of what is inserted into `events`, as the argument of a table function. */
-  readonly eventsStructure: string;
 }
 
 /**
@@ -38,17 +38,25 @@ export const insertSettings: Readonly<Record<string, string | number>> = {
   max_insert_block_size: 1_048_449,
   min_insert_block_size_bytes: 268_402_944,
   date_time_input_format: 'best_effort',
+  // Receive times of a wrong clock may be spread over more months than ClickHouse allows by default.
+  max_partitions_per_insert_block: 0,
 };
 
 /** Names the tables. */
-export function nameTables({ database, columns }: TablesOptions): Tables {
+export function nameTables({ database }: TablesOptions): Tables {
   const prefix = `${quoteName(database)}.`;
-  const structure = `received_at DateTime64(3, 'UTC'), topic String, partition UInt32, offset UInt64, data ${jsonType(columns)}`;
-  return {
-    events: `${prefix}events`,
-    deadLetters: `${prefix}dead_letters`,
-    eventsStructure: quoteText(structure),
-  };
+  return { database, events: `${prefix}events`, deadLetters: `${prefix}dead_letters` };
+}
+
+/**
+ * Structure of the rows of `events` as the table has it now, as the argument of a table function. Not that of the
+ * schema: a path that the schema no longer names is still typed in the table.
+ */
+export async function readStructure(clickhouse: ClickHouse, database: string): Promise<string> {
+  const names = ['received_at', 'topic', 'partition', 'offset', 'data'];
+  const columns = await readColumns(clickhouse, database, 'events');
+  const inserted = columns.filter(({ name }) => names.includes(name));
+  return quoteText(inserted.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', '));
 }
 
 /** One change that the tables need. */

@@ -1,5 +1,5 @@
 /** One post, from its headers to its answer. */
-import { BufferUnavailableError, OutcomeUnknownError } from '../buffer/buffer.ts';
+import { BufferUnavailableError, OutcomeUnknownError, RecordsRefusedError } from '../buffer/buffer.ts';
 import { messageOf } from '../errors.ts';
 import type { Batcher, Part, Waiter } from './batcher.ts';
 import type { ByteBudget } from './byte-budget.ts';
@@ -95,6 +95,7 @@ class Post implements Waiter {
   readonly #offsetName: OffsetName;
   readonly #receivedAt = Date.now();
   #isAborted = false;
+  #isFinished = false;
   #isSingle = false;
   /** Bytes taken from the budget. */
   #held = 0;
@@ -146,7 +147,8 @@ class Post implements Waiter {
   }
 
   failed(error: unknown, { first, count }: Part): void {
-    this.#failure ??= error;
+    // Of several failures the one that leaves something open is told.
+    if (this.#failure === undefined || error instanceof OutcomeUnknownError) this.#failure = error;
     const { code, detail } = describeFailure(error);
     for (let i = first; i < first + count; i++) {
       this.#rejected.push({ index: this.#indexes?.[i] ?? i, code, detail });
@@ -160,7 +162,7 @@ class Post implements Waiter {
       return;
     }
     this.#isSingle = posted.isSingle;
-    this.#rejected.push(...posted.rejected);
+    for (const rejection of posted.rejected) this.#rejected.push(rejection);
     for (const event of posted.events) {
       const problem = validateEvent(event, this.#context);
       if (problem === undefined) {
@@ -225,6 +227,9 @@ class Post implements Waiter {
   }
 
   #finish(status: number): void {
+    // A connection may also break while the answer is on its way: the post is counted once.
+    if (this.#isFinished) return;
+    this.#isFinished = true;
     this.#context.budget.give(this.#held);
     this.#held = 0;
     this.#context.observer.closed(status);
@@ -232,6 +237,7 @@ class Post implements Waiter {
 }
 
 function describeFailure(error: unknown): Problem {
+  if (error instanceof RecordsRefusedError) return { code: 'BUFFER_REFUSED', detail: messageOf(error) };
   const isRefusal = error instanceof BufferUnavailableError && !(error instanceof OutcomeUnknownError);
   const code = isRefusal ? 'BUFFER_UNAVAILABLE' : 'OUTCOME_UNKNOWN';
   return { code, detail: messageOf(error) };

@@ -23,6 +23,11 @@ export const problems = {
   TOO_DEEP: { status: 422, retry: false, title: 'The event is nested too deeply' },
   OVERLOADED: { status: 503, retry: true, title: 'The collector is at its limit of bytes in flight' },
   BUFFER_UNAVAILABLE: { status: 503, retry: true, title: 'The buffer cannot take events now' },
+  BUFFER_REFUSED: {
+    status: 503,
+    retry: false,
+    title: 'The buffer does not take these events as it is set up',
+  },
   OUTCOME_UNKNOWN: { status: 503, retry: true, title: 'The buffer did not confirm the events in time' },
   STOPPING: { status: 503, retry: true, title: 'The collector is stopping' },
 } as const satisfies Record<string, ProblemKind>;

@@ -4,6 +4,8 @@ import { decompress, type Encoding } from './decompress.ts';
 import type { HttpResponse } from './http-app.ts';
 import { overloaded, type Problem, tooLarge } from './problem.ts';
 
+const firstGatheredBytes = 16 * 1024;
+
 /** What bounds a body. */
 export interface BodyLimits {
   /** Largest body before decompression, and after it. */
@@ -31,13 +33,15 @@ export function readBody(
   receiver: BodyReceiver,
 ): { abandon(): void } {
   const { maxBodyBytes, budget, encoding, isAborted } = options;
-  let pieces: Buffer[] | undefined;
+  /** Bodies in several pieces are gathered here: one object, however small the pieces are. */
+  let gathered: Buffer | undefined;
+  let length = 0;
   let held = 0;
   let isOver = false;
 
   function finish(problem?: Problem): void {
     isOver = true;
-    pieces = undefined;
+    gathered = undefined;
     if (problem === undefined) return;
     budget.give(held);
     held = 0;
@@ -63,19 +67,34 @@ export function readBody(
     });
   }
 
+  /** Makes room for `bytes` more, counting the room and not the bytes; false when the budget has none. */
+  function reserve(bytes: number): boolean {
+    const capacity = gathered?.length ?? 0;
+    if (length + bytes <= capacity) return true;
+    const wanted = Math.min(Math.max(2 * capacity, length + bytes, firstGatheredBytes), maxBodyBytes);
+    if (!budget.tryTake(wanted - held)) return false;
+    held = wanted;
+    const grown = Buffer.allocUnsafeSlow(wanted);
+    if (gathered !== undefined) grown.set(gathered.subarray(0, length));
+    gathered = grown;
+    return true;
+  }
+
   res.onData((piece, isLast) => {
     if (isOver) return;
-    if (!budget.tryTake(piece.byteLength)) {
-      finish(overloaded(budget.max));
-      return;
-    }
-    held += piece.byteLength;
-    if (held > maxBodyBytes) finish(tooLarge(maxBodyBytes));
-    else if (isLast && pieces === undefined) complete(Buffer.from(piece));
+    const { byteLength } = piece;
+    if (length + byteLength > maxBodyBytes) finish(tooLarge(maxBodyBytes));
+    else if (isLast && gathered === undefined) {
+      if (!budget.tryTake(byteLength)) finish(overloaded(budget.max));
+      else {
+        held = byteLength;
+        complete(Buffer.from(piece));
+      }
+    } else if (!reserve(byteLength)) finish(overloaded(budget.max));
     else {
-      pieces ??= [];
-      pieces.push(Buffer.from(piece.slice(0)));
-      if (isLast) complete(Buffer.concat(pieces));
+      gathered?.set(new Uint8Array(piece), length);
+      length += byteLength;
+      if (isLast && gathered !== undefined) complete(gathered.subarray(0, length));
     }
   });
 

@@ -1,7 +1,7 @@
 /** The HTTP server of the collector: routes, and nothing else. */
 import type { Logger } from 'pino';
 import type { Address } from '../config/types.ts';
-import { exitCodes, OperatorError } from '../errors.ts';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { portInUse } from '../process/probe-port.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
 import type { HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
@@ -55,8 +55,15 @@ export async function listen(address: Address, routes: Routes, options: ServerOp
     res.onAborted(() => {
       isAborted = true;
     });
-    void routes.metrics().then((answer) => {
+    const send = (answer: Answer): void => {
       if (!isAborted) reply(res, answer);
+    };
+    routes.metrics().then(send, (error: unknown) => {
+      send({
+        status: 503,
+        type: 'text/plain; charset=utf-8',
+        body: `the metrics cannot be read: ${messageOf(error)}\n`,
+      });
     });
   });
   app.options('/*', (res) => reply(res, { status: 204, headers: preflight, body: '' }));

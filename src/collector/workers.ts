@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Logger } from 'pino';
 import { AggregatorRegistry } from 'prom-client';
 import { exitCodes, OperatorError } from '../errors.ts';
+import { endByDisconnect } from '../process/lifecycle.ts';
 
 /** A message between parent and worker. */
 type Message =
@@ -29,10 +30,10 @@ export interface Workers {
 }
 
 /**
- * Forks `count` processes of this program with the same arguments.
+ * Forks `count` processes of this program with the same arguments, all listening on the address `listen`.
  * @throws OperatorError exit 69 when one of them cannot start
  */
-export async function startWorkers(count: number, env: NodeJS.ProcessEnv, log: Logger): Promise<Workers> {
+export async function startWorkers(count: number, listen: string, log: Logger): Promise<Workers> {
   const workers = new Map<ChildProcess, Snapshot>();
   /** What the dead ones had counted: a counter that went back would hide events. */
   const retired: Snapshot[] = [];
@@ -68,8 +69,10 @@ export async function startWorkers(count: number, env: NodeJS.ProcessEnv, log: L
   }
 
   function start(): Promise<number> {
-    const worker = fork(process.argv[1] ?? '', process.argv.slice(2), {
-      env: { ...env, MILLRACE_WORKER: '1' },
+    const worker = fork(process.argv[1] ?? '', [...process.argv.slice(2), '--listen', listen], {
+      env: { ...process.env, MILLRACE_WORKER: '1' },
+      // In a session of its own: Ctrl-C reaches the parent alone, which tells the workers.
+      detached: true,
     });
     workers.set(worker, []);
     const snapshots = setInterval(() => void collect(worker), 2 * answerTimeoutMs);
@@ -120,7 +123,9 @@ export function connectToParent(metricsAsJson: () => Promise<object[]>): {
       pending.get(message.id)?.(message.text);
       pending.delete(message.id);
     } else if (message.type === 'collect') {
-      void metricsAsJson().then((metrics) => process.send?.({ type: 'collected', id: message.id, metrics }));
+      void metricsAsJson().then((metrics) => {
+        if (process.connected) process.send?.({ type: 'collected', id: message.id, metrics });
+      });
     }
   });
   return {
@@ -137,6 +142,6 @@ function endWorker(worker: ChildProcess): Promise<void> {
   if (worker.exitCode !== null || worker.signalCode !== null) return Promise.resolve();
   return new Promise((resolve) => {
     worker.once('exit', () => resolve());
-    worker.kill('SIGTERM');
+    endByDisconnect(worker);
   });
 }

@@ -68,11 +68,7 @@ async function runParent(context: CommandContext): Promise<void> {
     return;
   }
   const address = { host: config.listen.host, port };
-  const workers = await startWorkers(
-    config.workers,
-    { ...process.env, MILLRACE_LISTEN: formatAddress(address) },
-    log,
-  );
+  const workers = await startWorkers(config.workers, formatAddress(address), log);
   stopGracefully(() => workers.stop(), { log, timeoutMs: config.stopTimeout + 1_000 });
   announce(context, workers.port);
 }

@@ -41,7 +41,11 @@ export const start: Command = {
     const unlock = lockDirectory(config.dataDir);
     const running: Supervised[] = [];
     // Data order: events stop coming in, then they stop being delivered, then ClickHouse closes.
+    const stopping = new AbortController();
     const stop = async (): Promise<void> => {
+      stopping.abort();
+      // A signal may have reached the children, too: none of them is missed now.
+      for (const child of running) child.expectEnd();
       if (running.length > 0)
         process.stdout.write('Stopping: requests in flight are finished, inserts committed.\n');
       for (const child of [...running].reverse()) await child.stop();
@@ -51,8 +55,10 @@ export const start: Command = {
     stopGracefully(stop, { log, timeoutMs: 4 * config.stopTimeout });
     try {
       await probePorts(config);
-      await launchAll(context, running);
+      await launchAll(context, running, stopping.signal);
     } catch (error) {
+      // Stopped in the middle of the start: whoever stops it ends the process.
+      if (stopping.signal.aborted) return undefined;
       await stop();
       throw error;
     }
@@ -62,12 +68,18 @@ export const start: Command = {
   },
 };
 
-async function launchAll({ config, flags, log }: CommandContext, running: Supervised[]): Promise<void> {
+async function launchAll(
+  { config, flags, log }: CommandContext,
+  running: Supervised[],
+  stopping: AbortSignal,
+): Promise<void> {
   const env = childEnvironment(config, flags);
   const launch = async (command: string, more: NodeJS.ProcessEnv = {}): Promise<void> => {
-    running.push(
-      await supervise({ command, env: { ...env, ...more }, log, stopTimeoutMs: config.stopTimeout + 2_000 }),
-    );
+    stopping.throwIfAborted();
+    const options = { command, env: { ...env, ...more }, log, stopTimeoutMs: config.stopTimeout + 2_000 };
+    const child = supervise(options);
+    running.push(child);
+    await child.ready;
   };
   // Each call of the engine occupies a thread of Node's pool, which has four unless told before the start.
   if (config.embeddedClickhouse) await launch('clickhouse', { UV_THREADPOOL_SIZE: '8' });
@@ -78,7 +90,7 @@ async function launchAll({ config, flags, log }: CommandContext, running: Superv
 /** All ports are looked at before anything starts, and all that are taken are named. */
 async function probePorts(config: Config): Promise<void> {
   const { hostname, port } = config.clickhouseUrl;
-  const clickhouse: Address = { host: hostname, port: Number(port || 8123) };
+  const clickhouse: Address = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 8123) };
   const wanted: [Address, string][] = [
     [config.listen, 'listen'],
     [config.streamListen, 'stream-listen'],

@@ -15,6 +15,8 @@ export interface MetricDefinition {
   readonly type: 'counter' | 'gauge' | 'histogram';
   /** Name of its only label, when it has one. */
   readonly label?: string;
+  /** How the values of several workers become one; a sum unless said otherwise. */
+  readonly aggregator?: 'sum' | 'min';
   /** Upper bounds of a histogram's buckets, in the unit of the name. */
   readonly buckets?: readonly number[];
 }
@@ -78,8 +80,9 @@ export const metricTable = {
   },
   bufferUp: {
     name: 'millrace_buffer_up',
-    help: '1 if the buffer can be used now, else 0.',
+    help: '1 if the buffer can be used now, by every worker, else 0.',
     type: 'gauge',
+    aggregator: 'min',
   },
   rows: {
     name: 'millrace_rows_inserted_total',
@@ -248,12 +251,17 @@ export function createRegistry(instruments: Instruments): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const [key, instrument] of Object.entries(instruments)) {
-    const { name, help, type } = metricTable[key as keyof typeof metricTable];
+    const {
+      name,
+      help,
+      type,
+      aggregator = 'sum',
+    }: MetricDefinition = metricTable[key as keyof typeof metricTable];
     // prom-client asks a metric for no more than its name and `get`; its own classes would do the counting
     // through hashed label objects, at about 300 ns each.
     const metric = {
       name,
-      get: async () => ({ name, help, type, aggregator: 'sum', values: instrument.samples() }),
+      get: async () => ({ name, help, type, aggregator, values: instrument.samples() }),
     };
     registry.registerMetric(metric as unknown as Metric);
   }

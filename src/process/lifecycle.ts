@@ -1,11 +1,15 @@
 /** How every long-running command starts and stops. */
+import type { ChildProcess } from 'node:child_process';
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf } from '../errors.ts';
 
+/** Asked when the process begins: the parent may be gone by the time that it serves. */
+const isSupervised = process.send !== undefined;
+
 /** Tells a supervising parent (`start`, or the parent of the workers) that this process serves. */
 export function announceReady(details: Record<string, unknown> = {}): void {
-  process.send?.({ type: 'ready', ...details });
+  if (process.connected) process.send?.({ type: 'ready', ...details });
 }
 
 /**
@@ -15,7 +19,9 @@ export function announceReady(details: Record<string, unknown> = {}): void {
  */
 export function stopGracefully(stop: () => Promise<void>, options: { log: Logger; timeoutMs: number }): void {
   const { log, timeoutMs } = options;
+  let isClosing = false;
   const { close } = closeWithGrace({ delay: timeoutMs, logger: false }, async ({ signal, err }) => {
+    isClosing = true;
     if (err !== undefined) {
       log.fatal({ err }, `stopping: ${messageOf(err)}`);
       process.exitCode = exitCodes.failure;
@@ -25,5 +31,19 @@ export function stopGracefully(stop: () => Promise<void>, options: { log: Logger
     await stop();
     log.info('stopped');
   });
-  if (process.send !== undefined) process.once('disconnect', () => void close());
+  if (!isSupervised) return;
+  const closeOnce = (): void => {
+    if (!isClosing) void close();
+  };
+  if (process.connected) process.once('disconnect', closeOnce);
+  else closeOnce();
+}
+
+/**
+ * Tells a child to stop, by cutting its channel: a signal would be its second one, and end it at once, where
+ * the whole process group was signalled, as service managers do.
+ */
+export function endByDisconnect(child: ChildProcess): void {
+  if (child.connected) child.disconnect();
+  else child.kill('SIGTERM');
 }

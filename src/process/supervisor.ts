@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
+import { endByDisconnect } from './lifecycle.ts';
 
 const firstRestartMs = 500;
 const mostRestartMs = 15_000;
@@ -10,9 +11,11 @@ const healthyMs = 60_000;
 
 /** A supervised process. */
 export interface Supervised {
-  /** What it told when it was ready. */
-  readonly port: number | undefined;
-  /** Stops it; resolves when it has exited. */
+  /** Resolves when it serves; rejects with its exit code when it ends before. It has said why by then. */
+  readonly ready: Promise<void>;
+  /** From now on its end is no surprise: it is not started again. */
+  expectEnd(): void;
+  /** Stops it, ready or not; resolves when it has exited. */
   stop(): Promise<void>;
 }
 
@@ -26,18 +29,16 @@ export interface ProcessOptions {
   readonly stopTimeoutMs: number;
 }
 
-/**
- * Starts a process and waits until it is ready. From then on it is started again whenever it dies.
- * @throws OperatorError with its exit code when it ends before it is ready; it has said why by then
- */
-export async function supervise(options: ProcessOptions): Promise<Supervised> {
+/** Starts a process. Once it was ready, it is started again whenever it dies. */
+export function supervise(options: ProcessOptions): Supervised {
   const { command, env, log, stopTimeoutMs } = options;
   let isStopping = false;
-  let child: ChildProcess;
+  let child: ChildProcess | undefined;
+  let isReady = false;
   let restartMs = firstRestartMs;
   let restartTimer: NodeJS.Timeout | undefined;
 
-  function launch(): Promise<number | undefined> {
+  function launch(): Promise<void> {
     const startedAt = Date.now();
     // In a session of its own, so that Ctrl-C reaches only the supervisor, which stops them in order.
     const started = fork(process.argv[1] ?? '', [command], {
@@ -47,13 +48,15 @@ export async function supervise(options: ProcessOptions): Promise<Supervised> {
     });
     child = started;
     return new Promise((resolve, reject) => {
-      started.on('message', (message: { readonly type?: string; readonly port?: number }) => {
-        if (message.type === 'ready') resolve(message.port);
+      started.on('message', (message: { readonly type?: string }) => {
+        if (message.type !== 'ready') return;
+        isReady = true;
+        resolve();
       });
       started.once('exit', (code, signal) => {
         const reason = signal ?? `exit code ${code}`;
         reject(new OperatorError(`'millrace ${command}' could not start (${reason})`, toExitCode(code)));
-        if (isStopping || !isSupervised) return;
+        if (isStopping || !isReady) return;
         if (Date.now() - startedAt > healthyMs) restartMs = firstRestartMs;
         log.error(`'millrace ${command}' ended (${reason}); starting it again in ${restartMs} ms`);
         restartTimer = setTimeout(() => void launch().catch(() => {}), restartMs);
@@ -62,28 +65,33 @@ export async function supervise(options: ProcessOptions): Promise<Supervised> {
     });
   }
 
-  let isSupervised = false;
-  const port = await launch();
-  isSupervised = true;
+  const ready = launch();
+  ready.catch(() => {});
+  function expectEnd(): void {
+    isStopping = true;
+    clearTimeout(restartTimer);
+  }
   return {
-    port,
+    ready,
+    expectEnd,
     async stop() {
-      isStopping = true;
-      clearTimeout(restartTimer);
-      await end(child, stopTimeoutMs);
+      expectEnd();
+      if (child !== undefined) await end(child, { isReady, timeoutMs: stopTimeoutMs });
     },
   };
 }
 
-function end(child: ChildProcess, timeoutMs: number): Promise<void> {
+function end(child: ChildProcess, options: { isReady: boolean; timeoutMs: number }): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
   return new Promise((resolve) => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs);
     child.once('exit', () => {
       clearTimeout(timer);
       resolve();
     });
-    child.kill('SIGTERM');
+    // One that still starts has nothing to finish.
+    if (options.isReady) endByDisconnect(child);
+    else child.kill('SIGTERM');
   });
 }
 

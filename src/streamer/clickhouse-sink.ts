@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import { FencedError, type OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
-import { insertSettings, type Tables } from '../clickhouse/tables.ts';
+import { insertSettings, readStructure, type Tables } from '../clickhouse/tables.ts';
 import { messageOf } from '../errors.ts';
 import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
@@ -48,8 +48,11 @@ export function createClickHouseSink({ clickhouse, tables, observer, log }: Sink
     error: ClickHouseError,
     partition: OwnedPartition,
   ): Promise<number> {
-    const dryRun = `INSERT INTO FUNCTION null(${tables.eventsStructure}) FORMAT JSONEachRow`;
+    const structure = await readStructure(clickhouse, tables.database);
+    const dryRun = `INSERT INTO FUNCTION null(${structure}) FORMAT JSONEachRow`;
     const isRefused = async (rows: Uint8Array): Promise<ClickHouseError | undefined> => {
+      if (partition.signal.aborted)
+        throw new FencedError('ownership ended while refused rows were looked for');
       try {
         await clickhouse.insert(dryRun, rows, { settings: insertSettings });
         return undefined;

@@ -31,6 +31,18 @@ export async function deliverPartition(
   sink: Sink,
   options: { readonly limits: BatchLimits; readonly observer: DeliveryObserver },
 ): Promise<void> {
+  try {
+    await deliverBatches(partition, sink, options);
+  } finally {
+    options.observer.oldest(partition, undefined);
+  }
+}
+
+async function deliverBatches(
+  partition: OwnedPartition,
+  sink: Sink,
+  options: { readonly limits: BatchLimits; readonly observer: DeliveryObserver },
+): Promise<void> {
   const { limits, observer } = options;
   const position = await recover(partition, sink, observer);
   const reader = new BatchReader(partition, position, limits);

@@ -32,7 +32,7 @@ export async function startStatusServer(
   option: string,
 ): Promise<StatusServer> {
   const server = createServer({ requestTimeout: 10_000 }, (request, response) => {
-    const path = new URL(request.url ?? '/', 'http://localhost').pathname;
+    const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
     const route = routes[path];
     const send = ({ status, type, body }: StatusAnswer) =>
       response.writeHead(status, { 'content-type': type }).end(body);

@@ -37,6 +37,8 @@ export interface Streamer {
 }
 
 const lagIntervalMs = 1_000;
+/** Above the longest pause between two tries of an insert. */
+const pingAfterMs = 15_000;
 
 /** Starts a streamer; it waits for ClickHouse and for the buffer by itself. */
 export async function startStreamer(options: StreamerOptions): Promise<Streamer> {
@@ -76,7 +78,10 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
     },
     'stream-listen',
   );
-  const lagTimer = setInterval(() => void tally.sampleLag(reader), lagIntervalMs);
+  const lagTimer = setInterval(() => {
+    void tally.sampleLag(reader);
+    void tally.sampleClickHouse(clickhouse);
+  }, lagIntervalMs);
   const ready = prepareTables(options, stopping.signal, tally.clickhouseAnswered);
   const done = ready
     .then(() => reader.run((partition) => deliverPartition(partition, sink, { limits, observer: tally })))
@@ -138,16 +143,20 @@ function createTally({ log }: StreamerOptions) {
   const lag = new Map<string, number>();
   const oldest = new Map<string, number>();
   let clickhouse: DependencyState = { ok: false, detail: 'not reached yet' };
+  /** When an insert last told how ClickHouse is. */
+  let answeredAt = 0;
 
   const observer: InsertObserver & DeliveryObserver = {
     inserted(batch, { partition }, { rows: inserted, milliseconds }) {
       clickhouse = { ok: true };
+      answeredAt = Date.now();
       rows.add(inserted, String(partition));
       insertDuration.observe(milliseconds / 1_000);
       insertRows.observe(inserted);
       freshness.observe(Math.max(Date.now() - batch.oldestAt, 0) / 1_000);
     },
     insertFailed(code, error) {
+      answeredAt = Date.now();
       clickhouse = { ok: false, detail: error.message.slice(0, 500) };
       insertErrors.add(1, String(code));
     },
@@ -181,6 +190,19 @@ function createTally({ log }: StreamerOptions) {
       clickhouse = state;
     },
     partitions: () => [...lag].map(([partition, events]) => ({ partition: Number(partition), lag: events })),
+    /** Without inserts nothing else would notice that ClickHouse went away, or came back. */
+    async sampleClickHouse(server: ClickHouse): Promise<void> {
+      if (Date.now() - answeredAt < pingAfterMs) return;
+      answeredAt = Date.now();
+      await server.ping().then(
+        () => {
+          clickhouse = { ok: true };
+        },
+        (error: unknown) => {
+          clickhouse = { ok: false, detail: messageOf(error).slice(0, 500) };
+        },
+      );
+    },
     async sampleLag(reader: BufferReader): Promise<void> {
       try {
         const sampled = await reader.lag();

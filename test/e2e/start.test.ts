@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { countLog } from '../support/access-log-counts.ts';
@@ -202,6 +203,54 @@ describe('what is in the way', () => {
     expect(stderr).toContain(`${directory.path} is in use by process ${program.child.pid}`);
     expect(stderr).toContain('--data-dir');
   });
+});
+
+test('Ctrl-C in the middle of the start leaves no process behind', async () => {
+  for (const ms of [300, 700, 1_000]) {
+    const program = launchProgram(['start', ...site.flags]);
+    running.push(program);
+    await sleep(ms);
+    program.child.kill('SIGINT');
+    await program.exited;
+    await until('no process', async () => {
+      const { stdout } = await runCommand('pgrep', ['-f', directory.path]);
+      const ports = [site.collector, site.streamer, site.clickhouse];
+      const answers = await Promise.all(
+        ports.map((url) =>
+          fetch(url).then(
+            () => true,
+            () => false,
+          ),
+        ),
+      );
+      return stdout === '' && !answers.includes(true);
+    });
+  }
+  await start();
+});
+
+test('the streamer answers any path', async () => {
+  await start();
+  for (const path of ['//', '/%', '/status?x=//'])
+    expect((await fetch(site.streamer + path)).status).toBeLessThan(500);
+});
+
+test('a path that the schema no longer names is still typed in the table: what does not fit is a dead letter', async () => {
+  const file = join(directory.path, 'schema.json');
+  const first = await start();
+  expect(await first.stop()).toBe(0);
+  writeFileSync(
+    file,
+    JSON.stringify({
+      type: 'object',
+      required: ['event'],
+      properties: { event: { type: 'string', column: 'LowCardinality(String)' } },
+    }),
+  );
+  await start('--schema', file);
+  await post(site.collector, [{ event: 'poison', status: 'abc' }, { event: 'good' }]);
+  await until('the good row', async () => (await countRows()).rows === 1);
+  expect(await query(site.clickhouse, 'SELECT offset FROM dead_letters')).toEqual([{ offset: 0 }]);
 });
 
 test('events that ClickHouse cannot read become dead letters with their reason, and nothing waits for them', async () => {
