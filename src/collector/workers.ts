@@ -6,7 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Logger } from 'pino';
 import { AggregatorRegistry } from 'prom-client';
 import { exitCodes, OperatorError } from '../errors.ts';
-import { endByDisconnect } from '../process/lifecycle.ts';
+import { endChild } from '../process/end-child.ts';
 
 /** A message between parent and worker. */
 type Message =
@@ -100,7 +100,7 @@ export async function startWorkers(count: number, listen: string, log: Logger): 
 
   async function stop(): Promise<void> {
     isStopping = true;
-    await Promise.all([...workers.keys()].map((worker) => endWorker(worker)));
+    await Promise.all([...workers.keys()].map((worker) => endChild(worker, { isReady: true })));
   }
 
   try {
@@ -136,12 +136,4 @@ export function connectToParent(metricsAsJson: () => Promise<object[]>): {
         process.send?.({ type: 'gather', id });
       }),
   };
-}
-
-function endWorker(worker: ChildProcess): Promise<void> {
-  if (worker.exitCode !== null || worker.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    worker.once('exit', () => resolve());
-    endByDisconnect(worker);
-  });
 }

@@ -1,5 +1,4 @@
 /** How every long-running command starts and stops. */
-import type { ChildProcess } from 'node:child_process';
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf } from '../errors.ts';
@@ -37,13 +36,4 @@ export function stopGracefully(stop: () => Promise<void>, options: { log: Logger
   };
   if (process.connected) process.once('disconnect', closeOnce);
   else closeOnce();
-}
-
-/**
- * Tells a child to stop, by cutting its channel: a signal would be its second one, and end it at once, where
- * the whole process group was signalled, as service managers do.
- */
-export function endByDisconnect(child: ChildProcess): void {
-  if (child.connected) child.disconnect();
-  else child.kill('SIGTERM');
 }

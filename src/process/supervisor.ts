@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
-import { endByDisconnect } from './lifecycle.ts';
+import { endChild } from './end-child.ts';
 
 const firstRestartMs = 500;
 const mostRestartMs = 15_000;
@@ -76,23 +76,9 @@ export function supervise(options: ProcessOptions): Supervised {
     expectEnd,
     async stop() {
       expectEnd();
-      if (child !== undefined) await end(child, { isReady, timeoutMs: stopTimeoutMs });
+      if (child !== undefined) await endChild(child, { isReady, timeoutMs: stopTimeoutMs });
     },
   };
-}
-
-function end(child: ChildProcess, options: { isReady: boolean; timeoutMs: number }): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs);
-    child.once('exit', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    // One that still starts has nothing to finish.
-    if (options.isReady) endByDisconnect(child);
-    else child.kill('SIGTERM');
-  });
 }
 
 function toExitCode(code: number | null) {
