@@ -107,6 +107,40 @@ export interface OwnedPartition {
   commit(offset: number, plan: string): Promise<void>;
 }
 
+/** A partition as seen from outside. */
+export interface PartitionView {
+  readonly partition: number;
+  /** First offset still stored. */
+  readonly start: number;
+  /** Offset that the next record gets; for Kafka, the end of finished transactions. */
+  readonly end: number;
+  /** What the group committed last; undefined when it never did. */
+  readonly commit: Commit | undefined;
+}
+
+/** The topic as seen from outside, at about one moment. */
+export interface TopicView {
+  /** {@link OwnedPartition.topicId} */
+  readonly topicId: string;
+  /** In order of their numbers. */
+  readonly partitions: readonly PartitionView[];
+}
+
+/**
+ * Looks at a buffer without owning any of it: changes nothing, disturbs no reader or writer. Every method may
+ * throw {@link BufferUnavailableError}.
+ */
+export interface BufferInspector {
+  readonly topic: string;
+  /** Commits are read before ends: everything before a commit seen here was delivered before this call returns. */
+  view(): Promise<TopicView>;
+  /** Reads records as {@link OwnedPartition.read} does, without waiting for new ones: empty at the end. */
+  read(partition: number, from: number, options: { maxBytes: number }): Promise<ReadResult>;
+  /** Offset of the first record received at `timeMs` or later (milliseconds since the epoch); the end when there is none. */
+  offsetAt(partition: number, timeMs: number): Promise<number>;
+  close(): Promise<void>;
+}
+
 /** What one `read` returned. */
 export interface ReadResult {
   /** Records in offset order; offsets need not be dense. */

@@ -1,3 +1,9 @@
+/**
+ * Header that carries the id of an event by which repeats are found: the client's, or one made from its
+ * Idempotency-Key. Absent from events without any.
+ */
+export const idHeader = 'id';
+
 /** Headers of one record, in order. Empty for the plain event. */
 export type RecordHeaders = readonly (readonly [key: string, value: string])[];
 

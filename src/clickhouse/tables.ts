@@ -21,6 +21,8 @@ export interface Tables {
   readonly database: string;
   readonly events: string;
   readonly deadLetters: string;
+  /** Records that repeat the id of an earlier one: each is one row here and none in `events`. */
+  readonly repeats: string;
 }
 
 /**
@@ -35,6 +37,8 @@ export const insertSettings: Readonly<Record<string, string | number>> = {
   deduplicate_blocks_in_dependent_materialized_views: 1,
   use_strict_insert_block_limits: 1,
   input_format_parallel_parsing: 0,
+  // `data` travels as text within RowBinary: its length is written before it, so that no value can pose as a row.
+  input_format_binary_read_json_as_string: 1,
   max_insert_block_size: 1_048_449,
   min_insert_block_size_bytes: 268_402_944,
   date_time_input_format: 'best_effort',
@@ -42,10 +46,26 @@ export const insertSettings: Readonly<Record<string, string | number>> = {
   max_partitions_per_insert_block: 0,
 };
 
+/** Columns of `events` that the streamer fills, in the order of the insert. */
+export const insertedColumns: readonly string[] = [
+  'received_at',
+  'topic',
+  'topic_id',
+  'partition',
+  'offset',
+  'event_id',
+  'data',
+];
+
 /** Names the tables. */
 export function nameTables({ database }: TablesOptions): Tables {
   const prefix = `${quoteName(database)}.`;
-  return { database, events: `${prefix}events`, deadLetters: `${prefix}dead_letters` };
+  return {
+    database,
+    events: `${prefix}events`,
+    deadLetters: `${prefix}dead_letters`,
+    repeats: `${prefix}repeats`,
+  };
 }
 
 /**
@@ -53,10 +73,9 @@ export function nameTables({ database }: TablesOptions): Tables {
  * schema: a path that the schema no longer names is still typed in the table.
  */
 export async function readStructure(clickhouse: ClickHouse, database: string): Promise<string> {
-  const names = ['received_at', 'topic', 'partition', 'offset', 'data'];
   const columns = await readColumns(clickhouse, database, 'events');
-  const inserted = columns.filter(({ name }) => names.includes(name));
-  return quoteText(inserted.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', '));
+  const types = new Map(columns.map(({ name, type }) => [name, type]));
+  return quoteText(insertedColumns.map((name) => `${quoteName(name)} ${types.get(name)}`).join(', '));
 }
 
 /** One change that the tables need. */
@@ -75,9 +94,10 @@ export interface TableChange {
 export async function planTables(clickhouse: ClickHouse, options: TablesOptions): Promise<TableChange[]> {
   const { database, cluster, columns } = options;
   const tables = nameTables(options);
-  const [existing, deadLetters, databases] = await Promise.all([
+  const [existing, deadLetters, repeats, databases] = await Promise.all([
     readColumns(clickhouse, database, 'events'),
     readColumns(clickhouse, database, 'dead_letters'),
+    readColumns(clickhouse, database, 'repeats'),
     clickhouse.query('SELECT name FROM system.databases WHERE name = {database:String}', {
       params: { database },
     }),
@@ -93,6 +113,11 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
       sql: createDeadLetters(tables.deadLetters, options),
       description: 'create table dead_letters',
       isNeeded: deadLetters.length === 0,
+    },
+    {
+      sql: createRepeats(tables.repeats, options),
+      description: 'create table repeats',
+      isNeeded: repeats.length === 0,
     },
   ];
   if (existing.length === 0) {
@@ -132,7 +157,7 @@ export async function ensureTables(
 }
 
 function refuseChangedTypes(types: ReadonlyMap<string, string>, { columns, database }: TablesOptions): void {
-  const fixed = ['received_at', 'topic', 'partition', 'offset', 'data'].filter((name) => !types.has(name));
+  const fixed = [...insertedColumns, 'stored_at'].filter((name) => !types.has(name));
   const faults = fixed.map((name) => `it has no column ${name}: it is not a table of Millrace`);
   for (const { name, type } of columns) {
     const actual = types.get(name);
@@ -164,7 +189,9 @@ function createEvents(name: string, options: TablesOptions): string {
   const lines = [
     `event_id String${has('id') ? ' DEFAULT data.id' : ''}`,
     "received_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))",
+    "stored_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1))",
     'topic LowCardinality(String)',
+    'topic_id LowCardinality(String)',
     'partition UInt32',
     'offset UInt64 CODEC(Delta, ZSTD(1))',
     `data ${jsonType(columns)}`,
@@ -180,22 +207,31 @@ function createEvents(name: string, options: TablesOptions): string {
 
 function createDeadLetters(name: string, { cluster }: TablesOptions): string {
   const lines = [
-    'topic LowCardinality(String)',
-    'partition UInt32',
-    'offset UInt64',
-    "received_at DateTime64(3, 'UTC')",
+    ...identityLines,
     "refused_at DateTime64(3, 'UTC')",
+    'event_id String',
     'code UInt32',
+    '`column` String',
     'reason String',
     'raw String',
   ];
-  return createTable(
-    name,
-    lines,
-    'PARTITION BY toYYYYMM(received_at) ORDER BY (topic, partition, offset)',
-    cluster,
-  );
+  return createTable(name, lines, identityLayout, cluster);
 }
+
+/** `first_offset` is where the record lies that this one repeats: same topic, same partition. */
+function createRepeats(name: string, { cluster }: TablesOptions): string {
+  const lines = [...identityLines, 'event_id String', 'first_offset UInt64'];
+  return createTable(name, lines, identityLayout, cluster);
+}
+
+const identityLines = [
+  'topic LowCardinality(String)',
+  'topic_id LowCardinality(String)',
+  'partition UInt32',
+  'offset UInt64',
+  "received_at DateTime64(3, 'UTC')",
+];
+const identityLayout = 'PARTITION BY toYYYYMM(received_at) ORDER BY (topic_id, partition, offset)';
 
 function createTable(
   name: string,

@@ -8,7 +8,16 @@ export interface Column {
 }
 
 /** Columns of the table that no property may be named after. */
-const reserved = new Set(['event_id', 'received_at', 'topic', 'partition', 'offset', 'data']);
+const reserved = new Set([
+  'event_id',
+  'received_at',
+  'stored_at',
+  'topic',
+  'topic_id',
+  'partition',
+  'offset',
+  'data',
+]);
 
 /**
  * The column of one property; undefined for a type without one (objects, mixed types), which stays a

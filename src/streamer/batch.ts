@@ -15,7 +15,7 @@ export interface BatchLimits {
 /** A batch that will not change any more. */
 export interface SealedBatch {
   readonly plan: Plan;
-  /** Rows in JSONEachRow. */
+  /** Rows, as `RowWriter` writes them. */
   readonly body: Buffer;
   /** End of each row in `body`. */
   readonly ends: readonly number[];
@@ -111,7 +111,7 @@ export class GrowingBatch {
 
   constructor(partition: OwnedPartition) {
     this.#partition = partition;
-    this.#writer = new RowWriter(partition.topic, partition.partition);
+    this.#writer = new RowWriter(partition);
   }
 
   get rows(): number {

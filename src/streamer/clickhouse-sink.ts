@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import { FencedError, type OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
-import { insertSettings, readStructure, type Tables } from '../clickhouse/tables.ts';
+import { insertedColumns, insertSettings, readStructure, type Tables } from '../clickhouse/tables.ts';
 import { messageOf } from '../errors.ts';
 import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
@@ -33,7 +33,7 @@ export interface SinkOptions {
 
 /** Makes the sink. */
 export function createClickHouseSink({ clickhouse, tables, observer, log }: SinkOptions): Sink {
-  const insertEvents = `INSERT INTO ${tables.events} FORMAT JSONEachRow`;
+  const insertEvents = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
   const insertDeadLetters = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
 
   async function send(sql: string, body: Uint8Array, token: string): Promise<void> {
@@ -49,7 +49,7 @@ export function createClickHouseSink({ clickhouse, tables, observer, log }: Sink
     partition: OwnedPartition,
   ): Promise<number> {
     const structure = await readStructure(clickhouse, tables.database);
-    const dryRun = `INSERT INTO FUNCTION null(${structure}) FORMAT JSONEachRow`;
+    const dryRun = `INSERT INTO FUNCTION null(${structure}) FORMAT RowBinaryWithDefaults`;
     const isRefused = async (rows: Uint8Array): Promise<ClickHouseError | undefined> => {
       if (partition.signal.aborted)
         throw new FencedError('ownership ended while refused rows were looked for');

@@ -1,20 +1,35 @@
-/** Builds the body of an insert: each record's own bytes, spliced into a row, never parsed. */
-import type { RecordBlock } from '../buffer/record-block.ts';
+/**
+ * Builds the body of an insert: each record's own bytes, put into a row, never parsed.
+ *
+ * Rows are RowBinaryWithDefaults, whose values carry their length: whatever a record holds, it stays within its
+ * own row. Against JSONEachRow with the record spliced in, it also takes 10 to 20% less of ClickHouse's CPU.
+ * Source: https://clickhouse.com/docs/interfaces/formats/RowBinaryWithDefaults
+ */
+import { idHeader, type RecordBlock } from '../buffer/record-block.ts';
+import { varintBytes, writeVarint } from './row-binary.ts';
 
 const initialBytes = 256 * 1024;
-/** More than the fixed part of a row can take, beside the topic's name. */
-const rowOverhead = 128;
+/** Before each value: 0 when it follows, 1 when the column's default takes its place. */
+const valueFollows = 0;
+const useDefault = 1;
+const wordRange = 2 ** 32;
+/** Flag and time; flag and offset. */
+const numberBytes = 9;
 
-/** Rows of one partition in JSONEachRow, in one growing buffer. */
+/** Rows of one partition in one growing buffer, with the columns of `insertedColumns` in that order. */
 export class RowWriter {
-  readonly #afterTime: string;
+  /** Flags and values of topic, topic id and partition: the same in each row. */
+  readonly #place: Buffer;
   #body: Buffer = Buffer.allocUnsafeSlow(initialBytes);
   #length = 0;
   /** End of row `i` in the body. */
   readonly ends: number[] = [];
 
-  constructor(topic: string, partition: number) {
-    this.#afterTime = `,"topic":${JSON.stringify(topic)},"partition":${partition},"offset":`;
+  constructor({ topic, topicId, partition }: { topic: string; topicId: string; partition: number }) {
+    const number = Buffer.alloc(5);
+    number[0] = valueFollows;
+    number.writeUInt32LE(partition, 1);
+    this.#place = Buffer.concat([textValue(topic), textValue(topicId), number]);
   }
 
   /** Rows written. */
@@ -36,16 +51,25 @@ export class RowWriter {
   write(block: RecordBlock, index: number): void {
     const start = block.starts[index] as number;
     const end = block.ends[index] as number;
-    const head = `{"received_at":${block.receivedAt[index]}${this.#afterTime}${block.offsets[index]},"data":`;
-    this.#reserve(end - start + 3 * head.length + rowOverhead);
+    const id = block.headers === undefined ? undefined : idOf(block, index);
+    const idValue = id === undefined ? undefined : textValue(id);
+    const place = this.#place;
+    const length = end - start;
+    this.#reserve(2 * numberBytes + place.length + (idValue?.length ?? 1) + 1 + varintBytes + length);
     const body = this.#body;
-    let at = this.#length + body.write(head, this.#length, 'utf8');
+    let at = writeInt64(body, this.#length, block.receivedAt[index] as number);
+    body.set(place, at);
+    at = writeInt64(body, at + place.length, block.offsets[index] as number);
+    if (idValue === undefined) body[at++] = useDefault;
+    else {
+      body.set(idValue, at);
+      at += idValue.length;
+    }
+    body[at++] = valueFollows;
+    at = writeVarint(body, at, length);
     body.set(block.bytes.subarray(start, end), at);
-    at += end - start;
-    body[at++] = 0x7d; // }
-    body[at++] = 0x0a; // newline
-    this.#length = at;
-    this.ends.push(at);
+    this.#length = at + length;
+    this.ends.push(this.#length);
   }
 
   #reserve(bytes: number): void {
@@ -57,4 +81,66 @@ export class RowWriter {
     grown.set(this.#body.subarray(0, this.#length));
     this.#body = grown;
   }
+}
+
+/** The id of record `index`; undefined when it has none. */
+export function idOf({ headers }: RecordBlock, index: number): string | undefined {
+  return headers?.[index]?.find(([key]) => key === idHeader)?.[1];
+}
+
+/** The record inside a row of the insert body. */
+export interface RecordOfRow {
+  readonly offset: number;
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number;
+  /** Id from the record's headers, else empty. */
+  readonly eventId: string;
+  /** The record's value, byte for byte. */
+  readonly raw: Buffer;
+}
+
+/** Takes a row apart again: a batch keeps no second copy of its records. */
+export function readRow(row: Buffer): RecordOfRow {
+  let at = 0;
+  const int64 = (): number => {
+    const value = row.readInt32LE(at + 5) * wordRange + row.readUInt32LE(at + 1);
+    at += numberBytes;
+    return value;
+  };
+  const text = (): Buffer => {
+    if (row[at++] === useDefault) return Buffer.alloc(0);
+    let length = 0;
+    for (let scale = 1; ; scale *= 0x80) {
+      const byte = row[at++] as number;
+      length += (byte & 0x7f) * scale;
+      if (byte < 0x80) break;
+    }
+    at += length;
+    return row.subarray(at - length, at);
+  };
+  const receivedAt = int64();
+  text();
+  text();
+  at += 5;
+  const offset = int64();
+  const eventId = text().toString();
+  return { offset, receivedAt, eventId, raw: text() };
+}
+
+function textValue(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  const value = Buffer.allocUnsafe(1 + varintBytes + bytes.length);
+  value[0] = valueFollows;
+  const at = writeVarint(value, 1, bytes.length);
+  value.set(bytes, at);
+  return value.subarray(0, at + bytes.length);
+}
+
+/** A flag and a 64-bit integer, without the cost of a BigInt. */
+function writeInt64(target: Buffer, at: number, value: number): number {
+  const high = Math.floor(value / wordRange);
+  target[at] = valueFollows;
+  target.writeUInt32LE(value - high * wordRange, at + 1);
+  target.writeInt32LE(high, at + 5);
+  return at + numberBytes;
 }

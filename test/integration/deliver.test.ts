@@ -14,6 +14,8 @@ import { InvariantError } from '../../src/errors.ts';
 import type { SealedBatch } from '../../src/streamer/batch.ts';
 import { type DeliveryObserver, deliverPartition, type Sink } from '../../src/streamer/deliver.ts';
 import { decodePlan, encodePlan } from '../../src/streamer/plan.ts';
+import { rowStart } from '../../src/streamer/refused-rows.ts';
+import { readRow } from '../../src/streamer/row-writer.ts';
 import { temporaryDirectory } from '../support/program.ts';
 
 const log = pino({ level: 'silent' });
@@ -48,8 +50,9 @@ function createSink(
   const inserts: { token: string; rows: string[]; plan: string | undefined }[] = [];
   const sink: Sink = {
     async insert(batch, partition) {
-      const rows = batch.body.toString().trimEnd().split('\n');
-      const texts = rows.map((row) => JSON.stringify(JSON.parse(row).data));
+      const texts = batch.ends.map((end, i) =>
+        readRow(batch.body.subarray(rowStart(batch, i), end)).raw.toString(),
+      );
       inserts.push({
         token: batch.plan.token,
         rows: texts,

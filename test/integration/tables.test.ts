@@ -164,11 +164,11 @@ describe('tables', () => {
       columns: columnsOf({ a: { type: 'integer' } }),
     };
     const plan = (await planTables(clickhouse, options)).map(({ sql }) => sql);
-    expect(plan).toHaveLength(3);
+    expect(plan).toHaveLength(4);
     for (const sql of plan) expect(sql).toContain('ON CLUSTER `main`');
-    expect(plan[2]).toContain('ReplicatedMergeTree');
-    expect(plan[2]).toContain('replicated_deduplication_window = 100000');
-    expect(plan[2]).toContain('replicated_deduplication_window_seconds = 604800');
+    expect(plan[3]).toContain('ReplicatedMergeTree');
+    expect(plan[3]).toContain('replicated_deduplication_window = 100000');
+    expect(plan[3]).toContain('replicated_deduplication_window_seconds = 604800');
   });
 
   test('any name of a database is quoted', () => {

@@ -62,7 +62,8 @@ function tail(args: readonly string[], url = engine.url) {
   const rows = () =>
     out
       .split('\n')
-      .filter((line) => line !== '')
+      // What follows the last line end is not complete yet.
+      .slice(0, -1)
       .map((line) => JSON.parse(line));
   const ended = new Promise<{ code: number | null; err: string }>((resolve) => {
     child.once('close', (code) => resolve({ code, err }));
