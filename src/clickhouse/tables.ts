@@ -23,6 +23,8 @@ export interface Tables {
   readonly deadLetters: string;
   /** Records that repeat the id of an earlier one: each is one row here and none in `events`. */
   readonly repeats: string;
+  /** Whether they are on a cluster. */
+  readonly isReplicated: boolean;
 }
 
 /**
@@ -58,24 +60,34 @@ export const insertedColumns: readonly string[] = [
 ];
 
 /** Names the tables. */
-export function nameTables({ database }: TablesOptions): Tables {
+export function nameTables({ database, cluster }: Pick<TablesOptions, 'database' | 'cluster'>): Tables {
   const prefix = `${quoteName(database)}.`;
   return {
     database,
     events: `${prefix}events`,
     deadLetters: `${prefix}dead_letters`,
     repeats: `${prefix}repeats`,
+    isReplicated: cluster !== undefined,
   };
 }
 
+/** How rows of `events` are read. */
+export interface RowStructure {
+  /** The inserted columns and their types, quoted as the argument of a table function. */
+  readonly columns: string;
+  /** Type of `data`. */
+  readonly dataType: string;
+}
+
 /**
- * Structure of the rows of `events` as the table has it now, as the argument of a table function. Not that of the
- * schema: a path that the schema no longer names is still typed in the table.
+ * Structure of the rows of `events` as the table has it now. Not that of the schema: a path that the schema no
+ * longer names is still typed in the table.
  */
-export async function readStructure(clickhouse: ClickHouse, database: string): Promise<string> {
+export async function readStructure(clickhouse: ClickHouse, database: string): Promise<RowStructure> {
   const columns = await readColumns(clickhouse, database, 'events');
   const types = new Map(columns.map(({ name, type }) => [name, type]));
-  return quoteText(insertedColumns.map((name) => `${quoteName(name)} ${types.get(name)}`).join(', '));
+  const list = insertedColumns.map((name) => `${quoteName(name)} ${types.get(name)}`).join(', ');
+  return { columns: quoteText(list), dataType: types.get('data') ?? 'JSON' };
 }
 
 /** One change that the tables need. */

@@ -25,6 +25,9 @@ export const streamerOptions = [
   'batchRows',
   'batchBytes',
   'batchAge',
+  'deduplicationWindow',
+  'deduplicationIds',
+  'settleAfter',
 ] as const satisfies readonly OptionKey[];
 
 /** Options of everything that reads the buffer. */
@@ -76,6 +79,8 @@ export const stream: Command = {
         columns: schema.columns,
       },
       limits: { rows: config.batchRows, bytes: config.batchBytes, ageMs: config.batchAge },
+      idsLimits: { windowMs: config.deduplicationWindow, maxIds: config.deduplicationIds },
+      settleAfterMs: config.settleAfter,
       log,
     };
     const streamer = await startStreamer(options);

@@ -260,6 +260,27 @@ export const options = {
     doc: 'How long a batch waits for more rows. Lower is fresher, higher makes fewer parts.',
     group: 'streamer',
   }),
+  deduplicationWindow: option({
+    schema: type.duration(0, 86_400_000),
+    default: '10m',
+    placeholder: '<duration>',
+    doc: 'An event whose id came before within this time is a repeat: it goes to `repeats`, not to `events`. 0: off.',
+    group: 'streamer',
+  }),
+  deduplicationIds: option({
+    schema: type.integer(1, 100_000_000),
+    default: '1000000',
+    placeholder: '<n>',
+    doc: 'Most ids of a partition that are remembered, whatever the window; 36 bytes of memory each.',
+    group: 'streamer',
+  }),
+  settleAfter: option({
+    schema: type.duration(0, 86_400_000),
+    default: '30m',
+    placeholder: '<duration>',
+    doc: 'A plan older than this is settled by asking ClickHouse which of its rows are there, since its token may be forgotten. Below the time in which the server gets 100,000 inserts into the table.',
+    group: 'streamer',
+  }),
 
   clickhouseUrl: option({
     schema: type.httpUrl,

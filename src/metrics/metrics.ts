@@ -130,6 +130,21 @@ export const metricTable = {
     help: 'Plans of an earlier owner that were inserted again with their stored token.',
     type: 'counter',
   },
+  settled: {
+    name: 'millrace_batches_settled_total',
+    help: 'Batches whose token could not be trusted: ClickHouse was asked which of their rows it has.',
+    type: 'counter',
+  },
+  repeats: {
+    name: 'millrace_repeats_total',
+    help: 'Records whose id was seen before; they are in repeats and not in events.',
+    type: 'counter',
+  },
+  topicChanges: {
+    name: 'millrace_topic_changes_total',
+    help: 'Partitions whose topic was deleted and made anew; what of the former one was not delivered is gone.',
+    type: 'counter',
+  },
   deadLetters: {
     name: 'millrace_dead_letters_total',
     help: 'Records that ClickHouse refused and that were written to dead_letters.',

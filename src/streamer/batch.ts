@@ -1,9 +1,10 @@
 /** A batch of rows: filled from the buffer, sealed at rows, bytes or age. */
 import { crc32 } from 'node:zlib';
-import type { OwnedPartition } from '../buffer/buffer.ts';
+import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import type { RecordBlock } from '../buffer/record-block.ts';
-import { type Plan, tokenOf } from './plan.ts';
-import { RowWriter } from './row-writer.ts';
+import { type IdsMark, type PartitionIdentity, type Plan, tokenOf } from './plan.ts';
+import type { RecentIds } from './recent-ids.ts';
+import { idOf, RowWriter } from './row-writer.ts';
 
 /** When a batch is sealed: at whichever comes first. */
 export interface BatchLimits {
@@ -12,13 +13,25 @@ export interface BatchLimits {
   readonly ageMs: number;
 }
 
+/** A record of a batch whose id was seen before. */
+export interface Repeat {
+  /** Position in the batch. */
+  readonly index: number;
+  /** Offset of the record that it repeats. */
+  readonly firstOffset: number;
+}
+
 /** A batch that will not change any more. */
 export interface SealedBatch {
   readonly plan: Plan;
-  /** Rows, as `RowWriter` writes them. */
+  /** Rows of all records, as `RowWriter` writes them; those that repeat an id included. */
   readonly body: Buffer;
   /** End of each row in `body`. */
   readonly ends: readonly number[];
+  /** Records that become no row of `events`, by ascending index. */
+  readonly repeats: readonly Repeat[];
+  /** Ids remembered before the first record of the batch. */
+  readonly idsBefore: IdsMark | undefined;
   /** Receive time of the oldest record, milliseconds since the epoch. */
   readonly oldestAt: number;
 }
@@ -37,6 +50,7 @@ interface Rest {
 export class BatchReader {
   readonly #partition: OwnedPartition;
   readonly #limits: BatchLimits;
+  readonly #ids: RecentIds | undefined;
   /** Position of the next read. */
   #readFrom: number;
   /** Where the next batch starts: the end of the one before. */
@@ -44,10 +58,19 @@ export class BatchReader {
   /** Blocks that were read but not put into a batch. */
   #rest: Rest[] = [];
   #oldestAt: number | undefined;
+  #idsBefore: IdsMark | undefined;
+  /** A failure of a read that waits until what was read before it is delivered. */
+  #failure: OffsetOutOfRangeError | undefined;
 
-  constructor(partition: OwnedPartition, from: number, limits: BatchLimits) {
+  /** Without `ids`, no repeat is looked for. */
+  constructor(
+    partition: OwnedPartition,
+    from: number,
+    { limits, ids }: { limits: BatchLimits; ids?: RecentIds | undefined },
+  ) {
     this.#partition = partition;
     this.#limits = limits;
+    this.#ids = ids;
     this.#readFrom = from;
     this.#start = from;
   }
@@ -57,18 +80,28 @@ export class BatchReader {
     return this.#oldestAt;
   }
 
-  /** Waits until a batch is full or old enough; rejects with FencedError once ownership has ended. */
+  /** Ids remembered before the growing batch. */
+  get idsBefore(): IdsMark | undefined {
+    return this.#idsBefore;
+  }
+
+  /**
+   * Waits until a batch is full or old enough. What was read before a failure is in a batch before it.
+   * @throws FencedError once ownership has ended
+   * @throws OffsetOutOfRangeError when retention has passed the position, or the topic is shorter than it was
+   */
   async next(): Promise<SealedBatch> {
     const { rows, bytes, ageMs } = this.#limits;
-    const batch = new GrowingBatch(this.#partition);
+    this.#idsBefore = this.#ids?.oldest;
+    const batch = new GrowingBatch(this.#partition, this.#ids);
     let deadline = Number.POSITIVE_INFINITY;
     for (;;) {
       const isFull = this.#fill(batch, rows, bytes);
       if (batch.rows > 0) deadline = Math.min(deadline, performance.now() + ageMs);
       this.#oldestAt = batch.oldestAt;
       const waitMs = Math.min(deadline - performance.now(), idleWaitMs);
-      if (isFull || waitMs <= 0) break;
-      await this.#read(waitMs);
+      if (isFull || waitMs <= 0 || (this.#failure !== undefined && batch.rows > 0)) break;
+      await this.#read(waitMs, batch.rows > 0);
     }
     const sealed = batch.seal(this.#start);
     this.#start = sealed.plan.end;
@@ -76,13 +109,19 @@ export class BatchReader {
     return sealed;
   }
 
-  async #read(waitMs: number): Promise<void> {
-    const { blocks, next } = await this.#partition.read(this.#readFrom, {
-      maxBytes: readBytes,
-      maxWaitMs: Math.ceil(waitMs),
-    });
-    this.#readFrom = next;
-    for (const block of blocks) this.#rest.push({ block, index: 0 });
+  async #read(waitMs: number, isDeferred: boolean): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      const { blocks, next } = await this.#partition.read(this.#readFrom, {
+        maxBytes: readBytes,
+        maxWaitMs: Math.ceil(waitMs),
+      });
+      this.#readFrom = next;
+      for (const block of blocks) this.#rest.push({ block, index: 0 });
+    } catch (error) {
+      if (!(isDeferred && error instanceof OffsetOutOfRangeError)) throw error;
+      this.#failure = error;
+    }
   }
 
   /** Moves records into the batch; true when it is full. */
@@ -103,15 +142,20 @@ export class BatchReader {
 
 /** A batch while records are added. */
 export class GrowingBatch {
-  readonly #partition: OwnedPartition;
+  readonly #identity: PartitionIdentity;
   readonly #writer: RowWriter;
+  readonly #ids: RecentIds | undefined;
+  readonly #idsBefore: IdsMark | undefined;
+  readonly #repeats: Repeat[] = [];
   #end: number | undefined;
   /** Receive time of the oldest record. */
   oldestAt: number | undefined;
 
-  constructor(partition: OwnedPartition) {
-    this.#partition = partition;
-    this.#writer = new RowWriter(partition);
+  constructor(identity: PartitionIdentity, ids?: RecentIds) {
+    this.#identity = identity;
+    this.#writer = new RowWriter(identity);
+    this.#ids = ids;
+    this.#idsBefore = ids?.oldest;
   }
 
   get rows(): number {
@@ -123,24 +167,33 @@ export class GrowingBatch {
   }
 
   add(block: RecordBlock, index: number): void {
-    this.#writer.write(block, index);
-    this.#end = (block.offsets[index] as number) + 1;
+    const offset = block.offsets[index] as number;
     const receivedAt = block.receivedAt[index] as number;
+    const id = block.headers === undefined ? undefined : idOf(block, index);
+    if (id !== undefined) {
+      const firstOffset = this.#ids?.see(id, offset, receivedAt);
+      if (firstOffset !== undefined) this.#repeats.push({ index: this.rows, firstOffset });
+    }
+    this.#writer.write(block, index, id);
+    this.#end = offset + 1;
     if (this.oldestAt === undefined || receivedAt < this.oldestAt) this.oldestAt = receivedAt;
   }
 
   /** The batch as it is, beginning at the position `start`. */
   seal(start: number): SealedBatch {
     const end = this.#end ?? start;
+    const repeats = this.#repeats;
     const plan: Plan = {
       start,
       end,
       rows: this.rows,
       crc: crc32(this.#writer.body),
-      token: tokenOf(this.#partition, start, end),
+      repeatsCrc: repeats.length === 0 ? 0 : crc32(JSON.stringify(repeats)),
+      token: tokenOf(this.#identity, start, end),
       sealedAt: Date.now(),
     };
     const { body, ends } = this.#writer;
-    return { plan, body, ends, oldestAt: this.oldestAt ?? Date.now() };
+    const idsBefore = this.#idsBefore;
+    return { plan, body, ends, repeats, idsBefore, oldestAt: this.oldestAt ?? Date.now() };
   }
 }

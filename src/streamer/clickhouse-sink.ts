@@ -1,121 +1,114 @@
-/** Inserts batches into ClickHouse: the same bytes and token until it works, refused rows to the dead letters. */
+/** Inserts batches into ClickHouse: the same bytes and token until it works. */
 import type { Logger } from 'pino';
 import { FencedError, type OwnedPartition } from '../buffer/buffer.ts';
-import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
-import { insertedColumns, insertSettings, readStructure, type Tables } from '../clickhouse/tables.ts';
+import { ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import { messageOf } from '../errors.ts';
 import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
-import { encodeDeadLetters } from './dead-letters.ts';
-import type { Sink } from './deliver.ts';
-import { findRefusedRows, isDataError, type RefusedRow, withoutRows } from './refused-rows.ts';
+import { blockOf, recordOf } from './block.ts';
+import type { InsertOptions, Sink } from './deliver.ts';
+import { type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
+import { countDelivered, settleBatch } from './settle.ts';
+import { findTokenDoubt } from './trust-token.ts';
 
 /** Told how inserts go. */
 export interface InsertObserver {
-  /** A batch is done: `rows` of it are in the table, the others are dead letters. */
-  inserted(
-    batch: SealedBatch,
-    partition: OwnedPartition,
-    result: { rows: number; milliseconds: number },
-  ): void;
+  /** A batch is done: each record is in one of the tables. */
+  inserted(batch: SealedBatch, partition: OwnedPartition, result: InsertResult): void;
   /** One attempt failed; `code` is ClickHouse's, 0 without an answer. */
   insertFailed(code: number, error: Error): void;
-  deadLettered(rows: number): void;
+  /** A batch was settled by asking, for this reason; ClickHouse had `found` of its records. */
+  settled(batch: SealedBatch, partition: OwnedPartition, settlement: { reason: string; found: number }): void;
+}
+
+/** How a batch was inserted. */
+export interface InsertResult {
+  /** Rows of `events`, dead letters and repeats that this process inserted. */
+  readonly rows: number;
+  readonly deadLetters: number;
+  readonly repeats: number;
+  /** Retries included. */
+  readonly milliseconds: number;
 }
 
 /** What the sink needs. */
-export interface SinkOptions {
-  readonly clickhouse: ClickHouse;
-  readonly tables: Tables;
+export interface SinkOptions extends BlockTarget {
   readonly observer: InsertObserver;
+  /** A plan older than this is settled by asking ClickHouse, milliseconds. */
+  readonly settleAfterMs: number;
   readonly log: Logger;
 }
 
 /** Makes the sink. */
-export function createClickHouseSink({ clickhouse, tables, observer, log }: SinkOptions): Sink {
-  const insertEvents = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
-  const insertDeadLetters = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
+export function createClickHouseSink(options: SinkOptions): Sink {
+  const { clickhouse, tables, observer, settleAfterMs, log } = options;
 
-  async function send(sql: string, body: Uint8Array, token: string): Promise<void> {
-    await clickhouse.insert(sql, body, {
-      settings: { ...insertSettings, insert_deduplication_token: token },
-    });
+  /** Why the token must not be relied on in this attempt. */
+  async function findDoubt(batch: SealedBatch, attempt: number, { isReplay, doubt }: InsertOptions) {
+    if (doubt !== undefined) return doubt;
+    // The first insert of a new plan: nobody can have sent it before.
+    if (attempt === 1 && !isReplay) return undefined;
+    return await findTokenDoubt(clickhouse, tables, { plan: batch.plan, settleAfterMs });
   }
 
-  /** Bad rows first, so that no moment exists in which a row is in neither place; then the good ones as one block. */
-  async function insertAround(
+  async function tryInsert(
     batch: SealedBatch,
-    error: ClickHouseError,
     partition: OwnedPartition,
-  ): Promise<number> {
-    const structure = await readStructure(clickhouse, tables.database);
-    const dryRun = `INSERT INTO FUNCTION null(${structure}) FORMAT RowBinaryWithDefaults`;
-    const isRefused = async (rows: Uint8Array): Promise<ClickHouseError | undefined> => {
-      if (partition.signal.aborted)
-        throw new FencedError('ownership ended while refused rows were looked for');
-      try {
-        await clickhouse.insert(dryRun, rows, { settings: insertSettings });
-        return undefined;
-      } catch (failure) {
-        if (failure instanceof ClickHouseError && isDataError(failure)) return failure;
-        throw failure;
-      }
-    };
-    const refused = await findRefusedRows(batch, isRefused);
-    if (refused.length === 0) throw error;
-    await send(insertDeadLetters, encodeDeadLetters(batch, refused, partition), `${batch.plan.token}:dead`);
-    reportDeadLetters(refused, partition);
-    const good = withoutRows(batch, refused);
-    if (good.length > 0) await send(insertEvents, good, batch.plan.token);
-    return batch.plan.rows - refused.length;
+    how: InsertOptions & { attempt: number },
+  ): Promise<BlockResult> {
+    const reason = await findDoubt(batch, how.attempt, how);
+    const owner = { partition, lease: how.lease };
+    if (reason === undefined) return await insertBlock(options, blockOf(batch), owner);
+    const settlement = await settleBatch(options, batch, owner);
+    observer.settled(batch, partition, { reason, found: settlement.found });
+    return { ...settlement, rows: settlement.rows + settlement.found };
   }
 
-  function reportDeadLetters(refused: readonly RefusedRow[], { topic, partition }: OwnedPartition): void {
-    observer.deadLettered(refused.length);
+  function report(batch: SealedBatch, partition: OwnedPartition, { refused }: BlockResult): void {
     const [first] = refused;
-    log.warn(
-      { topic, partition, rows: refused.length, reason: first?.error.message.slice(0, 500) },
-      `ClickHouse refused ${refused.length} rows; they are in ${tables.deadLetters}`,
-    );
+    if (first === undefined) return;
+    const { topic, partition: number } = partition;
+    const { offset } = recordOf(batch, first.index);
+    const reason = first.error.message.slice(0, 500);
+    const what = `ClickHouse refused ${refused.length} rows; they are in ${tables.deadLetters}`;
+    log.warn({ topic, partition: number, rows: refused.length, offset, reason }, what);
   }
 
-  /** Inserts once; the number of rows that are in the table then. */
-  async function attempt(batch: SealedBatch, partition: OwnedPartition): Promise<number> {
-    try {
-      await send(insertEvents, batch.body, batch.plan.token);
-      return batch.plan.rows;
-    } catch (error) {
-      if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
-      observer.insertFailed(error.code, error);
-      return await insertAround(batch, error, partition);
+  /** Tries until ClickHouse answers; says so once for each reason that it does not. */
+  async function persist<T>(signal: AbortSignal, attempt: (n: number) => Promise<T>): Promise<T> {
+    const backOff = new BackOff();
+    let lastMessage = '';
+    for (let n = 1; ; n++) {
+      if (signal.aborted && lastMessage !== '')
+        throw new FencedError('ownership ended before ClickHouse could be used');
+      try {
+        const result = await attempt(n);
+        if (lastMessage !== '') log.info('ClickHouse takes inserts again');
+        return result;
+      } catch (error) {
+        if (!(error instanceof ClickHouseError || error instanceof ClickHouseUnavailableError)) throw error;
+        observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
+        if (messageOf(error) !== lastMessage) {
+          lastMessage = messageOf(error);
+          log.warn(`an insert failed and is tried again with the same token: ${lastMessage.slice(0, 1_000)}`);
+        }
+        await backOff.wait(signal);
+      }
     }
   }
 
   return {
-    async insert(batch, partition) {
+    async insert(batch, partition, how) {
       const startedAt = performance.now();
-      const backOff = new BackOff();
-      let lastMessage = '';
-      for (;;) {
-        if (partition.signal.aborted && lastMessage !== '')
-          throw new FencedError('ownership ended before the insert succeeded');
-        try {
-          const rows = await attempt(batch, partition);
-          if (lastMessage !== '') log.info(`ClickHouse takes inserts again`);
-          observer.inserted(batch, partition, { rows, milliseconds: performance.now() - startedAt });
-          return;
-        } catch (error) {
-          if (!(error instanceof ClickHouseError || error instanceof ClickHouseUnavailableError)) throw error;
-          observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
-          if (messageOf(error) !== lastMessage) {
-            lastMessage = messageOf(error);
-            log.warn(
-              `an insert failed and is tried again with the same token: ${lastMessage.slice(0, 1_000)}`,
-            );
-          }
-          await backOff.wait(partition.signal);
-        }
-      }
+      const result = await persist(partition.signal, (attempt) =>
+        tryInsert(batch, partition, { ...how, attempt }),
+      );
+      report(batch, partition, result);
+      const { rows, repeats, refused } = result;
+      const milliseconds = performance.now() - startedAt;
+      observer.inserted(batch, partition, { rows, repeats, deadLetters: refused.length, milliseconds });
     },
+    countDelivered: (identity, range, signal) =>
+      persist(signal, () => countDelivered(clickhouse, tables, { identity, range })),
   };
 }

@@ -1,9 +1,9 @@
 /** Writes refused records as rows of `dead_letters`. */
 import type { SealedBatch } from './batch.ts';
 import type { PartitionIdentity } from './plan.ts';
-import { type RefusedRow, rowStart } from './refused-rows.ts';
+import { recordOf } from './block.ts';
+import type { RefusedRow } from './refused-rows.ts';
 import { RowBinary } from './row-binary.ts';
-import { readRow } from './row-writer.ts';
 
 const maxReasonLength = 2_000;
 
@@ -18,8 +18,7 @@ export function encodeDeadLetters(
 ): Buffer {
   const rows = new RowBinary();
   for (const { index, error } of refused) {
-    const row = batch.body.subarray(rowStart(batch, index), rowStart(batch, index + 1));
-    const { offset, receivedAt, eventId, raw } = readRow(row);
+    const { offset, receivedAt, eventId, raw } = recordOf(batch, index);
     rows.text(topic).text(topicId).uint32(partition).int64(offset).int64(receivedAt);
     rows.int64(batch.plan.sealedAt).text(eventId).uint32(error.code);
     rows.text(columnOf(error.message)).text(error.message.slice(0, maxReasonLength)).text(raw);

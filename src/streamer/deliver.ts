@@ -1,35 +1,66 @@
 /** Delivers one partition: read -> seal -> commit the plan -> insert -> commit the end. */
-import type { OwnedPartition } from '../buffer/buffer.ts';
-import { FencedError } from '../buffer/buffer.ts';
-import { assertInvariant, exitCodes, OperatorError } from '../errors.ts';
-import { type BatchLimits, BatchReader, type SealedBatch } from './batch.ts';
-import { decodePlan, encodePlan } from './plan.ts';
-import { replayPlan } from './replay-plan.ts';
+import { FencedError, type OwnedPartition } from '../buffer/buffer.ts';
+import { assertInvariant } from '../errors.ts';
+import { passFaultPoint } from '../process/fault-point.ts';
+import type { BatchLimits, SealedBatch } from './batch.ts';
+import { BatchSource } from './batch-source.ts';
+import { Lease } from './lease.ts';
+import { encodeNote, type PartitionIdentity, type Plan } from './plan.ts';
+import { type IdsLimits, recover } from './recover.ts';
+
+/** How a batch is to be inserted. */
+export interface InsertOptions {
+  /** The right to insert it. */
+  readonly lease: Lease;
+  /** Whether an earlier owner may have inserted it. */
+  readonly isReplay: boolean;
+  /** Why its token must not be relied on: it is settled by asking ClickHouse then. */
+  readonly doubt?: string;
+}
 
 /** Where batches go. */
 export interface Sink {
   /**
-   * Inserts a batch, trying for ever; rows that ClickHouse refuses go to the dead letters.
-   * @throws FencedError when `signal` aborted before it succeeded
+   * Inserts a batch, trying for ever; rows that ClickHouse refuses go to the dead letters, records that repeat
+   * an id to the repeats.
+   * @throws FencedError when ownership ended before it succeeded
    */
-  insert(batch: SealedBatch, partition: OwnedPartition): Promise<void>;
+  insert(batch: SealedBatch, partition: OwnedPartition, options: InsertOptions): Promise<void>;
+  /**
+   * Number of offsets of a range that are in one of the tables, waiting for ClickHouse if need be.
+   * @throws FencedError when `signal` aborts meanwhile
+   */
+  countDelivered(
+    identity: PartitionIdentity,
+    range: Pick<Plan, 'start' | 'end'>,
+    signal: AbortSignal,
+  ): Promise<number>;
 }
 
 /** Told what happens to a partition. */
 export interface DeliveryObserver {
   /** A plan of an earlier owner is inserted again. */
   replaying(partition: OwnedPartition, start: number, end: number): void;
-  /** Retention removed records that were not delivered. */
-  expired(partition: OwnedPartition, from: number, to: number): void;
+  /** Retention removed `lost` records that were not delivered, in the offsets `from` to `to`. */
+  expired(partition: OwnedPartition, from: number, to: number, lost: number): void;
+  /** The topic was made anew; of the plan in flight for the former one `lost` records were not delivered. */
+  topicChanged(partition: OwnedPartition, formerId: string, lost: number): void;
   /** Receive time of the oldest record that was read and is not in ClickHouse; undefined when there is none. */
   oldest(partition: OwnedPartition, receivedAt: number | undefined): void;
+}
+
+/** How to deliver. */
+export interface DeliveryOptions {
+  readonly limits: BatchLimits;
+  readonly idsLimits: IdsLimits;
+  readonly observer: DeliveryObserver;
 }
 
 /** Delivers until ownership ends; then rejects with FencedError, or whatever made going on unsafe. */
 export async function deliverPartition(
   partition: OwnedPartition,
   sink: Sink,
-  options: { readonly limits: BatchLimits; readonly observer: DeliveryObserver },
+  options: DeliveryOptions,
 ): Promise<void> {
   try {
     await deliverBatches(partition, sink, options);
@@ -41,73 +72,32 @@ export async function deliverPartition(
 async function deliverBatches(
   partition: OwnedPartition,
   sink: Sink,
-  options: { readonly limits: BatchLimits; readonly observer: DeliveryObserver },
+  options: DeliveryOptions,
 ): Promise<void> {
-  const { limits, observer } = options;
-  const position = await recover(partition, sink, observer);
-  const reader = new BatchReader(partition, position, limits);
-  let committed = position;
-  let batch = await reader.next();
-  for (;;) {
+  const { observer } = options;
+  const { position, ids } = await recover(partition, sink, options);
+  const source = new BatchSource(partition, { ...options, position, ids });
+  for (let done = position; ; ) {
+    const { batch, committed } = await source.next(done);
     assertInvariant(
       batch.plan.start === committed,
       `the plan for ${partition.topic}/${partition.partition} starts at ${batch.plan.start}, but ${committed} was committed`,
     );
-    await partition.commit(batch.plan.start, encodePlan(batch.plan));
+    passFaultPoint('sealed');
+    const lease = await Lease.take(partition, batch);
+    passFaultPoint('plan-committed');
     // The next batch grows while this one travels.
-    let ready: SealedBatch | undefined;
-    const growing = reader.next().then((sealed) => {
-      ready = sealed;
-      return sealed;
-    });
-    growing.catch(() => {});
+    source.prefetch();
     observer.oldest(partition, batch.oldestAt);
-    await sink.insert(batch, partition);
-    committed = batch.plan.end;
-    observer.oldest(partition, reader.oldestAt);
+    await sink.insert(batch, partition, { lease, isReplay: false });
+    done = batch.plan.end;
+    observer.oldest(partition, source.oldestAt);
     // A batch that is ready commits this end together with its own plan.
-    if (ready === undefined || partition.signal.aborted) await partition.commit(committed, '');
+    if (!source.isReady || partition.signal.aborted) {
+      const note = encodeNote({ topicId: partition.topicId, ids: source.idsBefore, plan: undefined });
+      await partition.commit(done, note);
+      passFaultPoint('end-committed');
+    }
     if (partition.signal.aborted) throw new FencedError('ownership has ended');
-    batch = ready ?? (await growing);
   }
-}
-
-/** Settles what an earlier owner left, and gives the position to go on from. */
-async function recover(partition: OwnedPartition, sink: Sink, observer: DeliveryObserver): Promise<number> {
-  const commit = await partition.committed();
-  const bounds = await partition.bounds();
-  // Never committed: everything that is stored is undelivered. Not a reset: nothing was promised from before.
-  const offset = commit?.offset ?? bounds.start;
-  if (offset > bounds.end) {
-    throw new OperatorError(
-      `${partition.topic}/${partition.partition} ends at ${bounds.end}, but ${offset} was committed for this group: ` +
-        'the topic was truncated or made anew. Nothing was skipped or repeated. Use another --kafka-group for a new ' +
-        'topic, or commit the offset to go on from',
-      exitCodes.failure,
-    );
-  }
-  const plan = decodePlan(commit?.plan ?? '');
-  if (plan === undefined) return await skipExpired(partition, offset, bounds.start, observer);
-  assertInvariant(
-    plan.start === offset,
-    `the stored plan starts at ${plan.start}, but ${offset} was committed with it`,
-  );
-  observer.replaying(partition, plan.start, plan.end);
-  const { batch, expired } = await replayPlan(partition, plan);
-  if (expired > 0) observer.expired(partition, plan.start, plan.start + expired);
-  if (batch !== undefined) await sink.insert(batch, partition);
-  await partition.commit(plan.end, '');
-  return await skipExpired(partition, plan.end, bounds.start, observer);
-}
-
-async function skipExpired(
-  partition: OwnedPartition,
-  offset: number,
-  start: number,
-  observer: DeliveryObserver,
-): Promise<number> {
-  if (offset >= start) return offset;
-  observer.expired(partition, offset, start);
-  await partition.commit(start, '');
-  return start;
 }

@@ -1,15 +1,16 @@
 /**
- * The plan of one insert, committed in the buffer before the insert begins. Whoever owns the partition next
- * reads it and inserts the same rows with the same token, so the repeat is dropped.
+ * What a commit carries beside its offset. The plan of one insert is committed in the buffer before the insert
+ * begins: whoever owns the partition next reads it and inserts the same rows with the same token, so that the
+ * repeat is dropped.
  */
 import { z } from 'zod';
 import { assertInvariant, InvariantError } from '../errors.ts';
 
 /** Kafka's default limit for commit metadata (`offset.metadata.max.bytes`). */
-const maxPlanBytes = 4_096;
+const maxNoteBytes = 4_096;
 
-/** Version of the plan and of the row encoding that its crc was taken over. */
-export const planVersion = 1;
+/** Version of the note and of the row encoding that a plan's crc was taken over. */
+export const noteVersion = 2;
 
 /** What is about to be inserted: the records of one partition with start <= offset < end. */
 export interface Plan {
@@ -17,23 +18,52 @@ export interface Plan {
   readonly start: number;
   /** Position after the last record. */
   readonly end: number;
+  /** Records, those that repeat an id included. */
   readonly rows: number;
-  /** CRC-32 of the rows as they are sent. */
+  /** CRC-32 of the rows of all records. */
   readonly crc: number;
+  /** CRC-32 of which of them repeat which; 0 when none does. */
+  readonly repeatsCrc: number;
   /** Deduplication token; stored, never computed again. */
   readonly token: string;
   /** When it was sealed, milliseconds since the epoch. */
   readonly sealedAt: number;
 }
 
-const planSchema = z.object({
-  v: z.literal(planVersion),
-  start: z.int().min(0),
-  end: z.int().min(0),
-  rows: z.int().min(1),
-  crc: z.int().min(0),
-  token: z.string().min(1),
-  at: z.int(),
+/** From where ids are to be read again, to know at the committed offset which ones were seen. */
+export interface IdsMark {
+  /** Offset of the oldest record whose id is remembered. */
+  readonly offset: number;
+  /** Log time at which it was; milliseconds since the epoch. */
+  readonly logTime: number;
+}
+
+/** What is written beside a committed offset. */
+export interface CommitNote {
+  /** The topic that the offset belongs to: a later one of the same name has another id. */
+  readonly topicId: string;
+  /** Undefined when no id is remembered. */
+  readonly ids: IdsMark | undefined;
+  /** The insert in flight; undefined when everything before the offset is delivered and nothing is under way. */
+  readonly plan: Plan | undefined;
+}
+
+const offset = z.int().min(0);
+const noteSchema = z.object({
+  v: z.literal(noteVersion),
+  topic: z.string(),
+  ids: z.tuple([offset, z.number()]).optional(),
+  plan: z
+    .object({
+      start: offset,
+      end: offset,
+      rows: z.int().min(1),
+      crc: z.int().min(0),
+      rep: z.int().min(0),
+      token: z.string().min(1),
+      at: z.int(),
+    })
+    .optional(),
 });
 
 /** Identity of a partition: the id tells a topic from a later one of the same name. */
@@ -52,34 +82,52 @@ export function tokenOf(
   return `${topic}:${topicId}:${partition}:${start}:${end}`;
 }
 
-/** Writes a plan as commit metadata. */
-export function encodePlan(plan: Plan): string {
-  assertInvariant(plan.end > plan.start, `a plan must end after it starts: ${plan.start} to ${plan.end}`);
-  assertInvariant(
-    plan.rows <= plan.end - plan.start,
-    `a plan of ${plan.end - plan.start} offsets has ${plan.rows} rows`,
-  );
-  const { start, end, rows, crc, token, sealedAt } = plan;
-  const text = JSON.stringify({ v: planVersion, start, end, rows, crc, token, at: sealedAt });
-  assertInvariant(Buffer.byteLength(text) <= maxPlanBytes, `a plan must fit ${maxPlanBytes} bytes: ${text}`);
+/** Writes a note as commit metadata. */
+export function encodeNote({ topicId, ids, plan }: CommitNote): string {
+  const text = JSON.stringify({
+    v: noteVersion,
+    topic: topicId,
+    ...(ids === undefined ? {} : { ids: [ids.offset, ids.logTime] }),
+    ...(plan === undefined ? {} : { plan: encodePlan(plan) }),
+  });
+  assertInvariant(Buffer.byteLength(text) <= maxNoteBytes, `a note must fit ${maxNoteBytes} bytes: ${text}`);
   return text;
 }
 
+function encodePlan({ start, end, rows, crc, repeatsCrc: rep, token, sealedAt: at }: Plan) {
+  assertInvariant(end > start, `a plan must end after it starts: ${start} to ${end}`);
+  assertInvariant(rows <= end - start, `a plan of ${end - start} offsets has ${rows} rows`);
+  return { start, end, rows, crc, rep, token, at };
+}
+
 /**
- * Reads a plan; undefined when there is none.
- * @throws InvariantError when the metadata is not a plan: somebody else commits to this group
+ * Reads a note; undefined when there is none, as after an operator has set the offset.
+ * @throws InvariantError when the metadata is no note: somebody else commits to this group
  */
-export function decodePlan(text: string): Plan | undefined {
+export function decodeNote(text: string): CommitNote | undefined {
   if (text === '') return undefined;
-  const parsed = planSchema.safeParse(parseJson(text));
+  const parsed = noteSchema.safeParse(parseJson(text));
   if (!parsed.success) {
     throw new InvariantError(
-      `the commit metadata is not a plan of this version: ${text.slice(0, 200)}. ` +
+      `the commit metadata is not that of this version: ${text.slice(0, 200)}. ` +
         'Another program commits to this consumer group, or a newer Millrace did; give this one its own --kafka-group',
     );
   }
-  const { start, end, rows, crc, token, at: sealedAt } = parsed.data;
-  return { start, end, rows, crc, token, sealedAt };
+  const { topic: topicId, ids, plan } = parsed.data;
+  return {
+    topicId,
+    ids: ids === undefined ? undefined : { offset: ids[0], logTime: ids[1] },
+    plan: plan === undefined ? undefined : { ...withoutShort(plan), repeatsCrc: plan.rep, sealedAt: plan.at },
+  };
+}
+
+/** The plan of a note; undefined when there is none. @throws InvariantError as {@link decodeNote} */
+export function decodePlan(text: string): Plan | undefined {
+  return decodeNote(text)?.plan;
+}
+
+function withoutShort({ start, end, rows, crc, token }: Omit<Plan, 'repeatsCrc' | 'sealedAt'>) {
+  return { start, end, rows, crc, token };
 }
 
 function parseJson(text: string): unknown {

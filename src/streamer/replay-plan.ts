@@ -1,48 +1,64 @@
-/** What the next owner of a partition does with a plan that was left open. */
+/** Reads again what an earlier owner had planned. */
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { GrowingBatch, type SealedBatch } from './batch.ts';
 import type { Plan } from './plan.ts';
+import type { RecentIds } from './recent-ids.ts';
 
 const readBytes = 4 * 1024 * 1024;
 const readWaitMs = 1_000;
 
-/** The batch of a stored plan, and how many of its records retention has removed. */
+/** The batch of a stored plan, with the plan as stored, and how much of it is left. */
 export interface ReplayedBatch {
   /** Undefined when nothing of the plan survived. */
   readonly batch: SealedBatch | undefined;
+  /** Offsets of the range that retention has removed. */
   readonly expired: number;
+  /** Whether other records count as repeats than did when the plan was made. */
+  readonly hasOtherRepeats: boolean;
 }
 
 /**
  * Reads the records of a plan again, by position, and gives them the stored token.
  * @throws OperatorError when what is stored now is not what the plan was made of: going on could repeat rows
+ * @throws OffsetOutOfRangeError when retention removes records meanwhile: try again
  */
-export async function replayPlan(partition: OwnedPartition, plan: Plan): Promise<ReplayedBatch> {
+export async function replayPlan(
+  partition: OwnedPartition,
+  plan: Plan,
+  ids: RecentIds | undefined,
+): Promise<ReplayedBatch> {
   const { start, end } = await partition.bounds();
   if (end < plan.end) throw mismatch(partition, plan, `the buffer ends at ${end}`);
   const expired = Math.min(Math.max(start - plan.start, 0), plan.end - plan.start);
-  const batch = await readRange(partition, Math.max(plan.start, start), plan.end);
-  if (batch.rows === 0) return { batch: undefined, expired };
-  const sealed = batch.seal(plan.start);
-  if (expired === 0 && (sealed.plan.rows !== plan.rows || sealed.plan.crc !== plan.crc)) {
-    throw mismatch(partition, plan, `it holds ${sealed.plan.rows} rows with crc ${sealed.plan.crc} there`);
+  const growing = new GrowingBatch(partition, ids);
+  await readRange(partition, { from: Math.max(plan.start, start), end: plan.end }, (block, index) =>
+    growing.add(block, index),
+  );
+  if (growing.rows === 0) return { batch: undefined, expired, hasOtherRepeats: false };
+  const sealed = growing.seal(plan.start);
+  const { rows, crc, repeatsCrc } = sealed.plan;
+  if (expired === 0 && (rows !== plan.rows || crc !== plan.crc)) {
+    throw mismatch(partition, plan, `it holds ${rows} rows with crc ${crc} there`);
   }
-  return { batch: { ...sealed, plan: { ...plan, rows: sealed.plan.rows, crc: sealed.plan.crc } }, expired };
+  return { batch: { ...sealed, plan }, expired, hasOtherRepeats: repeatsCrc !== plan.repeatsCrc };
 }
 
-async function readRange(partition: OwnedPartition, from: number, end: number): Promise<GrowingBatch> {
-  const batch = new GrowingBatch(partition);
+/** Reads the records with from <= offset < end, in order. @throws OffsetOutOfRangeError */
+export async function readRange(
+  partition: OwnedPartition,
+  { from, end }: { from: number; end: number },
+  take: GrowingBatch['add'],
+): Promise<void> {
   let position = from;
   while (position < end) {
     const { blocks, next } = await partition.read(position, { maxBytes: readBytes, maxWaitMs: readWaitMs });
     for (const block of blocks) {
       for (let index = 0; index < block.count && (block.offsets[index] as number) < end; index++)
-        batch.add(block, index);
+        take(block, index);
     }
     position = next;
   }
-  return batch;
 }
 
 function mismatch({ topic, partition }: OwnedPartition, plan: Plan, found: string): OperatorError {

@@ -47,11 +47,10 @@ export class RowWriter {
     return this.#body.subarray(0, this.#length);
   }
 
-  /** Appends record `index` of a block as a row. */
-  write(block: RecordBlock, index: number): void {
+  /** Appends record `index` of a block as a row; `id` is the id in its headers. */
+  write(block: RecordBlock, index: number, id?: string): void {
     const start = block.starts[index] as number;
     const end = block.ends[index] as number;
-    const id = block.headers === undefined ? undefined : idOf(block, index);
     const idValue = id === undefined ? undefined : textValue(id);
     const place = this.#place;
     const length = end - start;

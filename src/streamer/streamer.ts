@@ -11,6 +11,7 @@ import { BackOff } from './back-off.ts';
 import type { BatchLimits } from './batch.ts';
 import { createClickHouseSink, type InsertObserver } from './clickhouse-sink.ts';
 import { type DeliveryObserver, deliverPartition } from './deliver.ts';
+import type { IdsLimits } from './recover.ts';
 import { type StatusAnswer, startStatusServer } from './status-server.ts';
 
 /** What a streamer needs. */
@@ -22,6 +23,9 @@ export interface StreamerOptions {
   readonly clickhouse: ClickHouse;
   readonly tables: TablesOptions;
   readonly limits: BatchLimits;
+  readonly idsLimits: IdsLimits;
+  /** A plan older than this is settled by asking ClickHouse, milliseconds. */
+  readonly settleAfterMs: number;
   readonly log: Logger;
 }
 
@@ -42,11 +46,12 @@ const pingAfterMs = 15_000;
 
 /** Starts a streamer; it waits for ClickHouse and for the buffer by itself. */
 export async function startStreamer(options: StreamerOptions): Promise<Streamer> {
-  const { reader, clickhouse, limits, log } = options;
+  const { reader, clickhouse, limits, idsLimits, settleAfterMs, log } = options;
   const stopping = new AbortController();
   const tally = createTally(options);
   const registry = createRegistry(tally.instruments);
-  const sink = createClickHouseSink({ clickhouse, tables: nameTables(options.tables), observer: tally, log });
+  const tables = nameTables(options.tables);
+  const sink = createClickHouseSink({ clickhouse, tables, observer: tally, settleAfterMs, log });
   const startedAt = Date.now();
 
   function status(): StatusAnswer {
@@ -63,6 +68,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       partitions: tally.partitions(),
       rows: tally.rows.total,
       dead_letters: tally.deadLetters.total,
+      repeats: tally.repeats.total,
       expired: tally.lost.total,
     };
     return { status: isOk ? 200 : 503, type: 'application/json', body: JSON.stringify(body) };
@@ -84,7 +90,9 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   }, lagIntervalMs);
   const ready = prepareTables(options, stopping.signal, tally.clickhouseAnswered);
   const done = ready
-    .then(() => reader.run((partition) => deliverPartition(partition, sink, { limits, observer: tally })))
+    .then(() =>
+      reader.run((partition) => deliverPartition(partition, sink, { limits, idsLimits, observer: tally })),
+    )
     .catch((error: unknown) => {
       if (!stopping.signal.aborted) throw error;
     });
@@ -140,6 +148,9 @@ function createTally({ log }: StreamerOptions) {
   const replays = new Counter(metricTable.replays);
   const deadLetters = new Counter(metricTable.deadLetters);
   const lost = new Counter(metricTable.lost);
+  const settled = new Counter(metricTable.settled);
+  const repeats = new Counter(metricTable.repeats);
+  const topicChanges = new Counter(metricTable.topicChanges);
   const lag = new Map<string, number>();
   const oldest = new Map<string, number>();
   let clickhouse: DependencyState = { ok: false, detail: 'not reached yet' };
@@ -147,10 +158,12 @@ function createTally({ log }: StreamerOptions) {
   let answeredAt = 0;
 
   const observer: InsertObserver & DeliveryObserver = {
-    inserted(batch, { partition }, { rows: inserted, milliseconds }) {
+    inserted(batch, { partition }, { rows: inserted, milliseconds, ...others }) {
       clickhouse = { ok: true };
       answeredAt = Date.now();
       rows.add(inserted, String(partition));
+      deadLetters.add(others.deadLetters);
+      repeats.add(others.repeats);
       insertDuration.observe(milliseconds / 1_000);
       insertRows.observe(inserted);
       freshness.observe(Math.max(Date.now() - batch.oldestAt, 0) / 1_000);
@@ -160,7 +173,12 @@ function createTally({ log }: StreamerOptions) {
       clickhouse = { ok: false, detail: error.message.slice(0, 500) };
       insertErrors.add(1, String(code));
     },
-    deadLettered: (count) => deadLetters.add(count),
+    settled({ plan }, { topic, partition }, { reason, found }) {
+      settled.add(1);
+      const { start, end, rows: planned } = plan;
+      const what = `asked ClickHouse about a batch, since ${reason}: it had ${found} of ${planned} records`;
+      log.warn({ topic, partition, start, end, found }, what);
+    },
     replaying({ topic, partition }, start, end) {
       replays.add(1);
       log.info(
@@ -168,11 +186,20 @@ function createTally({ log }: StreamerOptions) {
         'inserting the plan of an earlier owner again, with its token',
       );
     },
-    expired({ topic, partition }, from, to) {
-      lost.add(to - from);
+    expired({ topic, partition }, from, to, count) {
+      lost.add(count);
       log.error(
-        { topic, partition, from, to },
-        `retention removed ${to - from} events before they were delivered`,
+        { topic, partition, from, to, lost: count },
+        `retention removed ${count} events before they were delivered; delivery goes on with what is left`,
+      );
+    },
+    topicChanged({ topic, topicId, partition }, formerId, count) {
+      topicChanges.add(1);
+      lost.add(count);
+      log.error(
+        { topic, partition, topicId, formerId, lost: count },
+        'the topic was deleted and made anew: what of the former one was not delivered is gone. ' +
+          'Delivery goes on at the start of the new one',
       );
     },
     oldest({ partition }, receivedAt) {
@@ -184,6 +211,7 @@ function createTally({ log }: StreamerOptions) {
     ...observer,
     rows,
     deadLetters,
+    repeats,
     lost,
     clickhouseState: () => clickhouse,
     clickhouseAnswered(state: DependencyState) {
@@ -221,6 +249,9 @@ function createTally({ log }: StreamerOptions) {
       replays,
       deadLetters,
       lost,
+      settled,
+      repeats,
+      topicChanges,
       lag: new Gauge(metricTable.lag, () => lag),
       oldestSeconds: new Gauge(metricTable.oldestSeconds, () => ageOf(oldest)),
       clickhouseUp: new Gauge(metricTable.clickhouseUp, () => (clickhouse.ok ? 1 : 0)),

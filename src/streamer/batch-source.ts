@@ -1,0 +1,82 @@
+/** The batches of a partition in order: the next one grows while one is inserted. */
+import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
+import { BatchReader, type SealedBatch } from './batch.ts';
+import type { DeliveryOptions } from './deliver.ts';
+import type { IdsMark } from './plan.ts';
+import { type Recovered, shorter, skipExpired } from './recover.ts';
+
+/** A batch, and the position before it. */
+export interface NextBatch {
+  readonly batch: SealedBatch;
+  /** What is committed: the end of the batch before, or further where retention has removed records. */
+  readonly committed: number;
+}
+
+/** Reads ahead by one batch. */
+export class BatchSource {
+  readonly #partition: OwnedPartition;
+  readonly #options: DeliveryOptions & Recovered;
+  #reader: BatchReader;
+  #growing: Promise<SealedBatch> | undefined;
+  #isReady = false;
+
+  constructor(partition: OwnedPartition, options: DeliveryOptions & Recovered) {
+    this.#partition = partition;
+    this.#options = options;
+    this.#reader = this.#openReader(options.position);
+  }
+
+  /** Whether the next batch is sealed. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Receive time of the oldest record in the batch that grows. */
+  get oldestAt(): number | undefined {
+    return this.#reader.oldestAt;
+  }
+
+  /** Ids remembered before the batch that grows. */
+  get idsBefore(): IdsMark | undefined {
+    return this.#reader.idsBefore;
+  }
+
+  /** Lets the next batch grow. */
+  prefetch(): void {
+    this.#growing ??= this.#reader.next().then((batch) => {
+      this.#isReady = true;
+      return batch;
+    });
+    this.#growing.catch(() => {});
+  }
+
+  /**
+   * The next batch; everything before `committed` must be committed by now, unless {@link isReady}. Where
+   * retention has removed what comes next, that is counted, named and committed, and what is left follows.
+   * @throws FencedError once ownership has ended
+   * @throws OperatorError when the topic has become shorter
+   */
+  async next(committed: number): Promise<NextBatch> {
+    let position = committed;
+    for (;;) {
+      this.prefetch();
+      try {
+        const batch = await (this.#growing as Promise<SealedBatch>);
+        return { batch, committed: position };
+      } catch (error) {
+        if (!(error instanceof OffsetOutOfRangeError)) throw error;
+        if (error.from > error.end) throw shorter(this.#partition, error.from, error.end);
+        const gap = { offset: position, start: error.start, ids: this.idsBefore };
+        position = await skipExpired(this.#partition, gap, this.#options);
+        this.#reader = this.#openReader(position);
+      } finally {
+        this.#growing = undefined;
+        this.#isReady = false;
+      }
+    }
+  }
+
+  #openReader(position: number): BatchReader {
+    return new BatchReader(this.#partition, position, this.#options);
+  }
+}

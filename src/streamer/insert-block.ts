@@ -1,0 +1,103 @@
+/** One attempt to bring a block into ClickHouse: repeats, then refused rows, then all others under one token. */
+import type { OwnedPartition } from '../buffer/buffer.ts';
+import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
+import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
+import { passFaultPoint } from '../process/fault-point.ts';
+import { type Block, bodyOf, recordOf } from './block.ts';
+import { encodeDeadLetters } from './dead-letters.ts';
+import type { Lease } from './lease.ts';
+import type { PartitionIdentity } from './plan.ts';
+import { createRowProbe, findRefusedRows, isDataError, type RefusedRow } from './refused-rows.ts';
+import { RowBinary } from './row-binary.ts';
+
+/** Where blocks go. */
+export interface BlockTarget {
+  readonly clickhouse: ClickHouse;
+  readonly tables: Tables;
+}
+
+/** Who inserts: the partition, and the right to. */
+export interface BlockOwner {
+  readonly partition: OwnedPartition;
+  readonly lease: Lease;
+}
+
+/** What became of the rows of a block. */
+export interface BlockResult {
+  /** Rows in `events`. */
+  readonly rows: number;
+  /** Rows in `repeats`. */
+  readonly repeats: number;
+  readonly refused: readonly RefusedRow[];
+}
+
+/** Milliseconds after the request for the fault point within an insert: most are under way then. */
+const midInsertMs = 3;
+
+/**
+ * Inserts a block. Rows that are not for `events` are written first: at no moment is a row nowhere while the
+ * others are there.
+ * @throws ClickHouseError, ClickHouseUnavailableError: the whole attempt can be repeated with the same tokens
+ * @throws FencedError when the partition has another owner
+ */
+export async function insertBlock(
+  { clickhouse, tables }: BlockTarget,
+  block: Block,
+  { partition, lease }: BlockOwner,
+): Promise<BlockResult> {
+  const { batch, token } = block;
+
+  async function send(sql: string, body: Uint8Array, uniqueToken: string): Promise<void> {
+    await lease.hold();
+    await clickhouse.insert(sql, body, {
+      settings: { ...insertSettings, insert_deduplication_token: uniqueToken },
+    });
+  }
+
+  async function sendEvents(rows: readonly number[]): Promise<void> {
+    if (rows.length === 0) return;
+    const sql = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+    passFaultPoint('insert-sent', midInsertMs);
+    await send(sql, bodyOf(batch, rows), token);
+    passFaultPoint('insert-answered');
+  }
+
+  const isHere = new Set(batch.repeats.length === 0 ? [] : block.rows);
+  const repeats = batch.repeats.filter(({ index }) => isHere.has(index));
+  if (repeats.length > 0) {
+    const sql = `INSERT INTO ${tables.repeats} FORMAT RowBinary`;
+    await send(sql, encodeRepeats(block, partition), `${token}:repeats`);
+    passFaultPoint('repeats-written');
+  }
+  const isRepeat = new Set(repeats.map(({ index }) => index));
+  const rows = isRepeat.size === 0 ? block.rows : block.rows.filter((index) => !isRepeat.has(index));
+  try {
+    await sendEvents(rows);
+    return { rows: rows.length, repeats: repeats.length, refused: [] };
+  } catch (error) {
+    if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
+    const probe = await createRowProbe(clickhouse, tables.database, partition.signal);
+    const refused = await findRefusedRows(batch, rows, probe);
+    if (refused.length === 0) throw error;
+    const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
+    await send(sql, encodeDeadLetters(batch, refused, partition), `${token}:dead`);
+    passFaultPoint('dead-letters-written');
+    const isRefused = new Set(refused.map(({ index }) => index));
+    const good = rows.filter((index) => !isRefused.has(index));
+    await sendEvents(good);
+    return { rows: good.length, repeats: repeats.length, refused };
+  }
+}
+
+/** The rows of `repeats` in RowBinary, in the order of the table's columns. */
+function encodeRepeats({ batch, rows }: Block, { topic, topicId, partition }: PartitionIdentity): Buffer {
+  const encoded = new RowBinary();
+  const isHere = new Set(rows);
+  for (const { index, firstOffset } of batch.repeats) {
+    if (!isHere.has(index)) continue;
+    const { offset, receivedAt, eventId } = recordOf(batch, index);
+    encoded.text(topic).text(topicId).uint32(partition).int64(offset).int64(receivedAt);
+    encoded.text(eventId).int64(firstOffset);
+  }
+  return encoded.build();
+}
