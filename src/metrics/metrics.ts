@@ -140,6 +140,11 @@ export const metricTable = {
     help: 'Records whose id was seen before; they are in repeats and not in events.',
     type: 'counter',
   },
+  regressions: {
+    name: 'millrace_commit_regressions_total',
+    help: 'Partitions of which ClickHouse had rows beyond the committed offset: the commit was lost or set back.',
+    type: 'counter',
+  },
   topicChanges: {
     name: 'millrace_topic_changes_total',
     help: 'Partitions whose topic was deleted and made anew; what of the former one was not delivered is gone.',

@@ -8,7 +8,7 @@ import type { SealedBatch } from './batch.ts';
 import { blockOf, recordOf } from './block.ts';
 import type { InsertOptions, Sink } from './deliver.ts';
 import { type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
-import { countDelivered, settleBatch } from './settle.ts';
+import { countDelivered, findLastDelivered, settleBatch } from './settle.ts';
 import { findTokenDoubt } from './trust-token.ts';
 
 /** Told how inserts go. */
@@ -90,7 +90,9 @@ export function createClickHouseSink(options: SinkOptions): Sink {
         observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
         if (messageOf(error) !== lastMessage) {
           lastMessage = messageOf(error);
-          log.warn(`an insert failed and is tried again with the same token: ${lastMessage.slice(0, 1_000)}`);
+          log.warn(
+            `ClickHouse did not take a batch; it is tried again with the same token: ${lastMessage.slice(0, 1_000)}`,
+          );
         }
         await backOff.wait(signal);
       }
@@ -110,5 +112,7 @@ export function createClickHouseSink(options: SinkOptions): Sink {
     },
     countDelivered: (identity, range, signal) =>
       persist(signal, () => countDelivered(clickhouse, tables, { identity, range })),
+    findLastDelivered: (identity, from, signal) =>
+      persist(signal, () => findLastDelivered(clickhouse, tables, { identity, from })),
   };
 }

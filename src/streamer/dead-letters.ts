@@ -1,7 +1,7 @@
 /** Writes refused records as rows of `dead_letters`. */
 import type { SealedBatch } from './batch.ts';
-import type { PartitionIdentity } from './plan.ts';
 import { recordOf } from './block.ts';
+import type { PartitionIdentity } from './plan.ts';
 import type { RefusedRow } from './refused-rows.ts';
 import { RowBinary } from './row-binary.ts';
 

@@ -6,7 +6,7 @@ import type { BatchLimits, SealedBatch } from './batch.ts';
 import { BatchSource } from './batch-source.ts';
 import { Lease } from './lease.ts';
 import { encodeNote, type PartitionIdentity, type Plan } from './plan.ts';
-import { type IdsLimits, recover } from './recover.ts';
+import { doubtOf, type IdsLimits, recover, stillToSettle } from './recover.ts';
 
 /** How a batch is to be inserted. */
 export interface InsertOptions {
@@ -35,6 +35,16 @@ export interface Sink {
     range: Pick<Plan, 'start' | 'end'>,
     signal: AbortSignal,
   ): Promise<number>;
+  /**
+   * The last offset at or after `from` that is in one of the tables; undefined when there is none. Waits for
+   * ClickHouse if need be.
+   * @throws FencedError when `signal` aborts meanwhile
+   */
+  findLastDelivered(
+    identity: PartitionIdentity,
+    from: number,
+    signal: AbortSignal,
+  ): Promise<number | undefined>;
 }
 
 /** Told what happens to a partition. */
@@ -43,6 +53,8 @@ export interface DeliveryObserver {
   replaying(partition: OwnedPartition, start: number, end: number): void;
   /** Retention removed `lost` records that were not delivered, in the offsets `from` to `to`. */
   expired(partition: OwnedPartition, from: number, to: number, lost: number): void;
+  /** ClickHouse has rows from `position`, the committed offset, up to `last`: the commit was lost or set back. */
+  regressed(partition: OwnedPartition, position: number, last: number): void;
   /** The topic was made anew; of the plan in flight for the former one `lost` records were not delivered. */
   topicChanged(partition: OwnedPartition, formerId: string, lost: number): void;
   /** Receive time of the oldest record that was read and is not in ClickHouse; undefined when there is none. */
@@ -75,27 +87,30 @@ async function deliverBatches(
   options: DeliveryOptions,
 ): Promise<void> {
   const { observer } = options;
-  const { position, ids } = await recover(partition, sink, options);
-  const source = new BatchSource(partition, { ...options, position, ids });
-  for (let done = position; ; ) {
+  const recovered = await recover(partition, sink, options);
+  const source = new BatchSource(partition, { ...options, ...recovered });
+  for (let done = recovered.position; ; ) {
     const { batch, committed } = await source.next(done);
+    const settleUntil = stillToSettle(recovered, committed);
     assertInvariant(
       batch.plan.start === committed,
       `the plan for ${partition.topic}/${partition.partition} starts at ${batch.plan.start}, but ${committed} was committed`,
     );
     passFaultPoint('sealed');
-    const lease = await Lease.take(partition, batch);
+    const lease = await Lease.take(partition, batch, settleUntil);
     passFaultPoint('plan-committed');
     // The next batch grows while this one travels.
     source.prefetch();
     observer.oldest(partition, batch.oldestAt);
-    await sink.insert(batch, partition, { lease, isReplay: false });
+    await sink.insert(batch, partition, { lease, isReplay: false, ...doubtOf(settleUntil) });
     done = batch.plan.end;
     observer.oldest(partition, source.oldestAt);
     // A batch that is ready commits this end together with its own plan.
     if (!source.isReady || partition.signal.aborted) {
-      const note = encodeNote({ topicId: partition.topicId, ids: source.idsBefore, plan: undefined });
-      await partition.commit(done, note);
+      const { topicId } = partition;
+      const left = stillToSettle(recovered, done);
+      const note = { topicId, ids: source.idsBefore, settleUntil: left, plan: undefined };
+      await partition.commit(done, encodeNote(note));
       passFaultPoint('end-committed');
     }
     if (partition.signal.aborted) throw new FencedError('ownership has ended');

@@ -25,11 +25,15 @@ export class Lease {
   }
 
   /**
-   * Commits the plan of a batch and waits until the buffer has it.
+   * Commits the plan of a batch, with what the note carries beside it, and waits until the buffer has it.
    * @throws FencedError when the partition has another owner
    */
-  static async take(partition: OwnedPartition, { plan, idsBefore: ids }: SealedBatch): Promise<Lease> {
-    const note = encodeNote({ topicId: partition.topicId, ids, plan });
+  static async take(
+    partition: OwnedPartition,
+    { plan, idsBefore: ids }: SealedBatch,
+    settleUntil: number | undefined,
+  ): Promise<Lease> {
+    const note = encodeNote({ topicId: partition.topicId, ids, settleUntil, plan });
     const lease = new Lease(partition, plan.start, note);
     await lease.hold();
     return lease;

@@ -44,6 +44,11 @@ export interface CommitNote {
   readonly topicId: string;
   /** Undefined when no id is remembered. */
   readonly ids: IdsMark | undefined;
+  /**
+   * Batches that start before this offset are settled by asking ClickHouse, since it had rows there although the
+   * commit said otherwise. Undefined when there is nothing to doubt.
+   */
+  readonly settleUntil: number | undefined;
   /** The insert in flight; undefined when everything before the offset is delivered and nothing is under way. */
   readonly plan: Plan | undefined;
 }
@@ -53,6 +58,7 @@ const noteSchema = z.object({
   v: z.literal(noteVersion),
   topic: z.string(),
   ids: z.tuple([offset, z.number()]).optional(),
+  settle: offset.optional(),
   plan: z
     .object({
       start: offset,
@@ -83,11 +89,12 @@ export function tokenOf(
 }
 
 /** Writes a note as commit metadata. */
-export function encodeNote({ topicId, ids, plan }: CommitNote): string {
+export function encodeNote({ topicId, ids, settleUntil, plan }: CommitNote): string {
   const text = JSON.stringify({
     v: noteVersion,
     topic: topicId,
     ...(ids === undefined ? {} : { ids: [ids.offset, ids.logTime] }),
+    ...(settleUntil === undefined ? {} : { settle: settleUntil }),
     ...(plan === undefined ? {} : { plan: encodePlan(plan) }),
   });
   assertInvariant(Buffer.byteLength(text) <= maxNoteBytes, `a note must fit ${maxNoteBytes} bytes: ${text}`);
@@ -113,10 +120,11 @@ export function decodeNote(text: string): CommitNote | undefined {
         'Another program commits to this consumer group, or a newer Millrace did; give this one its own --kafka-group',
     );
   }
-  const { topic: topicId, ids, plan } = parsed.data;
+  const { topic: topicId, ids, settle: settleUntil, plan } = parsed.data;
   return {
     topicId,
     ids: ids === undefined ? undefined : { offset: ids[0], logTime: ids[1] },
+    settleUntil,
     plan: plan === undefined ? undefined : { ...withoutShort(plan), repeatsCrc: plan.rep, sealedAt: plan.at },
   };
 }

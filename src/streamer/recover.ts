@@ -13,6 +13,8 @@ export interface Recovered {
   readonly position: number;
   /** Ids of the records before it; undefined when repeats are not looked for. */
   readonly ids: RecentIds | undefined;
+  /** {@link CommitNote.settleUntil} */
+  readonly settleUntil: number | undefined;
 }
 
 /** Ids to look for, and for how long each is remembered. */
@@ -54,7 +56,7 @@ async function tryRecover(
   const note = decodeNote(commit?.plan ?? '');
   if (note !== undefined && note.topicId !== partition.topicId) {
     await leaveFormerTopic(partition, sink, { note, observer, start: bounds.start });
-    return { position: bounds.start, ids: createIds(options.idsLimits, undefined) };
+    return { position: bounds.start, ids: createIds(options.idsLimits, undefined), settleUntil: undefined };
   }
   // Never committed: everything that is stored is undelivered. Not a reset: nothing was promised from before.
   const offset = commit?.offset ?? bounds.start;
@@ -64,42 +66,89 @@ async function tryRecover(
   const plan = note?.plan;
   if (plan === undefined) {
     const position = await skipExpired(partition, { offset, start: bounds.start, ids: note?.ids }, options);
-    return { position, ids };
+    return { position, ids, settleUntil: await findDoubt(partition, sink, { note, position, observer }) };
   }
   assertInvariant(
     plan.start === offset,
     `the stored plan starts at ${plan.start}, but ${offset} was committed with it`,
   );
-  await finishPlan(partition, sink, { plan, ids, options });
+  const settleUntil = await findDoubt(partition, sink, { note, position: plan.end, observer });
+  await finishPlan(partition, sink, { note, plan, ids, options });
   const position = await skipExpired(
     partition,
     { offset: plan.end, start: bounds.start, ids: ids?.oldest },
     options,
   );
-  return { position, ids };
+  return { position, ids, settleUntil };
+}
+
+/**
+ * ClickHouse is the last judge: rows beyond the committed offset and its plan mean that the commit was lost
+ * (offsets expire, a coordinator may fall back) or that somebody has set it back. Tokens do not help there, since
+ * batches are cut anew.
+ */
+async function findDoubt(
+  partition: OwnedPartition,
+  sink: Sink,
+  {
+    note,
+    position,
+    observer,
+  }: { note: CommitNote | undefined; position: number } & Pick<DeliveryOptions, 'observer'>,
+): Promise<number | undefined> {
+  const last = await sink.findLastDelivered(partition, position, partition.signal);
+  if (last === undefined) return note?.settleUntil;
+  // What an earlier owner has noted already is known.
+  if ((note?.settleUntil ?? 0) <= last) observer.regressed(partition, position, last);
+  return Math.max(note?.settleUntil ?? 0, last + 1);
+}
+
+/** What of the doubt is left at a position. */
+export function stillToSettle(
+  { settleUntil }: Pick<Recovered, 'settleUntil'>,
+  position: number,
+): number | undefined {
+  return settleUntil !== undefined && settleUntil > position ? settleUntil : undefined;
+}
+
+/** The option for the sink that goes with it. */
+export function doubtOf(settleUntil: number | undefined): { readonly doubt?: string } {
+  if (settleUntil === undefined) return {};
+  return { doubt: `rows up to offset ${settleUntil - 1} were there when the commit said otherwise` };
+}
+
+/** A plan that its owner did not finish, and the note that it was in. */
+interface UnfinishedPlan {
+  readonly note: CommitNote | undefined;
+  readonly plan: Plan;
+  readonly ids: RecentIds | undefined;
+  readonly options: DeliveryOptions;
 }
 
 async function finishPlan(
   partition: OwnedPartition,
   sink: Sink,
-  { plan, ids, options }: { plan: Plan; ids: RecentIds | undefined; options: DeliveryOptions },
+  { note, plan, ids, options }: UnfinishedPlan,
 ): Promise<void> {
   const { observer } = options;
+  const settleUntil = stillToSettle({ settleUntil: note?.settleUntil }, plan.start);
   observer.replaying(partition, plan.start, plan.end);
   const { batch, expired, hasOtherRepeats } = await replayPlan(partition, plan, ids);
   if (batch !== undefined) {
-    const lease = await Lease.take(partition, batch);
-    const doubt =
-      expired > 0 ? 'retention has passed it' : hasOtherRepeats ? 'other ids count as repeats' : undefined;
-    await sink.insert(batch, partition, { lease, isReplay: true, ...(doubt === undefined ? {} : { doubt }) });
+    const lease = await Lease.take(partition, { ...batch, idsBefore: note?.ids }, settleUntil);
+    const reasons = { ...doubtOf(settleUntil) };
+    if (hasOtherRepeats) reasons.doubt = 'other records count as repeats than when it was planned';
+    if (expired > 0) reasons.doubt = 'retention has passed it';
+    await sink.insert(batch, partition, { lease, isReplay: true, ...reasons });
   }
   if (expired > 0) {
     // Offsets need not be dense: what the plan counted is what there was.
     const lost = plan.rows - (await sink.countDelivered(partition, plan, partition.signal));
     if (lost > 0) observer.expired(partition, plan.start, plan.start + expired, lost);
   }
-  const note: CommitNote = { topicId: partition.topicId, ids: ids?.oldest, plan: undefined };
-  await partition.commit(plan.end, encodeNote(note));
+  const left = stillToSettle({ settleUntil: note?.settleUntil }, plan.end);
+  const end = { topicId: partition.topicId, ids: ids?.oldest, settleUntil: left, plan: undefined };
+  await partition.commit(plan.end, encodeNote(end));
 }
 
 /**
@@ -118,7 +167,10 @@ async function leaveFormerTopic(
       ? 0
       : note.plan.rows - (await sink.countDelivered(former, note.plan, partition.signal));
   observer.topicChanged(partition, note.topicId, lost);
-  await partition.commit(start, encodeNote({ topicId, ids: undefined, plan: undefined }));
+  await partition.commit(
+    start,
+    encodeNote({ topicId, ids: undefined, settleUntil: undefined, plan: undefined }),
+  );
 }
 
 /** Goes on where the buffer starts when retention has passed the position; counts what that skips. */
@@ -129,7 +181,8 @@ export async function skipExpired(
 ): Promise<number> {
   if (offset >= start) return offset;
   observer.expired(partition, offset, start, start - offset);
-  await partition.commit(start, encodeNote({ topicId: partition.topicId, ids, plan: undefined }));
+  const { topicId } = partition;
+  await partition.commit(start, encodeNote({ topicId, ids, settleUntil: undefined, plan: undefined }));
   return start;
 }
 

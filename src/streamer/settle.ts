@@ -79,12 +79,7 @@ export async function countDelivered(
   tables: Tables,
   { identity, range }: { identity: PartitionIdentity; range: Pick<Plan, 'start' | 'end'> },
 ): Promise<number> {
-  if (tables.isReplicated) {
-    // Another replica may have taken the insert.
-    for (const name of [tables.events, tables.deadLetters, tables.repeats]) {
-      await clickhouse.execute(`SYSTEM SYNC REPLICA ${name} LIGHTWEIGHT`);
-    }
-  }
+  await syncReplica(clickhouse, tables);
   const sql = `SELECT uniqExact(offset) AS offsets FROM (${deliveredOffsets(tables)})`;
   const [row] = await clickhouse.query<{ offsets: number | string }>(sql, {
     params: rangeParams(identity, range),
@@ -92,6 +87,28 @@ export async function countDelivered(
   return Number(row?.offsets ?? 0);
 }
 
+/** The last offset at or after `from` that is in any of the tables; undefined when there is none. */
+export async function findLastDelivered(
+  clickhouse: ClickHouse,
+  tables: Tables,
+  { identity, from }: { identity: PartitionIdentity; from: number },
+): Promise<number | undefined> {
+  await syncReplica(clickhouse, tables);
+  const sql = `SELECT max(offset) AS last, count() AS found FROM (${deliveredOffsets(tables)})`;
+  const params = rangeParams(identity, { start: from, end: Number.MAX_SAFE_INTEGER });
+  const [row] = await clickhouse.query<{ last: number | string; found: number | string }>(sql, { params });
+  return row === undefined || Number(row.found) === 0 ? undefined : Number(row.last);
+}
+
+/** Another replica may have taken the inserts. */
+async function syncReplica(clickhouse: ClickHouse, tables: Tables): Promise<void> {
+  if (!tables.isReplicated) return;
+  for (const name of [tables.events, tables.deadLetters, tables.repeats]) {
+    await clickhouse.execute(`SYSTEM SYNC REPLICA ${name} LIGHTWEIGHT`);
+  }
+}
+
+/** The minmax index on `offset` lets ClickHouse read little of a large table for this. */
 function deliveredOffsets({ events, deadLetters, repeats }: Tables): string {
   const range =
     'topic_id = {topicId:String} AND partition = {partition:UInt32} AND offset >= {start:UInt64} AND offset < {end:UInt64}';

@@ -5,14 +5,15 @@ import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '..
 import { ensureTables, nameTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Address } from '../config/types.ts';
 import { messageOf } from '../errors.ts';
-import { Counter, createRegistry, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
+import { createRegistry } from '../metrics/metrics.ts';
 import { version } from '../version.ts';
 import { BackOff } from './back-off.ts';
 import type { BatchLimits } from './batch.ts';
-import { createClickHouseSink, type InsertObserver } from './clickhouse-sink.ts';
-import { type DeliveryObserver, deliverPartition } from './deliver.ts';
+import { createClickHouseSink } from './clickhouse-sink.ts';
+import { deliverPartition } from './deliver.ts';
 import type { IdsLimits } from './recover.ts';
 import { type StatusAnswer, startStatusServer } from './status-server.ts';
+import { createTally } from './tally.ts';
 
 /** What a streamer needs. */
 export interface StreamerOptions {
@@ -41,14 +42,12 @@ export interface Streamer {
 }
 
 const lagIntervalMs = 1_000;
-/** Above the longest pause between two tries of an insert. */
-const pingAfterMs = 15_000;
 
 /** Starts a streamer; it waits for ClickHouse and for the buffer by itself. */
 export async function startStreamer(options: StreamerOptions): Promise<Streamer> {
   const { reader, clickhouse, limits, idsLimits, settleAfterMs, log } = options;
   const stopping = new AbortController();
-  const tally = createTally(options);
+  const tally = createTally(log);
   const registry = createRegistry(tally.instruments);
   const tables = nameTables(options.tables);
   const sink = createClickHouseSink({ clickhouse, tables, observer: tally, settleAfterMs, log });
@@ -136,130 +135,4 @@ async function prepareTables(
       await backOff.wait(signal);
     }
   }
-}
-
-/** Counts everything that happens in the process: the observer of deliveries and inserts, and its instruments. */
-function createTally({ log }: StreamerOptions) {
-  const rows = new Counter(metricTable.rows);
-  const insertDuration = new Histogram(metricTable.insertDuration);
-  const insertRows = new Histogram(metricTable.insertRows);
-  const insertErrors = new Counter(metricTable.insertErrors);
-  const freshness = new Histogram(metricTable.freshness);
-  const replays = new Counter(metricTable.replays);
-  const deadLetters = new Counter(metricTable.deadLetters);
-  const lost = new Counter(metricTable.lost);
-  const settled = new Counter(metricTable.settled);
-  const repeats = new Counter(metricTable.repeats);
-  const topicChanges = new Counter(metricTable.topicChanges);
-  const lag = new Map<string, number>();
-  const oldest = new Map<string, number>();
-  let clickhouse: DependencyState = { ok: false, detail: 'not reached yet' };
-  /** When an insert last told how ClickHouse is. */
-  let answeredAt = 0;
-
-  const observer: InsertObserver & DeliveryObserver = {
-    inserted(batch, { partition }, { rows: inserted, milliseconds, ...others }) {
-      clickhouse = { ok: true };
-      answeredAt = Date.now();
-      rows.add(inserted, String(partition));
-      deadLetters.add(others.deadLetters);
-      repeats.add(others.repeats);
-      insertDuration.observe(milliseconds / 1_000);
-      insertRows.observe(inserted);
-      freshness.observe(Math.max(Date.now() - batch.oldestAt, 0) / 1_000);
-    },
-    insertFailed(code, error) {
-      answeredAt = Date.now();
-      clickhouse = { ok: false, detail: error.message.slice(0, 500) };
-      insertErrors.add(1, String(code));
-    },
-    settled({ plan }, { topic, partition }, { reason, found }) {
-      settled.add(1);
-      const { start, end, rows: planned } = plan;
-      const what = `asked ClickHouse about a batch, since ${reason}: it had ${found} of ${planned} records`;
-      log.warn({ topic, partition, start, end, found }, what);
-    },
-    replaying({ topic, partition }, start, end) {
-      replays.add(1);
-      log.info(
-        { topic, partition, start, end },
-        'inserting the plan of an earlier owner again, with its token',
-      );
-    },
-    expired({ topic, partition }, from, to, count) {
-      lost.add(count);
-      log.error(
-        { topic, partition, from, to, lost: count },
-        `retention removed ${count} events before they were delivered; delivery goes on with what is left`,
-      );
-    },
-    topicChanged({ topic, topicId, partition }, formerId, count) {
-      topicChanges.add(1);
-      lost.add(count);
-      log.error(
-        { topic, partition, topicId, formerId, lost: count },
-        'the topic was deleted and made anew: what of the former one was not delivered is gone. ' +
-          'Delivery goes on at the start of the new one',
-      );
-    },
-    oldest({ partition }, receivedAt) {
-      if (receivedAt === undefined) oldest.delete(String(partition));
-      else oldest.set(String(partition), receivedAt);
-    },
-  };
-  return {
-    ...observer,
-    rows,
-    deadLetters,
-    repeats,
-    lost,
-    clickhouseState: () => clickhouse,
-    clickhouseAnswered(state: DependencyState) {
-      clickhouse = state;
-    },
-    partitions: () => [...lag].map(([partition, events]) => ({ partition: Number(partition), lag: events })),
-    /** Without inserts nothing else would notice that ClickHouse went away, or came back. */
-    async sampleClickHouse(server: ClickHouse): Promise<void> {
-      if (Date.now() - answeredAt < pingAfterMs) return;
-      answeredAt = Date.now();
-      await server.ping().then(
-        () => {
-          clickhouse = { ok: true };
-        },
-        (error: unknown) => {
-          clickhouse = { ok: false, detail: messageOf(error).slice(0, 500) };
-        },
-      );
-    },
-    async sampleLag(reader: BufferReader): Promise<void> {
-      try {
-        const sampled = await reader.lag();
-        lag.clear();
-        for (const { partition, committed, end } of sampled) lag.set(String(partition), end - committed);
-      } catch (error) {
-        log.debug({ err: error }, 'the lag could not be read');
-      }
-    },
-    instruments: {
-      rows,
-      insertDuration,
-      insertRows,
-      insertErrors,
-      freshness,
-      replays,
-      deadLetters,
-      lost,
-      settled,
-      repeats,
-      topicChanges,
-      lag: new Gauge(metricTable.lag, () => lag),
-      oldestSeconds: new Gauge(metricTable.oldestSeconds, () => ageOf(oldest)),
-      clickhouseUp: new Gauge(metricTable.clickhouseUp, () => (clickhouse.ok ? 1 : 0)),
-    },
-  };
-}
-
-function ageOf(oldest: ReadonlyMap<string, number>): number {
-  if (oldest.size === 0) return 0;
-  return Math.max(Date.now() - Math.min(...oldest.values()), 0) / 1_000;
 }
