@@ -24,6 +24,8 @@ export interface HttpResponse {
   writeHeader(name: string, value: string): unknown;
   /** Sends the body, and ends the connection after it if asked to. */
   end(body: string, closeConnection: boolean): unknown;
+  /** Ends the answer to a HEAD; how long the body would be is a header like others. */
+  endWithoutBody(): unknown;
 }
 
 /** Handles one request. */
@@ -35,6 +37,7 @@ export type Handler = (res: HttpResponse, req: HttpRequest) => void;
  */
 export interface HttpApp {
   get(path: string, handler: Handler): unknown;
+  head(path: string, handler: Handler): unknown;
   post(path: string, handler: Handler): unknown;
   options(path: string, handler: Handler): unknown;
   any(path: string, handler: Handler): unknown;

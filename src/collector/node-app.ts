@@ -19,7 +19,13 @@ export function createNodeApp(): HttpImplementation {
   const routes = new Map<string, Handler>();
   const add = (method: string) => (path: string, handler: Handler) =>
     routes.set(`${method} ${path}`, handler);
-  const app: HttpApp = { get: add('GET'), post: add('POST'), options: add('OPTIONS'), any: add('ANY') };
+  const app: HttpApp = {
+    get: add('GET'),
+    head: add('HEAD'),
+    post: add('POST'),
+    options: add('OPTIONS'),
+    any: add('ANY'),
+  };
 
   const server = createServer(
     { keepAliveTimeout: idleTimeoutMs, headersTimeout: idleTimeoutMs, requestTimeout: bodyTimeoutMs },
@@ -96,7 +102,16 @@ class NodeResponse implements HttpResponse {
   end(body: string, closeConnection: boolean): void {
     if (closeConnection) this.#response.setHeader('Connection', 'close');
     this.#response.end(body);
-    // The rest of a body that is not wanted is read and dropped, or the client would never read the answer.
+    this.#dropRest();
+  }
+
+  endWithoutBody(): void {
+    this.#response.end();
+    this.#dropRest();
+  }
+
+  /** The rest of a body that is not wanted is read and dropped, or the client would never read the answer. */
+  #dropRest(): void {
     this.#message.resume();
   }
 }

@@ -4,7 +4,8 @@ import type { Address } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { portInUse } from '../process/probe-port.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
-import type { HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
+import { forHead } from './head-response.ts';
+import type { Handler, HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
 import { createNodeApp } from './node-app.ts';
 import { type Answer, problemAnswer, reply } from './reply.ts';
 import { loadUws } from './uws.ts';
@@ -43,41 +44,53 @@ export async function listen(address: Address, routes: Routes, options: ServerOp
   const { app, listen: listenOn } = chooseImplementation(options);
   const post = (name: 'offset' | 'Offset') => (res: HttpResponse, req: HttpRequest) =>
     handlePost(res, req, routes.posts, name);
-  const get = (answer: () => Answer) => (res: HttpResponse) => reply(res, answer());
 
   app.post('/v1/events', post('offset'));
   app.post('/post', post('Offset'));
-  app.get('/status', get(routes.status));
-  app.get('/livez', get(routes.livez));
-  app.get('/readyz', get(routes.readyz));
-  app.get('/metrics', (res) => {
-    let isAborted = false;
-    res.onAborted(() => {
-      isAborted = true;
-    });
-    const send = (answer: Answer): void => {
-      if (!isAborted) reply(res, answer);
-    };
-    routes.metrics().then(send, (error: unknown) => {
-      send({
-        status: 503,
-        type: 'text/plain; charset=utf-8',
-        body: `the metrics cannot be read: ${messageOf(error)}\n`,
-      });
-    });
-  });
+  for (const [path, handler] of Object.entries(probeHandlers(routes))) {
+    app.get(path, handler);
+    app.head(path, forHead(handler));
+    app.any(path, refuseMethod('GET, HEAD, OPTIONS'));
+  }
   app.options('/*', (res) => reply(res, { status: 204, headers: preflight, body: '' }));
-  for (const path of ['/v1/events', '/post']) app.any(path, refuseMethod('POST, OPTIONS'));
-  for (const path of ['/status', '/livez', '/readyz', '/metrics'])
-    app.any(path, refuseMethod('GET, OPTIONS'));
-  app.any('/*', (res, req) => {
-    const detail = `${req.getUrl()} is unknown; events go to POST /v1/events`;
-    reply(res, problemAnswer({ code: 'NOT_FOUND', detail }));
-  });
+  for (const path of ['/v1/events', '/post']) {
+    app.any(path, refuseMethod('POST, OPTIONS'));
+    app.head(path, forHead(refuseMethod('POST, OPTIONS')));
+  }
+  app.any('/*', refusePath);
+  app.head('/*', forHead(refusePath));
 
   const server = await listenOn(address.host, address.port);
   if (server === undefined) throw portInUse(address, 'listen');
   return server;
+}
+
+/** What GET and HEAD are for. */
+function probeHandlers(routes: Routes): Readonly<Record<string, Handler>> {
+  const send = (answer: () => Answer) => (res: HttpResponse) => reply(res, answer());
+  return {
+    '/status': send(routes.status),
+    '/livez': send(routes.livez),
+    '/readyz': send(routes.readyz),
+    '/metrics': (res) => replyLater(res, routes.metrics()),
+  };
+}
+
+function replyLater(res: HttpResponse, answer: Promise<Answer>): void {
+  let isAborted = false;
+  res.onAborted(() => {
+    isAborted = true;
+  });
+  const send = (found: Answer): void => {
+    if (!isAborted) reply(res, found);
+  };
+  answer.then(send, (error: unknown) => {
+    send({
+      status: 503,
+      type: 'text/plain; charset=utf-8',
+      body: `the metrics cannot be read: ${messageOf(error)}\n`,
+    });
+  });
 }
 
 function chooseImplementation({ kind, log }: ServerOptions): HttpImplementation {
@@ -99,4 +112,9 @@ function refuseMethod(allow: string) {
     const detail = `${req.getUrl()} takes ${allow}`;
     reply(res, problemAnswer({ code: 'METHOD_NOT_ALLOWED', detail }, { headers: { Allow: allow } }));
   };
+}
+
+function refusePath(res: HttpResponse, req: HttpRequest): void {
+  const detail = `${req.getUrl()} is unknown; events go to POST /v1/events`;
+  reply(res, problemAnswer({ code: 'NOT_FOUND', detail }));
 }

@@ -204,7 +204,28 @@ describe.each(['auto', 'node'])('one collector, http-server %s', (kind) => {
       expect(get.headers.get('allow')).toBe('POST, OPTIONS');
       const put = await fetch(`${collector.url}/status`, { method: 'DELETE' });
       await expectProblem(put, 405, 'METHOD_NOT_ALLOWED');
-      expect(put.headers.get('allow')).toBe('GET, OPTIONS');
+      expect(put.headers.get('allow')).toBe('GET, HEAD, OPTIONS');
+    });
+
+    test.each([
+      ['/livez', 200],
+      ['/readyz', 200],
+      ['/status', 200],
+      ['/metrics', 200],
+      ['/v1/events', 405],
+      ['/nothing', 404],
+    ])('HEAD %s as GET, without a body', async (path, status) => {
+      const dispatcher = new Agent({ connections: 1, pipelining: 1 });
+      // On one connection: a body would be taken for the start of the second answer.
+      for (let i = 0; i < 2; i++) {
+        const head = await request(`${collector.url}${path}`, { method: 'HEAD', dispatcher });
+        expect(head.statusCode).toBe(status);
+        expect(Number(head.headers['content-length'])).toBeGreaterThan(0);
+        expect(await head.body.text()).toBe('');
+      }
+      const get = await request(`${collector.url}${path}`, { dispatcher });
+      expect([get.statusCode, (await get.body.text()).length > 0]).toEqual([status, true]);
+      await dispatcher.close();
     });
 
     test('each bad event of a batch by its index, and stores the rest', async () => {
