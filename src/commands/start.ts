@@ -38,7 +38,7 @@ export const start: Command = {
     const { config, log } = context;
     const startedAt = performance.now();
     loadSchema(config.schema);
-    const unlock = lockDirectory(config.dataDir);
+    const unlock = await lockDirectory(config.dataDir);
     const running: Supervised[] = [];
     // Data order: events stop coming in, then they stop being delivered, then ClickHouse closes.
     const stopping = new AbortController();
