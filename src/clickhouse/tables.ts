@@ -2,10 +2,8 @@
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
 import type { Column } from '../schema/columns.ts';
-import { type ClickHouse, quoteName, quoteText } from './client.ts';
-
-/** Blocks that ClickHouse remembers to recognise a repeated insert: 100,000 inserts, by design far more than a retry needs. */
-const deduplicationWindow = 100_000;
+import { type ClickHouse, ClickHouseError, quoteName, quoteText } from './client.ts';
+import { formatMissingSettings, formatTableSettings } from './table-settings.ts';
 
 /** Where the tables are and what they hold. */
 export interface TablesOptions {
@@ -97,6 +95,8 @@ export interface TableChange {
   readonly description: string;
   /** False when what it makes is there already: it is harmless then. */
   readonly isNeeded: boolean;
+  /** Events can be delivered without it, so that a user who may not alter tables can start all the same. */
+  readonly isOptional?: true;
 }
 
 /**
@@ -106,13 +106,14 @@ export interface TableChange {
 export async function planTables(clickhouse: ClickHouse, options: TablesOptions): Promise<TableChange[]> {
   const { database, cluster, columns } = options;
   const tables = nameTables(options);
-  const [existing, deadLetters, repeats, databases] = await Promise.all([
+  const [existing, deadLetters, repeats, databases, settings] = await Promise.all([
     readColumns(clickhouse, database, 'events'),
     readColumns(clickhouse, database, 'dead_letters'),
     readColumns(clickhouse, database, 'repeats'),
     clickhouse.query('SELECT name FROM system.databases WHERE name = {database:String}', {
       params: { database },
     }),
+    planSettings(clickhouse, options),
   ]);
   const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
   const changes: TableChange[] = [
@@ -132,6 +133,7 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
       isNeeded: repeats.length === 0,
     },
   ];
+  changes.push(...settings);
   if (existing.length === 0) {
     const sql = createEvents(tables.events, options);
     return [...changes, { sql, description: 'create table events', isNeeded: true }];
@@ -156,15 +158,48 @@ function readColumns(clickhouse: ClickHouse, database: string, table: string) {
   );
 }
 
-/** Makes the tables fit the schema. Doing it twice, or by several processes at once, is harmless. */
+/** Settings that tables of an earlier version do not have. */
+async function planSettings(
+  clickhouse: ClickHouse,
+  { database, cluster }: TablesOptions,
+): Promise<TableChange[]> {
+  const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
+  const tables = await clickhouse.query<{ readonly name: string; readonly engine_full: string }>(
+    `SELECT name, engine_full FROM system.tables
+     WHERE database = {database:String} AND name IN ('events', 'dead_letters', 'repeats')`,
+    { params: { database } },
+  );
+  return tables.flatMap(({ name, engine_full }) => {
+    const missing = formatMissingSettings(engine_full);
+    if (missing === undefined) return [];
+    const sql = `ALTER TABLE ${quoteName(database)}.${name}${onCluster} MODIFY SETTING ${missing}`;
+    return [{ sql, description: `set ${missing} of table ${name}`, isNeeded: true, isOptional: true }];
+  });
+}
+
+const accessDenied = 497;
+
+/**
+ * Makes the tables fit the schema. Doing it twice, or by several processes at once, is harmless. What is there
+ * already is not made again, so that it takes no right to make it; but on a cluster other nodes may lack it.
+ */
 export async function ensureTables(
   clickhouse: ClickHouse,
   options: TablesOptions,
   log: Logger,
 ): Promise<void> {
-  for (const { sql, description } of await planTables(clickhouse, options)) {
+  for (const { sql, description, isNeeded, isOptional } of await planTables(clickhouse, options)) {
+    if (!isNeeded && options.cluster === undefined) continue;
     log.debug(description);
-    await clickhouse.execute(sql);
+    try {
+      await clickhouse.execute(sql);
+    } catch (error) {
+      const isDenied = error instanceof ClickHouseError && error.code === accessDenied;
+      if (!isDenied || isOptional !== true) throw error;
+      log.warn(
+        `the user may not ${description}; without it, rows can be lost or repeated when the machine of ClickHouse loses power. Run: ${sql}`,
+      );
+    }
   }
 }
 
@@ -251,13 +286,10 @@ function createTable(
   layout: string,
   cluster: string | undefined,
 ): string {
-  const window =
-    cluster === undefined
-      ? `non_replicated_deduplication_window = ${deduplicationWindow}`
-      : `replicated_deduplication_window = ${deduplicationWindow}, replicated_deduplication_window_seconds = 604800`;
+  const settings = formatTableSettings(cluster !== undefined);
   const head = `CREATE TABLE IF NOT EXISTS ${name}${cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`}`;
   const engine = cluster === undefined ? 'MergeTree' : 'ReplicatedMergeTree';
-  return `${head} (\n  ${lines.join(',\n  ')}\n) ENGINE = ${engine} ${layout} SETTINGS ${window}`;
+  return `${head} (\n  ${lines.join(',\n  ')}\n) ENGINE = ${engine} ${layout} SETTINGS ${settings}`;
 }
 
 function jsonType(columns: readonly Column[]): string {

@@ -157,6 +157,49 @@ describe('tables', () => {
     await expect(plan).rejects.toThrow('it is not a table of Millrace');
   });
 
+  test('keep what was acknowledged through power loss, and so do those of an earlier version from the next start on', async () => {
+    const database = freshDatabase();
+    const options = { database, cluster: undefined, columns: columnsOf({}) };
+    const durable = [
+      'non_replicated_deduplication_window = 100000',
+      'fsync_after_insert = ',
+      'fsync_part_directory = 1',
+      'min_rows_to_fsync_after_merge = 1',
+      'min_compressed_bytes_to_fsync_after_merge = 1',
+    ];
+    const engines = () =>
+      clickhouse.query<{ name: string; engine_full: string }>(
+        `SELECT name, engine_full FROM system.tables WHERE database = '${database}'`,
+      );
+    await ensureTables(clickhouse, options, log);
+    const made = await engines();
+    expect(made.map(({ name }) => name).sort()).toEqual(['dead_letters', 'events', 'repeats']);
+    for (const { engine_full } of made) for (const text of durable) expect(engine_full).toContain(text);
+
+    for (const { name } of made) {
+      const names = durable
+        .slice(0, 1)
+        .concat(durable.slice(2))
+        .map((text) => text.split(' ')[0]);
+      await clickhouse.execute(`ALTER TABLE ${database}.${name} RESET SETTING ${names.join(', ')}`);
+      // What somebody has chosen stays.
+      await clickhouse.execute(`ALTER TABLE ${database}.${name} MODIFY SETTING fsync_after_insert = 0`);
+    }
+    const needed = (await planTables(clickhouse, options)).filter(({ isNeeded }) => isNeeded);
+    expect(needed.map(({ sql }) => sql)).toHaveLength(3);
+    await ensureTables(clickhouse, options, log);
+    for (const { engine_full } of await engines()) {
+      for (const text of durable) expect(engine_full).toContain(text);
+      expect(engine_full).toContain('fsync_after_insert = 0');
+    }
+    expect((await planTables(clickhouse, options)).filter(({ isNeeded }) => isNeeded)).toEqual([]);
+    await insert(database, 1, { event: 'a' }, 'again');
+    await insert(database, 1, { event: 'a' }, 'again');
+    expect(await clickhouse.query(`SELECT count() = 1 AS once FROM ${database}.events`)).toEqual([
+      { once: 1 },
+    ]);
+  });
+
   test('on a cluster are replicated, on every node, with a window that outlives an outage', async () => {
     const options = {
       database: 'analytics',
