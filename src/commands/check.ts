@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { checkTopic } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
+import { explainPermanent } from '../clickhouse/permanent-errors.ts';
 import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
@@ -97,7 +98,8 @@ async function checkClickHouse(config: Config, tables: TablesOptions): Promise<F
       reached,
       ...changes.map(({ description }): Finding => ({ kind: 'ok', text: `done: ${description}` })),
     ];
-  } catch (error) {
+  } catch (thrown) {
+    const error = explainPermanent(thrown) ?? thrown;
     if (error instanceof OperatorError)
       return [{ kind: 'fault', text: error.message, exitCode: error.exitCode }];
     return [{ kind: 'fault', text: `ClickHouse: ${messageOf(error)}; --clickhouse-url points at it` }];

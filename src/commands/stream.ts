@@ -2,7 +2,7 @@ import { openReader } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
-import { exitCodes, messageOf } from '../errors.ts';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { loadSchema } from '../schema/schema.ts';
@@ -95,7 +95,9 @@ export const stream: Command = {
       () => {},
     );
     streamer.done.catch((error: unknown) => {
-      log.fatal({ err: error }, `delivery cannot go on: ${messageOf(error)}`);
+      // An OperatorError says all there is to say.
+      const fields = error instanceof OperatorError ? {} : { err: error };
+      log.fatal(fields, `delivery cannot go on: ${messageOf(error)}`);
       process.exit(
         error instanceof Error && 'exitCode' in error ? Number(error.exitCode) : exitCodes.failure,
       );

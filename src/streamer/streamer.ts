@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { BufferReader, DependencyState } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
+import { explainPermanent } from '../clickhouse/permanent-errors.ts';
 import { ensureTables, nameTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Address } from '../config/types.ts';
 import { messageOf } from '../errors.ts';
@@ -113,7 +114,10 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   };
 }
 
-/** Waits for ClickHouse, saying so, and makes the tables fit. */
+/**
+ * Waits for ClickHouse, saying so, and makes the tables fit.
+ * @throws OperatorError exit 78 when ClickHouse refuses in a way that waiting does not mend
+ */
 async function prepareTables(
   { clickhouse, tables, log }: StreamerOptions,
   signal: AbortSignal,
@@ -128,6 +132,8 @@ async function prepareTables(
       return;
     } catch (error) {
       if (!(error instanceof ClickHouseUnavailableError || error instanceof ClickHouseError)) throw error;
+      const permanent = explainPermanent(error);
+      if (permanent !== undefined) throw permanent;
       const detail = `${messageOf(error)}; --clickhouse-url points at it`;
       answered({ ok: false, detail });
       if (detail !== lastMessage) log.warn(`waiting for ClickHouse: ${detail}`);
