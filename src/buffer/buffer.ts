@@ -53,6 +53,11 @@ export interface BufferReader {
   state(): DependencyState;
   /** Lag of each partition owned by this reader. */
   lag(): Promise<PartitionLag[]>;
+  /**
+   * When the buffer may delete what is not delivered, for each partition owned by this reader; empty when it never
+   * does. Costs a read from each partition that has any: for every few seconds, not for every request.
+   */
+  expiries(): Promise<PartitionExpiry[]>;
   /** Aborts the signals of all owned partitions, waits for their `deliver`, gives them up, releases everything. */
   close(): Promise<void>;
 }
@@ -65,6 +70,21 @@ export interface PartitionLag {
   readonly committed: number;
   /** Offset that the next record written will get. */
   readonly end: number;
+}
+
+/** When undelivered records of one partition may be deleted. */
+export interface PartitionExpiry {
+  readonly topic: string;
+  readonly partition: number;
+  /** Undelivered records. */
+  readonly lag: number;
+  /** How long the buffer keeps a record after it was received, milliseconds. */
+  readonly retentionMs: number;
+  /**
+   * Earliest time at which the oldest undelivered record may be deleted, milliseconds since the epoch; for a record
+   * received now when all are delivered.
+   */
+  readonly expiresAt: number;
 }
 
 /** What was last committed for a partition. */

@@ -125,6 +125,12 @@ export const metricTable = {
     help: 'Age of the oldest event that was read from the buffer and is not in ClickHouse yet.',
     type: 'gauge',
   },
+  retentionSecondsLeft: {
+    name: 'millrace_retention_seconds_left',
+    help: 'Until Kafka may delete the oldest undelivered event, by owned partition; the whole retention when all are delivered. Absent where undelivered events are never deleted.',
+    type: 'gauge',
+    label: 'partition',
+  },
   replays: {
     name: 'millrace_plans_replayed_total',
     help: 'Plans of an earlier owner that were inserted again with their stored token.',

@@ -13,6 +13,7 @@ import type { BatchLimits } from './batch.ts';
 import { createClickHouseSink } from './clickhouse-sink.ts';
 import { deliverPartition } from './deliver.ts';
 import type { IdsLimits } from './recover.ts';
+import { watchRetention } from './retention-watch.ts';
 import { type StatusAnswer, startStatusServer } from './status-server.ts';
 import { createTally } from './tally.ts';
 
@@ -49,7 +50,8 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   const { reader, clickhouse, limits, idsLimits, settleAfterMs, log } = options;
   const stopping = new AbortController();
   const tally = createTally(log);
-  const registry = createRegistry(tally.instruments);
+  const retention = watchRetention(reader, log);
+  const registry = createRegistry({ ...tally.instruments, retentionSecondsLeft: retention.secondsLeft });
   const tables = nameTables(options.tables);
   const sink = createClickHouseSink({ clickhouse, tables, observer: tally, settleAfterMs, log });
   const startedAt = Date.now();
@@ -106,6 +108,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
     async stop() {
       stopping.abort();
       clearInterval(lagTimer);
+      retention.stop();
       await reader.close();
       await done.catch(() => {});
       await clickhouse.close();

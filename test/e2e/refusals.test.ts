@@ -6,7 +6,7 @@ import { freePorts, launchProgram, runProgram, temporaryDirectory, until } from 
 
 const directory = temporaryDirectory();
 let engine: TestEngine;
-let port: number;
+let port: number | undefined;
 
 beforeAll(async () => {
   engine = await startTestEngine({ password: 'right' });

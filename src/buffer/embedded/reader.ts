@@ -12,6 +12,7 @@ import {
   type DependencyState,
   FencedError,
   type OwnedPartition,
+  type PartitionExpiry,
   type PartitionLag,
 } from '../buffer.ts';
 import { AppendWatch } from './append-watch.ts';
@@ -68,6 +69,11 @@ class EmbeddedReader implements BufferReader {
 
   async lag(): Promise<PartitionLag[]> {
     return this.#owned.map((partition) => partition.lag()).filter((lag) => lag !== undefined);
+  }
+
+  /** Retention removes delivered records only. */
+  async expiries(): Promise<PartitionExpiry[]> {
+    return [];
   }
 
   close(): Promise<void> {

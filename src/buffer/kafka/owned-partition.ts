@@ -15,7 +15,7 @@ import { type FetchAnswer, fetchApi } from './fetch-api.ts';
 import type { Generation } from './group-member.ts';
 import { codeOf, KafkaError, kafkaCodes } from './kafka-errors.ts';
 import { type Bounds, commitOnce, fetchBounds, fetchCommits } from './offsets.ts';
-import { FetchedBatches } from './record-decoder.ts';
+import { FetchedBatches, firstTimestamp } from './record-decoder.ts';
 
 /** Longest long poll in one request; a longer wait is several of them. */
 const maxPollMs = 5000;
@@ -112,6 +112,26 @@ export class KafkaPartition implements OwnedPartition {
   /** The bounds, asked for once. @throws Error when the leader cannot be asked now */
   async currentBounds(): Promise<Bounds> {
     return fetchBounds(this.#leaderLink('query'), this.topic, this.partition);
+  }
+
+  /**
+   * When the record at `offset` was received at the earliest, asked for once; 0 when retention has passed it.
+   * Taken from the head of its batch, which is not decompressed for it.
+   * @throws Error when the leader cannot be asked now
+   */
+  async receivedAt(offset: number): Promise<number> {
+    // A batch comes whole, however few bytes are asked for.
+    const request = {
+      topicId: this.topicId,
+      partition: this.partition,
+      from: offset,
+      maxWaitMs: 0,
+      maxBytes: 1,
+    };
+    const { code, records } = await this.#leaderLink('query').request(fetchApi, request);
+    if (code === kafkaCodes.offsetOutOfRange) return 0;
+    if (code !== kafkaCodes.none) throw new KafkaError(code, `reading ${this.#place()} at offset ${offset}`);
+    return firstTimestamp(records) ?? Date.now();
   }
 
   async read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult> {

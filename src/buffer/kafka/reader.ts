@@ -5,6 +5,7 @@ import {
   type DependencyState,
   FencedError,
   type OwnedPartition,
+  type PartitionExpiry,
   type PartitionLag,
 } from '../buffer.ts';
 import { backoffMs, pause } from './backoff.ts';
@@ -14,6 +15,7 @@ import { type Generation, GroupMember } from './group-member.ts';
 import { reasonOf } from './kafka-errors.ts';
 import { fetchCommits } from './offsets.ts';
 import { KafkaPartition } from './owned-partition.ts';
+import { RetentionReader } from './retention.ts';
 import { Session } from './session.ts';
 import type { TopicSettings } from './topics.ts';
 
@@ -57,6 +59,7 @@ class KafkaReader implements BufferReader {
   readonly #cluster: Cluster;
   readonly #coordinator: Coordinator;
   readonly #member: GroupMember;
+  readonly #retention: RetentionReader;
   readonly #stopping = new AbortController();
   /** The last delivery of each partition: the next one of the same partition waits for it. */
   readonly #deliveries = new Map<number, Promise<void>>();
@@ -71,6 +74,7 @@ class KafkaReader implements BufferReader {
     const { sessionTimeoutMs } = options;
     this.#options = options;
     this.#cluster = new Cluster(options);
+    this.#retention = new RetentionReader(this.#cluster, options.log);
     const quick = Math.max(500, sessionTimeoutMs / 3);
     this.#coordinator = new Coordinator(this.#cluster, options.group, {
       join: sessionTimeoutMs * 2,
@@ -109,6 +113,22 @@ class KafkaReader implements BufferReader {
       const { start, end } = bounds[i] ?? { start: 0, end: 0 };
       return { topic, partition, committed: commits.get(partition)?.offset ?? start, end };
     });
+  }
+
+  /** By age alone. A segment goes when its newest record is too old, so this is the earliest time. */
+  async expiries(): Promise<PartitionExpiry[]> {
+    const owned = this.#owned;
+    const retentionMs = owned.length === 0 ? undefined : (await this.#retention.read())?.ms;
+    if (retentionMs === undefined) return [];
+    const lags = new Map((await this.lag()).map((lag) => [lag.partition, lag]));
+    return Promise.all(
+      owned.map(async (one) => {
+        const { committed, end } = lags.get(one.partition) ?? { committed: 0, end: 0 };
+        const receivedAt = end > committed ? await one.receivedAt(committed) : Date.now();
+        const { topic, partition } = one;
+        return { topic, partition, lag: end - committed, retentionMs, expiresAt: receivedAt + retentionMs };
+      }),
+    );
   }
 
   async close(): Promise<void> {

@@ -83,6 +83,13 @@ export class FetchedBatches {
   }
 }
 
+/** Timestamp of the first record of the first batch, milliseconds since the epoch; undefined when there is none. */
+export function firstTimestamp(bytes: Buffer): number | undefined {
+  if (new FetchedBatches(bytes).isEmpty) return undefined;
+  const appendTime = (bytes.readInt16BE(batchLayout.attributes) & batchAttributes.logAppendTime) !== 0;
+  return Number(bytes.readBigInt64BE(appendTime ? batchLayout.maxTimestamp : batchLayout.baseTimestamp));
+}
+
 function verifyBatch(batch: Buffer, baseOffset: number): void {
   const magic = batch.readInt8(batchLayout.magic);
   if (magic !== currentMagic) {
