@@ -14,7 +14,16 @@
  *     pwrite64(20, …, 128, 4136) = 128  root; 20 is data.mdb opened O_WRONLY|O_DSYNC
  *     write(2, "resolved 0\n")          the promise resolved
  */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { exitCodes, messageOf, OperatorError } from '../../errors.ts';
@@ -24,6 +33,8 @@ import { BufferUnavailableError, OutcomeUnknownError } from '../buffer.ts';
 const transactionTimeoutMs = 15_000;
 /** Each process that reads holds one slot: 256 collectors, a streamer, tools. The lock file grows by 64 bytes each. */
 const maxReaders = 1022;
+/** Above what LMDB needs for so many readers. */
+const lockFileBytes = 80 * 1024;
 
 /** Directory of the log of a topic below the directory of all logs. */
 export function logPath(dir: string, topic: string): string {
@@ -160,6 +171,7 @@ function openOrExplain(path: string, create: () => Environment): Environment {
   try {
     const isNew = !existsEnvironment(path);
     mkdirSync(path, { recursive: true });
+    allocateLockFile(path);
     const environment = create();
     if (isNew) for (const dir of [path, dirname(path), dirname(dirname(path))]) syncDirectory(dir);
     return environment;
@@ -169,6 +181,25 @@ function openOrExplain(path: string, create: () => Environment): Environment {
       exitCodes.unavailable,
       { cause: error },
     );
+  }
+}
+
+/**
+ * LMDB makes its lock file sparse and maps it: on a full disk the first touch of a page would end the process
+ * with SIGBUS. Written out in full before, a full disk is an error like any other. By a link, which is there
+ * with all its bytes or not at all, since another process may open the log at the same time.
+ */
+function allocateLockFile(path: string): void {
+  const lock = join(path, 'lock.mdb');
+  if (existsSync(lock)) return;
+  const draft = `${lock}.${process.pid}`;
+  try {
+    writeFileSync(draft, Buffer.alloc(lockFileBytes), { flush: true });
+    linkSync(draft, lock);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  } finally {
+    rmSync(draft, { force: true });
   }
 }
 

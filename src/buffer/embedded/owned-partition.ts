@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { assertInvariant } from '../../errors.ts';
 import {
+  BufferUnavailableError,
   type Commit,
   FencedError,
   OffsetOutOfRangeError,
@@ -17,6 +19,11 @@ import { readCommit, readGeneration, readPartition, readTotals, writeCommit } fr
 /** One read copies and checks at most about this much: it runs on the event loop, a few milliseconds. */
 const maxReadBytes = 4 * 1024 * 1024;
 
+/** Between two tries of a commit that the disk did not take. */
+const retryMs = 500;
+/** After ownership was asked to end, a commit that the disk does not take is given up after this long. */
+const lastTriesMs = 5_000;
+
 /** What the partitions of one ownership have in common. */
 export interface Ownership {
   readonly environment: Environment;
@@ -28,6 +35,10 @@ export interface Ownership {
   readonly generation: number;
   /** Told when a commit finds that a newer reader has taken over. */
   onFenced(): void;
+  /** Told about each try of a commit that the disk did not take. */
+  onCommitFailed(error: BufferUnavailableError): void;
+  /** Told when a commit that had failed was taken. */
+  onCommitRecovered(): void;
 }
 
 /** A partition of the embedded log while a reader owns it. */
@@ -38,6 +49,7 @@ export class EmbeddedPartition implements OwnedPartition {
   readonly #ownership: Ownership;
   readonly #abort = new AbortController();
   #hasEnded = false;
+  #stoppedAt: number | undefined;
 
   constructor(ownership: Ownership, partition: number) {
     this.topic = ownership.topic;
@@ -52,6 +64,7 @@ export class EmbeddedPartition implements OwnedPartition {
 
   /** Asks the owner to come to an end: it can still commit, and no longer read. */
   stop(): void {
+    this.#stoppedAt ??= performance.now();
     this.#abort.abort();
   }
 
@@ -97,7 +110,28 @@ export class EmbeddedPartition implements OwnedPartition {
     }
   }
 
+  /**
+   * A disk that is full or fails takes no commit: it is tried until it does, since giving up would end the
+   * streamer. Repeating a commit of unknown outcome is safe: only this owner commits.
+   */
   async commit(offset: number, plan: string): Promise<void> {
+    for (let failures = 0; ; failures++) {
+      try {
+        await this.#commitOnce(offset, plan);
+        if (failures > 0) this.#ownership.onCommitRecovered();
+        return;
+      } catch (error) {
+        if (!(error instanceof BufferUnavailableError)) throw error;
+        this.#ownership.onCommitFailed(error);
+      }
+      if (this.#stoppedAt !== undefined && performance.now() - this.#stoppedAt > lastTriesMs) {
+        throw this.#fenced();
+      }
+      await sleep(retryMs);
+    }
+  }
+
+  async #commitOnce(offset: number, plan: string): Promise<void> {
     const { environment, group, generation, onFenced } = this.#use();
     const owner = { group, partition: this.partition };
     const isOwner = await environment.write(() => {

@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../../errors.ts';
 import {
   type BufferReader,
+  BufferUnavailableError,
   type DependencyState,
   FencedError,
   type OwnedPartition,
@@ -27,6 +28,8 @@ export interface EmbeddedReaderOptions extends EmbeddedLogOptions {
 }
 
 const generationPollMs = 1_000;
+/** Between two tries to take the log over while the disk takes no writes. */
+const retryMs = 500;
 
 /**
  * Opens a log for reading, and creates it when there is none: a streamer may start before any collector.
@@ -46,6 +49,8 @@ class EmbeddedReader implements BufferReader {
   #generation = 0;
   #owned: EmbeddedPartition[] = [];
   #isFenced = false;
+  /** Why the disk takes no commits now. */
+  #trouble: BufferUnavailableError | undefined;
   #running: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -64,7 +69,8 @@ class EmbeddedReader implements BufferReader {
 
   state(): DependencyState {
     if (this.#closed !== undefined) return { ok: false, detail: 'The embedded log is closed.' };
-    return this.#isFenced ? { ok: false, detail: this.#fencedMessage() } : { ok: true };
+    if (this.#isFenced) return { ok: false, detail: this.#fencedMessage() };
+    return this.#trouble === undefined ? { ok: true } : { ok: false, detail: this.#trouble.message };
   }
 
   async lag(): Promise<PartitionLag[]> {
@@ -91,14 +97,18 @@ class EmbeddedReader implements BufferReader {
   async #run(deliver: (partition: OwnedPartition) => Promise<void>): Promise<void> {
     const { environment, identity } = this.#open;
     const group = this.#group;
-    this.#generation = await environment.write(() => raiseGeneration(environment, group));
+    const generation = await this.#takeOver();
+    if (generation === undefined) return;
+    this.#generation = generation;
     const watch = new AppendWatch(environment);
     const { topicId, partitions } = identity;
     const ownership = {
       ...{ environment, watch, topicId, group },
       topic: this.#topic,
-      generation: this.#generation,
+      generation,
       onFenced: () => this.#checkGeneration(),
+      onCommitFailed: (error: BufferUnavailableError) => this.#onTrouble(error),
+      onCommitRecovered: () => this.#onTrouble(undefined),
     };
     this.#owned = Array.from({ length: partitions }, (_, p) => new EmbeddedPartition(ownership, p));
     this.#log?.info(
@@ -114,6 +124,34 @@ class EmbeddedReader implements BufferReader {
       clearInterval(poll);
     }
     if (this.#isFenced) throw new OperatorError(this.#fencedMessage(), exitCodes.unavailable);
+  }
+
+  /** Waits while the disk takes no writes; undefined when the reader closes meanwhile. */
+  async #takeOver(): Promise<number | undefined> {
+    const { environment } = this.#open;
+    while (!this.#closing.signal.aborted) {
+      try {
+        const generation = await environment.write(() => raiseGeneration(environment, this.#group));
+        this.#onTrouble(undefined);
+        return generation;
+      } catch (error) {
+        if (!(error instanceof BufferUnavailableError)) throw error;
+        this.#onTrouble(error);
+      }
+      await sleep(retryMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    }
+    return undefined;
+  }
+
+  /** Logs when the disk stops to take commits, and when it takes them again: once each. */
+  #onTrouble(error: BufferUnavailableError | undefined): void {
+    const before = this.#trouble;
+    this.#trouble = error;
+    const about = { topic: this.#topic, group: this.#group };
+    if (error !== undefined && before === undefined) this.#log?.error(about, error.message);
+    if (error === undefined && before !== undefined) {
+      this.#log?.info(about, 'the embedded log takes commits again');
+    }
   }
 
   /** Runs `deliver` for all partitions; the first unexpected error stops all, and is thrown when all are back. */
