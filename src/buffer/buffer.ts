@@ -38,6 +38,38 @@ export interface BufferWriter {
 }
 
 /**
+ * A writer whose appends another process can finish: a ticket, written down before the append, lets the buffer
+ * recognise the same records when they come again.
+ */
+export interface ResumableWriter extends BufferWriter {
+  /** Begins a series of appends. Tickets of a series that may have ended in doubt must come from a new one. */
+  beginSeries(): AppendSeries;
+}
+
+/** Appends that can be repeated, by this process or by another one. */
+export interface AppendSeries {
+  /**
+   * Gives the ticket for the next append to the partition. The same one again, until an append with it succeeds.
+   * @throws BufferUnavailableError when the buffer cannot be asked now
+   */
+  reserve(partition: number): Promise<string>;
+  /**
+   * Stores the records of the batch, as {@link BufferWriter.append} does, unless they were stored under this
+   * ticket before: then they are not stored again. The same ticket always goes with the same partition and
+   * the same records. Any ticket, also of another series or process.
+   * @returns offset of the first record; -1 when they are stored and the buffer no longer knows where
+   * @throws TicketLostError when the buffer cannot tell any more whether they were stored
+   * @throws BufferUnavailableError otherwise; the same call may be repeated
+   */
+  append(partition: number, batch: EventBatch, ticket: string): Promise<number>;
+}
+
+/** Whether the appends of this writer can be finished by another process. */
+export function isResumable(writer: BufferWriter): writer is ResumableWriter {
+  return 'beginSeries' in writer;
+}
+
+/**
  * The reading end of a buffer. A reader owns partitions: exclusively within its consumer group, until it
  * closes or ownership moves to another reader.
  */
@@ -177,6 +209,11 @@ export class BufferUnavailableError extends Error {
 /** The buffer did not confirm an append: its records may be stored, now or in a moment, or never. */
 export class OutcomeUnknownError extends BufferUnavailableError {
   override readonly name = 'OutcomeUnknownError';
+}
+
+/** The buffer has forgotten what a ticket stands for: whether its records were stored is unknown for good. */
+export class TicketLostError extends Error {
+  override readonly name = 'TicketLostError';
 }
 
 /** The buffer will not take these records, ever; nothing was stored. Its settings have to change. */

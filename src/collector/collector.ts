@@ -9,9 +9,11 @@ import { version } from '../version.ts';
 import { type AppendObserver, Batcher } from './batcher.ts';
 import { ByteBudget } from './byte-budget.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
+import type { ObservedSpool } from './observed-spool.ts';
 import type { Problem } from './problem.ts';
 import type { Answer } from './reply.ts';
 import { type HttpServerKind, listen, type Routes } from './server.ts';
+import { createSpoolInstruments, describeSpool, intakeState } from './spool-status.ts';
 
 /** What a collector needs. */
 export interface CollectorOptions {
@@ -20,6 +22,8 @@ export interface CollectorOptions {
   readonly writer: BufferWriter;
   /** Name of the buffer, for `/status`. */
   readonly buffer: string;
+  /** Where events wait while the buffer is away. Closed by the collector, as the writer is. */
+  readonly spool?: ObservedSpool | undefined;
   readonly maxBodyBytes: number;
   readonly maxEventBytes: number;
   readonly maxEventDepth: number;
@@ -50,11 +54,12 @@ const mostQuietMs = 5_000;
 
 /** Starts a collector; it serves when the promise resolves, also while the buffer is away. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
-  const { schema, writer, log, maxInFlightBytes } = options;
+  const { schema, writer, spool, log, maxInFlightBytes } = options;
   const budget = new ByteBudget(maxInFlightBytes);
   const tally = createTally(budget, writer, log);
+  // MERGE: becomes new Batcher(writer, appendLimits, tally, spool?.takesEvents ? spool : undefined)
   const batcher = new Batcher(writer, appendLimits, tally);
-  const registry = createRegistry(tally.instruments);
+  const registry = createRegistry({ ...tally.instruments, ...createSpoolInstruments(spool) });
   const startedAt = Date.now();
   let isStopping = false;
 
@@ -71,7 +76,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
 
   function refusal(): Problem | undefined {
     if (isStopping) return { code: 'STOPPING', detail: 'send it to another collector, or try again' };
-    const state = writer.state();
+    const state = intakeState(writer, spool);
     if (!state.ok) return { code: 'BUFFER_UNAVAILABLE', detail: state.detail };
     if (tally.requestsOpen <= options.maxRequests) return undefined;
     return {
@@ -91,6 +96,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       version,
       uptime_seconds: Math.round((Date.now() - startedAt) / 1_000),
       buffer: { kind: options.buffer, topic: writer.topic, partitions: writer.partitions, ...state },
+      ...(spool === undefined ? {} : { spool: describeSpool(spool) }),
       in_flight: { requests: tally.requestsOpen, bytes: budget.used, max_bytes: budget.max },
       events: {
         accepted: tally.accepted.total,
@@ -129,6 +135,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       );
       await batcher.drain();
       server.close();
+      await spool?.close();
       await writer.close();
     },
   };

@@ -1,11 +1,15 @@
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { type BufferWriter, isResumable } from '../buffer/buffer.ts';
 import { openWriter } from '../buffer/open.ts';
 import { type Collector, startCollector } from '../collector/collector.ts';
 import { connectToParent, startWorkers } from '../collector/workers.ts';
-import type { OptionKey } from '../config/options.ts';
+import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { loadSchema } from '../schema/schema.ts';
+import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
 import type { Command, CommandContext } from './command.ts';
 
 /** Options of everything that writes to the buffer. */
@@ -37,6 +41,8 @@ export const collectorOptions = [
   'maxBatchEvents',
   'maxInFlightBytes',
   'maxRequests',
+  'onOutage',
+  'spoolMaxBytes',
 ] as const satisfies readonly OptionKey[];
 
 /** `millrace collect`. */
@@ -48,6 +54,7 @@ export const collect: Command = {
   examples: [
     'millrace collect',
     'millrace collect --buffer kafka --kafka-brokers 10.0.0.1:9092,10.0.0.2:9092 --workers 4',
+    'millrace collect --buffer kafka --on-outage spool --data-dir /var/lib/millrace',
   ],
   async run(context) {
     const isWorker = process.env.MILLRACE_WORKER !== undefined;
@@ -89,18 +96,36 @@ async function start(
 ): Promise<Collector> {
   const schema = loadSchema(config.schema);
   const writer = await openWriter(config, log);
+  let spool: DurableSpool | undefined;
   try {
+    spool = await openSpoolFor(writer, config, log);
     return await startCollector({
       ...config,
       schema,
       writer,
+      spool,
       log,
       ...(gatherMetrics === undefined ? {} : { gatherMetrics }),
     });
   } catch (error) {
+    await spool?.close();
     await writer.close();
     throw error;
   }
+}
+
+/** The spool, when events may go there, or when an earlier run may have left some. */
+async function openSpoolFor(
+  writer: BufferWriter,
+  config: Config,
+  log: Logger,
+): Promise<DurableSpool | undefined> {
+  // The embedded log is no more away than the disk that a spool would be on.
+  if (!isResumable(writer)) return undefined;
+  const takesEvents = config.onOutage === 'spool';
+  const dir = join(config.dataDir, 'spool');
+  if (!takesEvents && !existsSpool(dir, writer.topic)) return undefined;
+  return await openSpool({ dir, maxBytes: config.spoolMaxBytes, writer, takesEvents, log });
 }
 
 function announce({ config, log }: CommandContext, port: number): void {

@@ -44,7 +44,7 @@ export const options = {
     schema: type.text,
     default: './data',
     placeholder: '<dir>',
-    doc: 'Directory of the embedded log and the embedded ClickHouse.',
+    doc: 'Directory of the embedded log, the spool and the embedded ClickHouse.',
     group: 'general',
   }),
   schema: option({
@@ -115,6 +115,20 @@ export const options = {
     default: '20000',
     placeholder: '<n>',
     doc: 'Most requests in progress in one collector process. Above it: 503 with Retry-After.',
+    group: 'collector',
+  }),
+  onOutage: option({
+    schema: type.oneOf('reject', 'spool'),
+    default: 'reject',
+    placeholder: '<what>',
+    doc: 'What the collector does with events while Kafka cannot be reached: reject (503, clients send them again), or spool: keep them on the disk of this machine, below --data-dir, and deliver them when Kafka is back. See docs/outages.md.',
+    group: 'collector',
+  }),
+  spoolMaxBytes: option({
+    schema: type.bytes(16 * 1024 ** 2),
+    default: '4GiB',
+    placeholder: '<size>',
+    doc: 'Largest size of the spool. When it is full, new events get 503.',
     group: 'collector',
   }),
   stopTimeout: option({

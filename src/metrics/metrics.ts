@@ -16,7 +16,7 @@ export interface MetricDefinition {
   /** Name of its only label, when it has one. */
   readonly label?: string;
   /** How the values of several workers become one; a sum unless said otherwise. */
-  readonly aggregator?: 'sum' | 'min';
+  readonly aggregator?: 'sum' | 'min' | 'max';
   /** Upper bounds of a histogram's buckets, in the unit of the name. */
   readonly buckets?: readonly number[];
 }
@@ -83,6 +83,39 @@ export const metricTable = {
     help: '1 if the buffer can be used now, by every worker, else 0.',
     type: 'gauge',
     aggregator: 'min',
+  },
+  spooled: {
+    name: 'millrace_spooled_events_total',
+    help: 'Events stored in the spool while Kafka was away, and acknowledged.',
+    type: 'counter',
+  },
+  spoolDrained: {
+    name: 'millrace_spool_drained_events_total',
+    help: 'Events of the spool that Kafka has acknowledged.',
+    type: 'counter',
+  },
+  spoolUnsure: {
+    name: 'millrace_spool_unsure_events_total',
+    help: 'Events of the spool that were sent to Kafka again when it could not tell any more whether it had them.',
+    type: 'counter',
+  },
+  spoolEvents: {
+    name: 'millrace_spool_events',
+    help: 'Events that wait in the spool.',
+    type: 'gauge',
+    aggregator: 'max',
+  },
+  spoolBytes: {
+    name: 'millrace_spool_bytes',
+    help: 'Bytes of disk that the events in the spool take.',
+    type: 'gauge',
+    aggregator: 'max',
+  },
+  spoolOldest: {
+    name: 'millrace_spool_oldest_seconds',
+    help: 'Age of the oldest event in the spool; 0 when it is empty.',
+    type: 'gauge',
+    aggregator: 'max',
   },
   rows: {
     name: 'millrace_rows_inserted_total',
@@ -212,6 +245,20 @@ export class Counter {
   }
 }
 
+/** A count that is kept elsewhere, read at the moment of the scrape. */
+export class CounterView {
+  readonly #read: () => number;
+
+  constructor(read: () => number) {
+    this.#read = read;
+  }
+
+  /** @internal for the registry */
+  samples(): Sample[] {
+    return [{ value: this.#read(), labels: {} }];
+  }
+}
+
 /** A value that goes up and down, read from where it lives at the moment of the scrape. */
 export class Gauge {
   readonly #definition: MetricDefinition;
@@ -270,7 +317,9 @@ export class Histogram {
 }
 
 /** Instruments by their names in the table. */
-export type Instruments = Partial<Record<keyof typeof metricTable, Counter | Gauge | Histogram>>;
+export type Instruments = Partial<
+  Record<keyof typeof metricTable, Counter | CounterView | Gauge | Histogram>
+>;
 
 /** A registry of these instruments and of Node's process metrics. */
 export function createRegistry(instruments: Instruments): Registry {

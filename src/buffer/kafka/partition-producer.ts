@@ -1,7 +1,12 @@
 /** Writes batches to one partition, one at a time, so that a repeat never becomes a second record. */
 import { initProducerIdV4 } from '@platformatic/kafka';
 import { assertInvariant } from '../../errors.ts';
-import { BufferUnavailableError, OutcomeUnknownError, RecordsRefusedError } from '../buffer.ts';
+import {
+  BufferUnavailableError,
+  OutcomeUnknownError,
+  RecordsRefusedError,
+  TicketLostError,
+} from '../buffer.ts';
 import type { EventBatch } from '../event-batch.ts';
 import { backoffMs, pause } from './backoff.ts';
 import { type BrokerLink, NotConnectedError } from './broker-link.ts';
@@ -76,11 +81,15 @@ export class PartitionProducer {
   readonly #headBytes: number;
   /** Numbers for the next batch; undefined when a new producer id is needed. */
   #stamp: ProducerStamp | undefined;
+  /** Whether the numbers were given, and no others may be used. */
+  readonly #isPinned: boolean;
   #isBusy = false;
 
+  /** With a `stamp`, one batch is sent under these numbers and no others, which may have been sent before. */
   constructor(context: ProducerContext, partition: number, stamp?: ProducerStamp) {
     this.#context = context;
     this.#partition = partition;
+    this.#isPinned = stamp !== undefined;
     this.#headBytes = produceHeadBytes(context.cluster.name);
     this.#stamp = stamp;
   }
@@ -90,6 +99,7 @@ export class PartitionProducer {
    * @throws OutcomeUnknownError when it was sent and not confirmed in time
    * @throws BufferUnavailableError when it could not be sent in time; nothing was stored
    * @throws RecordsRefusedError when Kafka will not take the batch, ever; nothing was stored
+   * @throws TicketLostError when Kafka does not know the numbers given to the constructor
    */
   async append(batch: EventBatch): Promise<number> {
     assertInvariant(!this.#isBusy, `two appends at once in partition ${this.#partition}`);
@@ -132,6 +142,10 @@ export class PartitionProducer {
           return this.#accept(stamped, count, answer.baseOffset);
         }
         reason = answer.message ?? new KafkaError(answer.code, 'Kafka answered').message;
+        if (this.#isPinned && answer.code === kafkaCodes.duplicateSequenceNumber) return -1;
+        if (this.#isPinned && stampCodes.has(answer.code)) {
+          throw new TicketLostError(`${this.#place()} does not know whether the batch was stored: ${reason}`);
+        }
         if (stampCodes.has(answer.code) && !isMaybeStored) {
           // Refused before anything was stored: the batch may go under new numbers.
           this.#stamp = undefined;
@@ -167,7 +181,7 @@ export class PartitionProducer {
   }
 
   #accept(stamp: ProducerStamp, count: number, baseOffset: number): number {
-    this.#stamp = { ...stamp, sequence: (stamp.sequence + count) % sequenceLimit };
+    this.#stamp = advanceStamp(stamp, count);
     return baseOffset;
   }
 
@@ -187,14 +201,24 @@ export class PartitionProducer {
     await pause(Math.min(backoffMs(attempt, 1000), Math.max(0, deadline - performance.now())));
   }
 
-  async #requestProducerId(): Promise<ProducerStamp> {
-    const answer = await this.#context.cluster.any().request(initProducerIdV4.api, null, 60_000, -1n, -1);
-    return { id: answer.producerId, epoch: answer.producerEpoch, sequence: 0 };
+  #requestProducerId(): Promise<ProducerStamp> {
+    return requestProducerId(this.#context.cluster);
   }
 
   #place(): string {
     return `Kafka ${this.#context.cluster.name}/${this.#partition}`;
   }
+}
+
+/** Asks for a producer id that nobody has used. @throws Error when no broker can be asked */
+export async function requestProducerId(cluster: Cluster): Promise<ProducerStamp> {
+  const answer = await cluster.any().request(initProducerIdV4.api, null, 60_000, -1n, -1);
+  return { id: answer.producerId, epoch: answer.producerEpoch, sequence: 0 };
+}
+
+/** The numbers of the batch after one of `count` records. */
+export function advanceStamp(stamp: ProducerStamp, count: number): ProducerStamp {
+  return { ...stamp, sequence: (stamp.sequence + count) % sequenceLimit };
 }
 
 /** Settles as `promise` does; rejects when that takes longer than `ms`. */

@@ -1,11 +1,17 @@
 /** The writing end of a buffer in Kafka. */
 import type { Logger } from 'pino';
-import { BufferUnavailableError, type BufferWriter, type DependencyState } from '../buffer.ts';
+import {
+  type AppendSeries,
+  BufferUnavailableError,
+  type DependencyState,
+  type ResumableWriter,
+} from '../buffer.ts';
 import type { EventBatch } from '../event-batch.ts';
 import type { Address, BrokerLink } from './broker-link.ts';
 import { Cluster } from './cluster.ts';
-import { PartitionProducer } from './partition-producer.ts';
+import { PartitionProducer, type ProducerContext } from './partition-producer.ts';
 import { type Compression, RecordEncoder } from './record-encoder.ts';
+import { KafkaAppendSeries } from './ticket.ts';
 import type { TopicSettings } from './topics.ts';
 
 /**
@@ -36,11 +42,11 @@ export interface KafkaWriterOptions {
  * Appends wait for all in-sync replicas. A batch whose answer was lost is sent again under the same producer
  * id and sequence number, so it is stored once.
  */
-export function openKafkaWriter(options: KafkaWriterOptions): BufferWriter {
+export function openKafkaWriter(options: KafkaWriterOptions): ResumableWriter {
   return new KafkaWriter(options);
 }
 
-class KafkaWriter implements BufferWriter {
+class KafkaWriter implements ResumableWriter {
   readonly topic: string;
   readonly #cluster: Cluster;
   readonly #encoder: RecordEncoder;
@@ -62,13 +68,26 @@ class KafkaWriter implements BufferWriter {
   }
 
   append(partition: number, batch: EventBatch): Promise<number> {
+    return this.#track(partition, () => this.#producer(partition).append(batch));
+  }
+
+  beginSeries(): AppendSeries {
+    const series = new KafkaAppendSeries(this.#context());
+    return {
+      reserve: (partition) => series.reserve(partition),
+      append: (partition, batch, ticket) =>
+        this.#track(partition, () => series.append(partition, batch, ticket)),
+    };
+  }
+
+  #track(partition: number, start: () => Promise<number>): Promise<number> {
     if (this.#isClosing) return Promise.reject(new BufferUnavailableError('the Kafka writer is closed'));
     if (partition >= this.partitions) {
       const state = this.#cluster.state();
       const detail = state.ok ? `${this.topic} has no partition ${partition}` : state.detail;
       return Promise.reject(new BufferUnavailableError(detail));
     }
-    const append = this.#producer(partition).append(batch);
+    const append = start();
     this.#inFlight.add(append);
     return append.finally(() => this.#inFlight.delete(append));
   }
@@ -87,16 +106,19 @@ class KafkaWriter implements BufferWriter {
   #producer(partition: number): PartitionProducer {
     let producer = this.#producers[partition];
     if (producer === undefined) {
-      const context = {
-        cluster: this.#cluster,
-        encoder: this.#encoder,
-        deliveryTimeoutMs: this.#deliveryTimeoutMs,
-        leaderLink: (number: number) => this.#leaderLink(number),
-      };
-      producer = new PartitionProducer(context, partition);
+      producer = new PartitionProducer(this.#context(), partition);
       this.#producers[partition] = producer;
     }
     return producer;
+  }
+
+  #context(): ProducerContext {
+    return {
+      cluster: this.#cluster,
+      encoder: this.#encoder,
+      deliveryTimeoutMs: this.#deliveryTimeoutMs,
+      leaderLink: (partition: number) => this.#leaderLink(partition),
+    };
   }
 
   #leaderLink(partition: number): BrokerLink | undefined {

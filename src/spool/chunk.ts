@@ -1,0 +1,132 @@
+/**
+ * Cuts the spool into chunks, and routes the records of a chunk to partitions. A function of the records and
+ * the routing alone: after a crash it must give the same batches again.
+ */
+import { crc32 } from 'node:zlib';
+import { EventBatch } from '../buffer/event-batch.ts';
+import { idHeader, type RecordBlock, type RecordHeaders } from '../buffer/record-block.ts';
+
+/** How records find their partition. */
+export interface Routing {
+  /** Partitions of the buffer. */
+  readonly partitions: number;
+  /** Partition that records without an id go to; when its batch is full, the next one in turn. */
+  readonly first: number;
+  /** Most bytes of one batch: values, headers, and what a record takes beside them. One record may be larger. */
+  readonly batchBytes: number;
+}
+
+/** Records on their way from the spool into the buffer. */
+export interface Chunk {
+  /** Offset after the last record. */
+  readonly end: number;
+  /** By partition, in ascending order. */
+  readonly batches: ReadonlyMap<number, EventBatch>;
+}
+
+/** Most batches of a chunk: what is in memory at once, and in flight. */
+const maxBatches = 64;
+/** Beside value and headers a record takes at most about this much in the buffer. */
+const recordOverhead = 40;
+
+/** Id of a record that came without one: by it its event can be found, wherever it is stored in the end. */
+export function spoolEventId(spoolId: string, offset: number): string {
+  return `spool/${spoolId}/${offset}`;
+}
+
+/** Partition of the records with an id: all that carry the same one meet in one partition. */
+export function partitionOfId(id: string, partitions: number): number {
+  return crc32(id) % partitions;
+}
+
+/** Gathers records, block by block, until a batch is full or the end given is reached. */
+export class ChunkBuilder {
+  readonly #routing: Routing;
+  readonly #spoolId: string;
+  readonly #end: number;
+  readonly #batches = new Map<number, { batch: EventBatch; bytes: number }>();
+  #current: number;
+  #position: number;
+  #isFull = false;
+
+  /** A chunk of the records from `start` on, and before `end` when that is known already. */
+  constructor(spoolId: string, routing: Routing, range: { start: number; end?: number }) {
+    this.#routing = routing;
+    this.#spoolId = spoolId;
+    this.#end = range.end ?? Number.POSITIVE_INFINITY;
+    this.#current = routing.first;
+    this.#position = range.start;
+  }
+
+  /** Whether it takes no more. */
+  get isFull(): boolean {
+    return this.#isFull || this.#position >= this.#end;
+  }
+
+  /** Offset of the record that it takes next. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Takes the records of a block that follows the ones before, or as many as fit. */
+  add(block: RecordBlock): void {
+    for (let i = 0; i < block.count && !this.isFull; i++) {
+      const offset = block.offsets[i] as number;
+      if (offset >= this.#end) return;
+      this.#take(block, i, offset);
+    }
+  }
+
+  /** The chunk of all records taken; undefined when there are none. */
+  build(): Chunk | undefined {
+    if (this.#batches.size === 0) return undefined;
+    const sorted = [...this.#batches].sort(([a], [b]) => a - b);
+    return {
+      end: this.#position,
+      batches: new Map(sorted.map(([partition, { batch }]) => [partition, batch])),
+    };
+  }
+
+  #take(block: RecordBlock, index: number, offset: number): void {
+    const value = block.bytes.subarray(block.starts[index], block.ends[index]);
+    const given = block.headers?.[index] ?? [];
+    const id = given.find(([key]) => key === idHeader)?.[1];
+    const headers: RecordHeaders =
+      id === undefined ? [...given, [idHeader, spoolEventId(this.#spoolId, offset)]] : given;
+    const bytes = value.length + headerBytes(headers) + recordOverhead;
+    const partition =
+      id === undefined ? this.#partitionInTurn(bytes) : partitionOfId(id, this.#routing.partitions);
+    if (partition === undefined || !this.#hasRoom(partition, bytes)) {
+      this.#isFull = true;
+      return;
+    }
+    const open = this.#batches.get(partition) ?? { batch: new EventBatch(), bytes: 0 };
+    this.#batches.set(partition, open);
+    open.batch.add(value, block.receivedAt[index] as number, headers);
+    open.bytes += bytes;
+    this.#position = offset + 1;
+  }
+
+  #hasRoom(partition: number, bytes: number): boolean {
+    const open = this.#batches.get(partition);
+    if (open === undefined) return this.#batches.size < maxBatches;
+    return open.bytes + bytes <= this.#routing.batchBytes;
+  }
+
+  /** The partition that records without an id go to now; undefined when the turn is over. */
+  #partitionInTurn(bytes: number): number | undefined {
+    const { partitions, first } = this.#routing;
+    while (!this.#hasRoom(this.#current, bytes)) {
+      const next = (this.#current + 1) % partitions;
+      if (next === first) return undefined;
+      this.#current = next;
+    }
+    return this.#current;
+  }
+}
+
+function headerBytes(headers: RecordHeaders): number {
+  let bytes = 0;
+  for (const [key, value] of headers) bytes += key.length + Buffer.byteLength(value) + 4;
+  return bytes;
+}

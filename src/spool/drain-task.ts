@@ -1,0 +1,100 @@
+/** Drains a spool whenever there is something to drain and the buffer is there. */
+import { type BufferReader, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
+import type { Backlog } from '../buffer/embedded/backlog.ts';
+import type { Lease } from '../buffer/embedded/lease.ts';
+import { messageOf } from '../errors.ts';
+import { type DrainContext, drainPartition } from './drain.ts';
+import { pause } from './pause.ts';
+
+/** How often it is looked whether there is something to do. */
+const pollMs = 200;
+/** A process that drained and died is succeeded after this time. */
+const leaseMs = 4_000;
+const renewMs = 1_000;
+const retryMs = 2_000;
+
+/** What the task drains. */
+export interface DrainTaskOptions extends DrainContext {
+  readonly backlog: Backlog;
+  /** Opens a reader of the spool, of the group that the backlog is of. */
+  openReader(): Promise<BufferReader>;
+}
+
+/**
+ * One in each process that has the spool open; a lease chooses which of them drains, and the reader's
+ * generation keeps one that was chosen before, and slept through it, from committing.
+ */
+export class DrainTask {
+  readonly #options: DrainTaskOptions;
+  readonly #lease: Lease;
+  readonly #closing = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(options: DrainTaskOptions) {
+    this.#options = options;
+    this.#lease = options.backlog.createLease(leaseMs);
+    this.#running = this.#run();
+  }
+
+  /** Ends after the chunk in flight. What is left is drained by another process, or after the next start. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    const { backlog, writer, log, observer } = this.#options;
+    while (!signal.aborted) {
+      try {
+        if (!backlog.isEmpty() && writer.state().ok && (await this.#lease.take())) await this.#drain();
+      } catch (error) {
+        observer.delayed(messageOf(error));
+        log.error({ err: error }, `the spool cannot be drained now: ${messageOf(error)}`);
+        await pause(retryMs, signal);
+      }
+      await pause(pollMs, signal);
+    }
+  }
+
+  /** Drains as long as the lease lasts. */
+  async #drain(): Promise<void> {
+    const over = new AbortController();
+    const renewal = setInterval(() => {
+      this.#lease.take().then(
+        (isHeld) => isHeld || over.abort(),
+        () => undefined,
+      );
+    }, renewMs);
+    try {
+      await this.#read(AbortSignal.any([this.#closing.signal, over.signal]));
+    } finally {
+      clearInterval(renewal);
+      await this.#lease.release().catch(() => undefined);
+    }
+  }
+
+  async #read(stop: AbortSignal): Promise<void> {
+    const reader = await this.#options.openReader();
+    let finish: () => void = () => undefined;
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    let failure: unknown;
+    const deliver = async (partition: OwnedPartition): Promise<void> => {
+      try {
+        await drainPartition(partition, this.#options, stop);
+      } catch (error) {
+        if (!(error instanceof FencedError)) failure = error;
+      } finally {
+        finish();
+      }
+    };
+    // What `run` says when another process takes over is meant for streamers.
+    const running = reader.run(deliver).catch(() => undefined);
+    await Promise.race([finished, running]);
+    await reader.close();
+    await running;
+    if (failure !== undefined) throw failure;
+  }
+}

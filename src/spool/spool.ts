@@ -1,0 +1,172 @@
+/**
+ * The spool of a collector: an embedded log of its own that holds events while the buffer is away. All
+ * processes of a collector share it, and one of them drains it.
+ */
+import { existsSync } from 'node:fs';
+import type { Logger } from 'pino';
+import {
+  BufferFullError,
+  type BufferWriter,
+  type DependencyState,
+  type ResumableWriter,
+} from '../buffer/buffer.ts';
+import { type Backlog, openBacklog } from '../buffer/embedded/backlog.ts';
+import { logPath } from '../buffer/embedded/environment.ts';
+import { openEmbeddedReader } from '../buffer/embedded/reader.ts';
+import { openEmbeddedWriter } from '../buffer/embedded/writer.ts';
+import type { EventBatch } from '../buffer/event-batch.ts';
+import type { ObservedSpool, SpoolFigures } from '../collector/observed-spool.ts';
+import type { DrainObserver } from './drain.ts';
+import { DrainTask } from './drain-task.ts';
+
+/** What a spool is opened with. */
+export interface SpoolOptions {
+  /** Directory of the spools: `<data-dir>/spool`. */
+  readonly dir: string;
+  /** Most bytes that it may take (`--spool-max-bytes`). */
+  readonly maxBytes: number;
+  /** Where the events go in the end; its topic names the spool. */
+  readonly writer: ResumableWriter;
+  /** Whether events come in. If not, only what an earlier run left is drained. */
+  readonly takesEvents: boolean;
+  readonly log: Logger;
+}
+
+/** The group that drains. */
+const group = 'drain';
+/** How old the answer of {@link DurableSpool.isOpen} may be, where another process makes the difference. */
+const maxAgeMs = 20;
+const figuresAgeMs = 200;
+
+/** Whether there is a spool for this topic. */
+export function existsSpool(dir: string, topic: string): boolean {
+  return existsSync(logPath(dir, topic));
+}
+
+/**
+ * Opens the spool of a topic, and creates it when there is none. It drains from now on, by itself.
+ * @throws OperatorError when the directory cannot be used
+ */
+export async function openSpool(options: SpoolOptions): Promise<DurableSpool> {
+  const { dir, maxBytes, writer, log } = options;
+  const place = { dir, topic: writer.topic, partitions: 1, maxBytes, log };
+  // Nobody reads it twice: what is drained goes at once.
+  const store = await openEmbeddedWriter({ ...place, retentionMs: 0 });
+  const backlog = await openBacklog({ ...place, group });
+  // The reader says which streamer took over; here that is nothing to tell.
+  const openReader = () => openEmbeddedReader({ ...place, group, log: undefined });
+  return new DurableSpool(options, { store, backlog, openReader });
+}
+
+/** What a spool is made of. */
+interface SpoolParts {
+  readonly store: BufferWriter;
+  readonly backlog: Backlog;
+  openReader(): ReturnType<typeof openEmbeddedReader>;
+}
+
+/** A spool that survives the process and the machine's power. */
+export class DurableSpool implements ObservedSpool {
+  readonly id: string;
+  readonly takesEvents: boolean;
+  readonly #options: SpoolOptions;
+  readonly #store: BufferWriter;
+  readonly #backlog: Backlog;
+  readonly #task: DrainTask;
+  #isUndrained = false;
+  #checkedAt = Number.NEGATIVE_INFINITY;
+  #figures: { value: SpoolFigures; at: number } | undefined;
+  #delay: string | undefined;
+  #spooled = 0;
+  #drained = 0;
+  #unsure = 0;
+
+  /** Use {@link openSpool}. */
+  constructor(options: SpoolOptions, { store, backlog, openReader }: SpoolParts) {
+    const { writer, log, takesEvents } = options;
+    this.id = backlog.topicId;
+    this.takesEvents = takesEvents;
+    this.#options = options;
+    this.#store = store;
+    this.#backlog = backlog;
+    const { events } = backlog.figures();
+    if (events > 0)
+      log.warn({ events }, `${events} events of an earlier run wait in the spool; they go first`);
+    this.#task = new DrainTask({
+      ...{ writer, log, backlog, openReader },
+      spoolId: this.id,
+      observer: this.#createObserver(),
+    });
+  }
+
+  isOpen(): boolean {
+    if (!this.#options.writer.state().ok) return true;
+    const now = performance.now();
+    if (now - this.#checkedAt > maxAgeMs) {
+      this.#isUndrained = !this.#backlog.isEmpty();
+      this.#checkedAt = now;
+    }
+    return this.#isUndrained;
+  }
+
+  async append(batch: EventBatch): Promise<number> {
+    const { count } = batch;
+    try {
+      const offset = await this.#store.append(0, batch);
+      this.#spooled += count;
+      this.#checkedAt = Number.NEGATIVE_INFINITY;
+      return offset;
+    } catch (error) {
+      throw error instanceof BufferFullError ? new BufferFullError(this.#fullMessage()) : error;
+    }
+  }
+
+  state(): DependencyState {
+    const state = this.#store.state();
+    if (state.ok || !state.detail.includes('--log-max-bytes')) return state;
+    return { ok: false, detail: this.#fullMessage() };
+  }
+
+  figures(): SpoolFigures {
+    const now = performance.now();
+    if (this.#figures === undefined || now - this.#figures.at > figuresAgeMs) {
+      this.#figures = { value: this.#backlog.figures(), at: now };
+    }
+    return this.#figures.value;
+  }
+
+  counts() {
+    return { spooled: this.#spooled, drained: this.#drained, unsure: this.#unsure };
+  }
+
+  delay(): string | undefined {
+    return this.#delay;
+  }
+
+  async close(): Promise<void> {
+    await this.#task.close();
+    await this.#store.close();
+    await this.#backlog.close();
+  }
+
+  #createObserver(): DrainObserver {
+    const { log } = this.#options;
+    return {
+      drained: (events) => {
+        this.#drained += events;
+      },
+      unsure: (events) => {
+        this.#unsure += events;
+      },
+      delayed: (reason) => {
+        if (reason !== undefined && reason !== this.#delay) log.warn(`the spool waits: ${reason}`);
+        this.#delay = reason;
+      },
+    };
+  }
+
+  #fullMessage(): string {
+    const { dir, maxBytes } = this.#options;
+    return `The spool in ${dir} is full: ${maxBytes} bytes hold events that wait for Kafka. Check --kafka-brokers, or raise --spool-max-bytes.`;
+  }
+}
