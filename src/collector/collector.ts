@@ -57,7 +57,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   const { schema, writer, spool, log, maxInFlightBytes } = options;
   const budget = new ByteBudget(maxInFlightBytes);
   const tally = createTally(budget, writer, log);
-  // MERGE: becomes new Batcher(writer, appendLimits, tally, spool?.takesEvents ? spool : undefined)
+  // MERGE: the batcher takes `spool?.takesEvents ? spool : undefined` as well.
   const batcher = new Batcher(writer, appendLimits, tally);
   const registry = createRegistry({ ...tally.instruments, ...createSpoolInstruments(spool) });
   const startedAt = Date.now();

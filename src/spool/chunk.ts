@@ -2,8 +2,8 @@
  * Cuts the spool into chunks, and routes the records of a chunk to partitions. A function of the records and
  * the routing alone: after a crash it must give the same batches again.
  */
-import { crc32 } from 'node:zlib';
 import { EventBatch } from '../buffer/event-batch.ts';
+import { idAmong, partitionOf } from '../buffer/partition-of.ts';
 import { idHeader, type RecordBlock, type RecordHeaders } from '../buffer/record-block.ts';
 
 /** How records find their partition. */
@@ -32,11 +32,6 @@ const recordOverhead = 40;
 /** Id of a record that came without one: by it its event can be found, wherever it is stored in the end. */
 export function spoolEventId(spoolId: string, offset: number): string {
   return `spool/${spoolId}/${offset}`;
-}
-
-/** Partition of the records with an id: all that carry the same one meet in one partition. */
-export function partitionOfId(id: string, partitions: number): number {
-  return crc32(id) % partitions;
 }
 
 /** Gathers records, block by block, until a batch is full or the end given is reached. */
@@ -90,12 +85,12 @@ export class ChunkBuilder {
   #take(block: RecordBlock, index: number, offset: number): void {
     const value = block.bytes.subarray(block.starts[index], block.ends[index]);
     const given = block.headers?.[index] ?? [];
-    const id = given.find(([key]) => key === idHeader)?.[1];
+    const id = idAmong(given);
     const headers: RecordHeaders =
       id === undefined ? [...given, [idHeader, spoolEventId(this.#spoolId, offset)]] : given;
     const bytes = value.length + headerBytes(headers) + recordOverhead;
     const partition =
-      id === undefined ? this.#partitionInTurn(bytes) : partitionOfId(id, this.#routing.partitions);
+      id === undefined ? this.#partitionInTurn(bytes) : partitionOf(id, this.#routing.partitions);
     if (partition === undefined || !this.#hasRoom(partition, bytes)) {
       this.#isFull = true;
       return;

@@ -3,8 +3,9 @@ import { type BufferReader, FencedError, type OwnedPartition } from '../buffer/b
 import type { Backlog } from '../buffer/embedded/backlog.ts';
 import type { Lease } from '../buffer/embedded/lease.ts';
 import { messageOf } from '../errors.ts';
-import { type DrainContext, drainPartition } from './drain.ts';
+import { drainPartition } from './drain.ts';
 import { pause } from './pause.ts';
+import type { DrainContext } from './send.ts';
 
 /** How often it is looked whether there is something to do. */
 const pollMs = 200;

@@ -16,8 +16,9 @@ import { openEmbeddedReader } from '../buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../buffer/embedded/writer.ts';
 import type { EventBatch } from '../buffer/event-batch.ts';
 import type { ObservedSpool, SpoolFigures } from '../collector/observed-spool.ts';
-import type { DrainObserver } from './drain.ts';
+
 import { DrainTask } from './drain-task.ts';
+import type { DrainObserver } from './send.ts';
 
 /** What a spool is opened with. */
 export interface SpoolOptions {

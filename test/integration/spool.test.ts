@@ -6,7 +6,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import { BufferFullError, type ResumableWriter } from '../../src/buffer/buffer.ts';
 import { EventBatch } from '../../src/buffer/event-batch.ts';
 import { openKafkaWriter } from '../../src/buffer/kafka/writer.ts';
-import { partitionOfId, spoolEventId } from '../../src/spool/chunk.ts';
+import { partitionOf } from '../../src/buffer/partition-of.ts';
+import { spoolEventId } from '../../src/spool/chunk.ts';
 import { type DurableSpool, openSpool } from '../../src/spool/spool.ts';
 import type { StoredRecord } from '../support/buffer-reading.ts';
 import { type FaultyKafka, readAll, startFaultyKafka } from '../support/kafka-faults.ts';
@@ -97,7 +98,7 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('spool', () => {
         const id = i % 3 === 0 ? `client-${i}` : spoolEventId(spool.id, i);
         expect(record.headers).toEqual([['id', id]]);
         expect(record.receivedAt).toBe(receivedFrom + i);
-        if (i % 3 === 0) expect(partition).toBe(partitionOfId(id, partitions));
+        if (i % 3 === 0) expect(partition).toBe(partitionOf(id, partitions));
       }
     }
     expect(stored.flat()).toHaveLength(count);
