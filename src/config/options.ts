@@ -246,6 +246,13 @@ export const options = {
     group: 'kafka',
   }),
 
+  deadLetterTopic: option({
+    schema: type.text.optional(),
+    placeholder: '<topic>',
+    doc: 'Topic that dead letters go to as well; created with one partition when it does not exist. Without it: the name of the topic followed by -dead-letters.',
+    group: 'kafka',
+  }),
+
   streamListen: option({
     schema: type.address,
     default: '127.0.0.1:8081',

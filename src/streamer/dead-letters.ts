@@ -1,4 +1,5 @@
-/** Writes refused records as rows of `dead_letters`. */
+/** Refused records as dead letters, and as rows of `dead_letters`. */
+import type { DeadLetter } from '../dead-letters/dead-letter.ts';
 import type { SealedBatch } from './batch.ts';
 import { recordOf } from './block.ts';
 import type { PartitionIdentity } from './plan.ts';
@@ -7,21 +8,33 @@ import { RowBinary } from './row-binary.ts';
 
 const maxReasonLength = 2_000;
 
-/**
- * The rows of `dead_letters` in RowBinary, which carries any bytes: what was refused may be no valid text.
- * The order of the fields is that of the table.
- */
-export function encodeDeadLetters(
+/** The refused rows of a batch as dead letters; `raw` is a view on the batch. */
+export function deadLettersOf(
   batch: SealedBatch,
   refused: readonly RefusedRow[],
   { topic, topicId, partition }: PartitionIdentity,
-): Buffer {
+): DeadLetter[] {
+  return refused.map(({ index, error }) => ({
+    topic,
+    topicId,
+    partition,
+    ...recordOf(batch, index),
+    code: error.code,
+    column: columnOf(error.message),
+    reason: error.message.slice(0, maxReasonLength),
+  }));
+}
+
+/**
+ * The rows of `dead_letters` in RowBinary, which carries any bytes: what was refused may be no valid text.
+ * The order of the fields is that of the table. `refusedAt` is in milliseconds since the epoch.
+ */
+export function encodeDeadLetters(letters: readonly DeadLetter[], refusedAt: number): Buffer {
   const rows = new RowBinary();
-  for (const { index, error } of refused) {
-    const { offset, receivedAt, eventId, raw } = recordOf(batch, index);
-    rows.text(topic).text(topicId).uint32(partition).int64(offset).int64(receivedAt);
-    rows.int64(batch.plan.sealedAt).text(eventId).uint32(error.code);
-    rows.text(columnOf(error.message)).text(error.message.slice(0, maxReasonLength)).text(raw);
+  for (const letter of letters) {
+    rows.text(letter.topic).text(letter.topicId).uint32(letter.partition).int64(letter.offset);
+    rows.int64(letter.receivedAt).int64(refusedAt).text(letter.eventId).uint32(letter.code);
+    rows.text(letter.column).text(letter.reason).text(letter.raw);
   }
   return rows.build();
 }

@@ -4,7 +4,7 @@ import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
 import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
 import { type Block, bodyOf, recordOf } from './block.ts';
-import { encodeDeadLetters } from './dead-letters.ts';
+import { deadLettersOf, encodeDeadLetters } from './dead-letters.ts';
 import type { Lease } from './lease.ts';
 import type { PartitionIdentity } from './plan.ts';
 import { createRowProbe, findRefusedRows, isDataError, type RefusedRow } from './refused-rows.ts';
@@ -80,7 +80,8 @@ export async function insertBlock(
     const refused = await findRefusedRows(batch, rows, probe);
     if (refused.length === 0) throw error;
     const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
-    await send(sql, encodeDeadLetters(batch, refused, partition), `${token}:dead`);
+    const letters = deadLettersOf(batch, refused, partition);
+    await send(sql, encodeDeadLetters(letters, batch.plan.sealedAt), `${token}:dead`);
     passFaultPoint('dead-letters-written');
     const isRefused = new Set(refused.map(({ index }) => index));
     const good = rows.filter((index) => !isRefused.has(index));

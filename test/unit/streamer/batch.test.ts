@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { OwnedPartition, ReadResult } from '../../../src/buffer/buffer.ts';
 import { ClickHouseError } from '../../../src/clickhouse/client.ts';
 import { BatchReader, GrowingBatch } from '../../../src/streamer/batch.ts';
-import { encodeDeadLetters } from '../../../src/streamer/dead-letters.ts';
+import { deadLettersOf, encodeDeadLetters } from '../../../src/streamer/dead-letters.ts';
 import { findRefusedRows, rowStart, withoutRows } from '../../../src/streamer/refused-rows.ts';
 import { readRow } from '../../../src/streamer/row-writer.ts';
 import { blockOf } from '../../support/records.ts';
@@ -127,7 +127,7 @@ describe('refused rows', () => {
   test('become the same dead letters each time, since a repeat must be recognised', () => {
     const batch = sealedOf(['BAD', 'good'], 7);
     const refused = [{ index: 0, error: refusal }];
-    const encode = () => encodeDeadLetters(batch, refused, partitionOf());
+    const encode = () => encodeDeadLetters(deadLettersOf(batch, refused, partitionOf()), batch.plan.sealedAt);
     expect(encode()).toEqual(encode());
     expect(encode().includes(Buffer.from('BAD'))).toBe(true);
   });
