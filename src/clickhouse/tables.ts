@@ -280,7 +280,8 @@ const identityLines = [
 ];
 const identityLayout = 'PARTITION BY toYYYYMM(received_at) ORDER BY (topic_id, partition, offset)';
 
-function createTable(
+/** Statement that makes a table of Millrace unless it exists: replicated on a cluster, and with a window of its own. */
+export function createTable(
   name: string,
   lines: readonly string[],
   layout: string,

@@ -3,10 +3,20 @@ import { check } from './check.ts';
 import { clickhouse } from './clickhouse.ts';
 import { collect } from './collect.ts';
 import type { Command } from './command.ts';
+import { deadLetters } from './dead-letters.ts';
 import { replay } from './replay.ts';
 import { start } from './start.ts';
 import { stream } from './stream.ts';
 import { tail } from './tail.ts';
 
 /** All commands, in the order of `--help`. */
-export const commands: readonly Command[] = [start, collect, stream, clickhouse, check, tail, replay];
+export const commands: readonly Command[] = [
+  start,
+  collect,
+  stream,
+  clickhouse,
+  check,
+  tail,
+  deadLetters,
+  replay,
+];

@@ -411,7 +411,7 @@ export const options = {
     schema: type.boolean,
     default: 'false',
     placeholder: '',
-    doc: 'Print the summary as one line of JSON.',
+    doc: 'Print JSON: a summary as one line, dead letters one a line.',
     group: 'client',
   }),
 
@@ -419,7 +419,7 @@ export const options = {
     schema: type.integer(0, 100_000),
     default: '10',
     placeholder: '<n>',
-    doc: 'Rows from the past to print first.',
+    doc: 'Rows from the past, or dead letters, to print.',
     group: 'client',
   }),
   follow: option({
@@ -433,6 +433,57 @@ export const options = {
     schema: type.text.optional(),
     placeholder: '<sql>',
     doc: 'SQL condition on table `events` that rows must meet, as "os = \'linux\'".',
+    group: 'client',
+  }),
+
+  since: option({
+    schema: type.time.optional(),
+    placeholder: '<time>',
+    doc: 'Only what was received at this time or later: a duration ago, as 1h, or an RFC 3339 time.',
+    group: 'client',
+  }),
+  until: option({
+    schema: type.time.optional(),
+    placeholder: '<time>',
+    doc: 'Only what was received before this time: a duration ago, as 1h, or an RFC 3339 time.',
+    group: 'client',
+  }),
+  partition: option({
+    schema: type.integer(0).optional(),
+    placeholder: '<n>',
+    doc: 'Only dead letters of this partition.',
+    group: 'client',
+  }),
+  offset: option({
+    schema: type.range.optional(),
+    placeholder: '<n|n-m>',
+    doc: 'Only dead letters at this offset, or in this range of offsets, both ends included.',
+    group: 'client',
+  }),
+  code: option({
+    schema: type.integer(0, 2 ** 32 - 1).optional(),
+    placeholder: '<n>',
+    doc: 'Only dead letters refused with this error code of ClickHouse, as 117.',
+    group: 'client',
+  }),
+  reason: option({
+    schema: type.text.optional(),
+    placeholder: '<text>',
+    doc: 'Only dead letters whose reason contains this text, in any case.',
+    group: 'client',
+  }),
+  dryRun: option({
+    schema: type.boolean,
+    default: 'false',
+    placeholder: '',
+    doc: 'Say what `dead-letters replay` would do, trying each row without storing it, and change nothing.',
+    group: 'client',
+  }),
+  skipDuplicatePaths: option({
+    schema: type.boolean,
+    default: 'false',
+    placeholder: '',
+    doc: 'Let `dead-letters replay` take events that have a key twice: the first value is kept, the others are dropped.',
     group: 'client',
   }),
 } as const satisfies Record<string, Option>;

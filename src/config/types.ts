@@ -77,6 +77,25 @@ export function duration(minMs: number, maxMs: number = Number.MAX_SAFE_INTEGER)
   });
 }
 
+/** A moment as milliseconds since the epoch: a duration ago (`90s`, `1h`, `7d`), or an RFC 3339 time with a zone. */
+export const time = scalar.transform((value, context) => {
+  const ago = duration(0).safeParse(value);
+  if (ago.success) return Date.now() - ago.data;
+  const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i.test(value.trim());
+  const ms = isTime ? Date.parse(value.trim()) : Number.NaN;
+  if (!Number.isNaN(ms)) return ms;
+  return fault(context, `must be a duration ago, as 1h, or a time, as 2026-01-31T08:00:00Z, not '${value}'`);
+});
+
+/** A whole number, or two with a dash between: the ends of a range, both included. */
+export const range = scalar.transform((value, context) => {
+  const match = /^(\d{1,15})(?:-(\d{1,15}))?$/.exec(value.trim());
+  const from = Number(match?.[1]);
+  const to = Number(match?.[2] ?? match?.[1]);
+  if (match !== null && from <= to) return { from, to };
+  return fault(context, `must be a number, as 12, or a range, as 12-40, not '${value}'`);
+});
+
 /** `host:port`; IPv6 hosts in brackets. */
 export const address = scalar.transform((value, context): Address => {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:\s/]+)):(\d{1,5})$/i.exec(value.trim());

@@ -1,5 +1,6 @@
 /** Refused records as dead letters, and as rows of `dead_letters`. */
 import type { DeadLetter } from '../dead-letters/dead-letter.ts';
+import { columnOf } from '../dead-letters/reason.ts';
 import type { SealedBatch } from './batch.ts';
 import { recordOf } from './block.ts';
 import type { PartitionIdentity } from './plan.ts';
@@ -37,9 +38,4 @@ export function encodeDeadLetters(letters: readonly DeadLetter[], refusedAt: num
     rows.text(letter.column).text(letter.reason).text(letter.raw);
   }
   return rows.build();
-}
-
-/** ClickHouse names the path of `data` where it could not go on: `(while reading path status)`. */
-function columnOf(message: string): string {
-  return /while reading path ([^)]+)\)/.exec(message)?.[1] ?? '';
 }

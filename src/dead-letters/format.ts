@@ -1,0 +1,85 @@
+/** Dead letters as text for people, and as JSON. */
+import { isUtf8 } from 'node:buffer';
+import type { LetterGroup, StoredLetter } from './read-letters.ts';
+import { alignColumns, countOf } from './text-table.ts';
+
+const maxRawCharacters = 500;
+const maxPatternCharacters = 120;
+
+/** `replayed`: it is a row of `events`. */
+export type LetterState = 'pending' | 'replayed';
+
+/** The groups as a table. */
+export function formatGroups(groups: readonly LetterGroup[], table: string): string {
+  const pending = groups.reduce((sum, group) => sum + group.pending, 0);
+  const replayed = groups.reduce((sum, group) => sum + group.replayed, 0);
+  const head = `${countOf(pending + replayed, 'dead letter')} in ${table}: ${pending} pending, ${replayed} replayed`;
+  if (groups.length === 0) return head;
+  const rows = groups.map((group) => [
+    String(group.pending),
+    String(group.replayed),
+    String(group.code),
+    group.column || '-',
+    formatTime(group.firstAt),
+    formatTime(group.lastAt),
+    group.pattern.slice(0, maxPatternCharacters),
+  ]);
+  const titles = ['PENDING', 'REPLAYED', 'CODE', 'COLUMN', 'FIRST RECEIVED', 'LAST RECEIVED', 'REASON'];
+  return [head, '', ...alignColumns([titles, ...rows], 3)].join('\n');
+}
+
+/** One dead letter as a few lines. */
+export function formatLetter(letter: StoredLetter, state: LetterState): string {
+  const { topic, partition, offset, receivedAt, code, column, reason, raw } = letter;
+  const text = escapeControls(raw.subarray(0, maxRawCharacters * 4).toString()).slice(0, maxRawCharacters);
+  const more = raw.length > Buffer.byteLength(text) ? ` ... (${raw.length} bytes)` : '';
+  const where = column === '' ? '' : ` ${column}:`;
+  return [
+    `${topic}/${partition} offset ${offset}, ${state}, received ${formatTime(receivedAt)}`,
+    `  ${code}${where} ${reasonLine(reason)}`,
+    `  ${text}${more}`,
+  ].join('\n');
+}
+
+/** One dead letter as a line of NDJSON: `raw` when it is text, else `raw_base64`. */
+export function formatLetterJson(letter: StoredLetter, state: LetterState): string {
+  const { topic, topicId, partition, offset, receivedAt, refusedAt, eventId, code, column, reason, raw } =
+    letter;
+  return JSON.stringify({
+    topic,
+    topic_id: topicId,
+    partition,
+    offset,
+    state,
+    received_at: formatTime(receivedAt),
+    refused_at: formatTime(refusedAt),
+    event_id: eventId,
+    code,
+    column,
+    reason,
+    ...(isUtf8(raw) ? { raw: raw.toString() } : { raw_base64: raw.toString('base64') }),
+  });
+}
+
+/** ISO 8601, UTC. */
+function formatTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** A reason in one line, without what every reason begins and ends with. */
+function reasonLine(reason: string): string {
+  return escapeControls(
+    reason
+      .replace(/^Code: \d+\. DB::Exception: /, '')
+      .replace(/\n[\s\S]*$/, '')
+      .trim(),
+  );
+}
+
+/** What was refused may hold anything, as codes that move the cursor of a terminal. */
+function escapeControls(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}]/gu,
+    (char) => `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
+}

@@ -1,0 +1,188 @@
+/** Reads table `dead_letters`: first where they are, then, a chunk at a time, what they hold. */
+import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
+import type { Tables } from '../clickhouse/tables.ts';
+import type { DeadLetter } from './dead-letter.ts';
+import { conditionOf, type DeadLetterFilter } from './filter.ts';
+import { patternSql } from './reason.ts';
+
+/** Most rows of one insert, and of one question to ClickHouse. */
+export const chunkRows = 10_000;
+/** Most bytes of raw records of a chunk, unless one alone has more. */
+const chunkBytes = 8 * 1024 ** 2;
+
+const settings = { output_format_json_quote_64bit_integers: 0 };
+
+/** Where a dead letter is from. */
+export interface LetterHead {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly offset: number;
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number;
+  /** Size of the raw record. */
+  readonly bytes: number;
+}
+
+/** A dead letter as the table has it. */
+export interface StoredLetter extends DeadLetter {
+  /** Milliseconds since the epoch. */
+  readonly refusedAt: number;
+}
+
+/** Dead letters of the same kind. */
+export interface LetterGroup {
+  readonly code: number;
+  readonly column: string;
+  /** Reason without what differs from row to row. */
+  readonly pattern: string;
+  readonly pending: number;
+  readonly replayed: number;
+  /** Receive times, milliseconds since the epoch. */
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
+/** Where to read. */
+export interface LetterSource {
+  readonly clickhouse: Pick<ClickHouse, 'query'>;
+  readonly tables: Tables;
+}
+
+/** Counts by code, column and pattern of the reason, most pending ones first. */
+export async function countLetters(
+  { clickhouse, tables: { deadLetters, events } }: LetterSource,
+  filter: DeadLetterFilter,
+): Promise<LetterGroup[]> {
+  const { sql: where, params } = conditionOf(filter);
+  const received = (which: string) => `(SELECT ${which}(received_at) FROM ${deadLetters} WHERE ${where})`;
+  // A replayed row has the receive time of its dead letter, which spares ClickHouse most of the table.
+  const stored = `SELECT topic_id, partition, offset FROM ${events}
+    WHERE received_at BETWEEN ${received('min')} AND ${received('max')}
+      AND offset IN (SELECT offset FROM ${deadLetters} WHERE ${where})`;
+  return await clickhouse.query<LetterGroup>(
+    `SELECT code, column, pattern, countIf(NOT is_replayed) AS pending, countIf(is_replayed) AS replayed,
+       toUnixTimestamp64Milli(min(received_at)) AS firstAt, toUnixTimestamp64Milli(max(received_at)) AS lastAt
+     FROM (
+       SELECT code, column, ${patternSql()} AS pattern, received_at,
+         (topic_id, partition, offset) IN (${stored}) AS is_replayed
+       FROM ${deadLetters} WHERE ${where} ORDER BY refused_at DESC LIMIT 1 BY topic_id, partition, offset
+     ) GROUP BY code, column, pattern ORDER BY pending DESC, replayed DESC, code, column, pattern`,
+    { params, settings },
+  );
+}
+
+/** The newest `limit` dead letters by receive time, newest first. */
+export async function findNewest(
+  source: LetterSource,
+  filter: DeadLetterFilter,
+  limit: number,
+): Promise<LetterHead[]> {
+  if (limit === 0) return [];
+  return await findHeads(source, filter, {
+    order: 'received_at DESC, topic_id, partition DESC, offset DESC',
+    limit,
+  });
+}
+
+/** All dead letters by topic, partition and offset, in pages. */
+export async function* findAll(source: LetterSource, filter: DeadLetterFilter): AsyncGenerator<LetterHead[]> {
+  let after: LetterHead | undefined;
+  for (;;) {
+    const page = await findHeads(source, filter, {
+      order: 'topic_id, partition, offset',
+      limit: chunkRows,
+      after,
+    });
+    if (page.length > 0) yield page;
+    after = page.at(-1);
+    if (page.length < chunkRows) return;
+  }
+}
+
+async function findHeads(
+  { clickhouse, tables }: LetterSource,
+  filter: DeadLetterFilter,
+  page: { readonly order: string; readonly limit: number; readonly after?: LetterHead | undefined },
+): Promise<LetterHead[]> {
+  const { sql, params } = conditionOf(filter);
+  const { after, order, limit } = page;
+  const rest =
+    after === undefined
+      ? ''
+      : ` AND (topic_id, partition, offset) > (${quoteText(after.topicId)}, ${after.partition}, ${after.offset})`;
+  return await clickhouse.query<LetterHead>(
+    `SELECT topic, topic_id AS topicId, partition, offset, toUnixTimestamp64Milli(received_at) AS receivedAt,
+       length(raw) AS bytes
+     FROM ${tables.deadLetters} WHERE ${sql}${rest}
+     ORDER BY ${order} LIMIT 1 BY topic_id, partition, offset LIMIT ${limit}`,
+    { params, settings },
+  );
+}
+
+/** Cuts into runs of one partition each, small enough for one insert; order is kept. */
+export function cutHeads(heads: readonly LetterHead[]): LetterHead[][] {
+  const chunks: LetterHead[][] = [];
+  let bytes = 0;
+  for (const head of heads) {
+    const chunk = chunks.at(-1);
+    const last = chunk?.at(-1);
+    const isSamePlace = last?.topicId === head.topicId && last.partition === head.partition;
+    if (chunk === undefined || !isSamePlace || chunk.length >= chunkRows || bytes + head.bytes > chunkBytes) {
+      chunks.push([head]);
+      bytes = head.bytes;
+    } else {
+      chunk.push(head);
+      bytes += head.bytes;
+    }
+  }
+  return chunks;
+}
+
+/** A partition of one topic. */
+export interface Place {
+  readonly topicId: string;
+  readonly partition: number;
+}
+
+/** The dead letters at these offsets, by offset; each once, as it was refused last. */
+export async function readLetters(
+  { clickhouse, tables }: LetterSource,
+  place: Place,
+  offsets: readonly number[],
+): Promise<StoredLetter[]> {
+  type Row = Omit<StoredLetter, 'raw'> & { readonly raw: string };
+  const rows = await clickhouse.query<Row>(
+    `SELECT topic, topic_id AS topicId, partition, offset, toUnixTimestamp64Milli(received_at) AS receivedAt,
+       toUnixTimestamp64Milli(refused_at) AS refusedAt, event_id AS eventId, code, column, reason,
+       base64Encode(raw) AS raw
+     FROM ${tables.deadLetters} WHERE ${atOffsets(place, offsets)}
+     ORDER BY offset, refused_at DESC LIMIT 1 BY offset`,
+    { settings },
+  );
+  return rows.map((row) => ({ ...row, raw: Buffer.from(row.raw, 'base64') }));
+}
+
+/** Which of these dead letters are rows of `events`: their offsets. */
+export async function readStored(
+  { clickhouse, tables }: LetterSource,
+  place: Place,
+  letters: readonly Pick<LetterHead, 'offset' | 'receivedAt'>[],
+): Promise<Set<number>> {
+  const times = letters.map(({ receivedAt }) => receivedAt);
+  const [first, last] = times.reduce(
+    ([low, high], at) => [Math.min(low, at), Math.max(high, at)],
+    [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+  );
+  const offsets = letters.map(({ offset }) => offset);
+  const rows = await clickhouse.query<{ readonly offset: number }>(
+    `SELECT DISTINCT offset FROM ${tables.events} WHERE ${atOffsets(place, offsets)}
+       AND received_at BETWEEN fromUnixTimestamp64Milli(${first}, 'UTC') AND fromUnixTimestamp64Milli(${last}, 'UTC')`,
+    { settings },
+  );
+  return new Set(rows.map(({ offset }) => offset));
+}
+
+function atOffsets({ topicId, partition }: Place, offsets: readonly number[]): string {
+  return `topic_id = ${quoteText(topicId)} AND partition = ${partition} AND offset IN (${offsets.join(', ')})`;
+}

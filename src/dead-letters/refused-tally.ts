@@ -1,0 +1,41 @@
+/** Counts refusals by reason as they come, since keeping each would take memory without a limit. */
+import type { ClickHouseError } from '../clickhouse/client.ts';
+import type { DeadLetter } from './dead-letter.ts';
+import { columnOf, patternOf } from './reason.ts';
+
+/** Dead letters that are refused for the same reason. */
+export interface RefusedGroup {
+  count: number;
+  readonly code: number;
+  readonly column: string;
+  /** Without what differs from row to row. */
+  readonly reason: string;
+  readonly first: { readonly topic: string; readonly partition: number; readonly offset: number };
+}
+
+/** Dead letters that ClickHouse still refuses. */
+export class RefusedTally {
+  #count = 0;
+  readonly #groups = new Map<string, RefusedGroup>();
+
+  /** How many there are. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Counts one. */
+  add({ topic, partition, offset }: DeadLetter, { code, message }: ClickHouseError): void {
+    this.#count++;
+    const column = columnOf(message);
+    const reason = patternOf(message);
+    const key = JSON.stringify([code, column, reason]);
+    const group = this.#groups.get(key);
+    if (group !== undefined) group.count++;
+    else this.#groups.set(key, { count: 1, code, column, reason, first: { topic, partition, offset } });
+  }
+
+  /** By reason, the most frequent first. */
+  groups(): RefusedGroup[] {
+    return [...this.#groups.values()].sort((a, b) => b.count - a.count);
+  }
+}

@@ -1,0 +1,184 @@
+/** Inserts dead letters into `events`, each at most once, whatever is killed or runs at the same time. */
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
+import { insertedColumns, insertSettings, readStructure, type Tables } from '../clickhouse/tables.ts';
+import { exitCodes, OperatorError } from '../errors.ts';
+import { isDataError } from '../streamer/refused-rows.ts';
+import type { DeadLetter } from './dead-letter.ts';
+import { encodeEvents, findRefusedLetters } from './event-rows.ts';
+import type { DeadLetterFilter } from './filter.ts';
+import { cutHeads, findAll, type LetterHead, type Place, readLetters, readStored } from './read-letters.ts';
+import { RefusedTally } from './refused-tally.ts';
+import { ReplayLog, type ReplayPlan } from './replay-log.ts';
+
+/** How long a replica may take to show rows that another one has taken, milliseconds. */
+const visibleWithinMs = 10_000;
+
+/** What to replay and how. */
+export interface ReplayOptions {
+  readonly clickhouse: ClickHouse;
+  readonly tables: Tables;
+  /** Cluster for ON CLUSTER. */
+  readonly cluster: string | undefined;
+  readonly filter: DeadLetterFilter;
+  /** Change nothing; say what would be done. */
+  readonly dryRun: boolean;
+  /** Of a path that an event has twice, keep the first value. */
+  readonly skipDuplicatePaths: boolean;
+  readonly log: Logger;
+}
+
+/** What a replay did. */
+export interface ReplayResult {
+  /** Rows that this run put into `events`; with `dryRun`, that it would. */
+  replayed: number;
+  /** Dead letters that were in `events` already. */
+  alreadyThere: number;
+  /** Dead letters that ClickHouse still refuses. */
+  readonly refused: RefusedTally;
+}
+
+/**
+ * Replays the pending dead letters that match. Dead letters stay where they are.
+ *
+ * Each chunk: settle the last plan of any replay, ask which rows are missing, write their offsets down as the next
+ * plan, insert them under its token, and look whether they are there (see {@link ReplayLog}).
+ * @throws OperatorError when inserted rows do not appear
+ */
+export async function replayLetters(options: ReplayOptions): Promise<ReplayResult> {
+  const replay = new Replay(options, await readStructure(options.clickhouse, options.tables.database));
+  return await replay.run();
+}
+
+class Replay {
+  readonly #options: ReplayOptions;
+  readonly #replays: ReplayLog;
+  readonly #dryRunSql: string;
+  readonly #insertSql: string;
+  readonly #result: ReplayResult = { replayed: 0, alreadyThere: 0, refused: new RefusedTally() };
+
+  constructor(options: ReplayOptions, structure: string) {
+    const { clickhouse, tables, cluster } = options;
+    this.#options = options;
+    this.#replays = new ReplayLog(clickhouse, tables.database, cluster);
+    this.#dryRunSql = `INSERT INTO FUNCTION null(${structure}) FORMAT RowBinaryWithDefaults`;
+    this.#insertSql = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+  }
+
+  async run(): Promise<ReplayResult> {
+    const { dryRun, filter } = this.#options;
+    if (!dryRun) {
+      await this.#replays.ensureTable();
+      await this.#settle();
+    }
+    for await (const page of findAll(this.#options, filter)) {
+      for (const heads of cutHeads(page)) await this.#replayChunk(heads);
+    }
+    return this.#result;
+  }
+
+  async #replayChunk(heads: readonly LetterHead[]): Promise<void> {
+    const [place] = heads;
+    if (place === undefined) return;
+    const result = this.#result;
+    const before = await readStored(this.#options, place, heads);
+    const missing = heads.filter(({ offset }) => !before.has(offset)).map(({ offset }) => offset);
+    const letters = missing.length === 0 ? [] : await readLetters(this.#options, place, missing);
+    const refused = await findRefusedLetters(letters, (rows) => this.#tryRows(rows));
+    const isRefused = new Set<DeadLetter>(refused.map(({ letter }) => letter));
+    const fit = letters.filter((letter) => !isRefused.has(letter));
+    result.alreadyThere += before.size;
+    for (const { letter, error } of refused) result.refused.add(letter, error);
+    if (this.#options.dryRun) result.replayed += fit.length;
+    else if (fit.length > 0) await this.#insertOnce(place, fit);
+  }
+
+  /** Plans and inserts what is missing of these letters, however often another replay comes before. */
+  async #insertOnce(place: Place, letters: readonly DeadLetter[]): Promise<void> {
+    for (;;) {
+      const last = await this.#settle();
+      const stored = await readStored(this.#options, place, letters);
+      const missing = letters.filter(({ offset }) => !stored.has(offset));
+      if (missing.length > 0) {
+        const plan = this.#planOf(last + 1, place, missing);
+        if (!(await this.#replays.propose(plan))) continue;
+        const error = await this.#insertPlan(plan, missing);
+        if (error === undefined) this.#result.replayed += missing.length;
+        else for (const letter of missing) this.#result.refused.add(letter, error);
+      }
+      this.#result.alreadyThere += stored.size;
+      return;
+    }
+  }
+
+  /** Finishes the last plan if whoever made it has not; gives its number, 0 when there is none. */
+  async #settle(): Promise<number> {
+    const latest = await this.#replays.latest();
+    if (latest === undefined) return 0;
+    const { plan, isOver } = latest;
+    if (isOver) return plan.number;
+    this.#options.log.info({ plan: plan.number, rows: plan.offsets.length }, 'finishing an earlier replay');
+    await this.#insertPlan(plan, await readLetters(this.#options, plan, plan.offsets));
+    return plan.number;
+  }
+
+  #planOf(number: number, { topicId, partition }: Place, letters: readonly DeadLetter[]): ReplayPlan {
+    const offsets = letters.map(({ offset }) => offset);
+    const hash = createHash('sha256').update(offsets.join(',')).digest('hex').slice(0, 32);
+    const token = `millrace:dead-letters:${topicId}:${partition}:${hash}:${number}`;
+    const { skipDuplicatePaths } = this.#options;
+    return { number, topicId, partition, offsets, token, skipDuplicatePaths };
+  }
+
+  /** Inserts the rows of a plan and waits until they are there; gives the error when ClickHouse refuses them. */
+  async #insertPlan(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<ClickHouseError | undefined> {
+    const { clickhouse, log } = this.#options;
+    const settings = { ...settingsOf(plan), insert_deduplication_token: plan.token };
+    try {
+      if (letters.length > 0) await clickhouse.insert(this.#insertSql, encodeEvents(letters), { settings });
+    } catch (error) {
+      if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
+      // The table has changed since the dry run.
+      await this.#replays.finish(plan, 'refused');
+      return error;
+    }
+    await this.#waitUntilThere(plan, letters);
+    await this.#replays.finish(plan, 'done');
+    const { topicId, partition, number } = plan;
+    log.info({ plan: number, topicId, partition, rows: letters.length }, 'replayed dead letters');
+    return undefined;
+  }
+
+  async #waitUntilThere(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<void> {
+    if (letters.length === 0) return;
+    const deadline = performance.now() + visibleWithinMs;
+    for (;;) {
+      const stored = await readStored(this.#options, plan, letters);
+      if (stored.size === letters.length) return;
+      if (performance.now() > deadline) {
+        throw new OperatorError(
+          `ClickHouse took ${letters.length} rows of plan ${plan.number}, but table events shows ${stored.size} of them. ` +
+            'Replay again when replication has caught up; what is there is not inserted twice',
+          exitCodes.failure,
+        );
+      }
+      await sleep(200);
+    }
+  }
+
+  async #tryRows(rows: Uint8Array): Promise<ClickHouseError | undefined> {
+    try {
+      await this.#options.clickhouse.insert(this.#dryRunSql, rows, { settings: settingsOf(this.#options) });
+      return undefined;
+    } catch (error) {
+      if (error instanceof ClickHouseError && isDataError(error)) return error;
+      throw error;
+    }
+  }
+}
+
+function settingsOf({ skipDuplicatePaths }: Pick<ReplayOptions, 'skipDuplicatePaths'>) {
+  return { ...insertSettings, ...(skipDuplicatePaths ? { type_json_skip_duplicated_paths: 1 } : {}) };
+}

@@ -1,0 +1,40 @@
+/** What a replay did, or would do, as text and as JSON. */
+import type { ReplayResult } from './replay-letters.ts';
+import { alignColumns } from './text-table.ts';
+
+const maxPatternCharacters = 120;
+
+/** For people. */
+export function formatReplay(result: ReplayResult, dryRun: boolean): string {
+  const { replayed, alreadyThere, refused } = result;
+  const lines = [
+    dryRun ? `would replay ${replayed}; nothing was changed` : `replayed ${replayed}`,
+    `still refused ${refused.count}`,
+    `already in events ${alreadyThere}`,
+  ];
+  const rows = refused
+    .groups()
+    .map(({ count, code, column, reason, first }) => [
+      String(count),
+      String(code),
+      column || '-',
+      `${first.topic}/${first.partition} offset ${first.offset}`,
+      reason.slice(0, maxPatternCharacters),
+    ]);
+  if (rows.length === 0) return lines.join('\n');
+  return [...lines, '', ...alignColumns([['REFUSED', 'CODE', 'COLUMN', 'FIRST', 'REASON'], ...rows], 2)].join(
+    '\n',
+  );
+}
+
+/** One line. */
+export function formatReplayJson(result: ReplayResult, dryRun: boolean): string {
+  const { replayed, alreadyThere, refused } = result;
+  return JSON.stringify({
+    dry_run: dryRun,
+    replayed,
+    refused: refused.count,
+    already_there: alreadyThere,
+    reasons: refused.groups(),
+  });
+}

@@ -1,0 +1,264 @@
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { OwnedPartition } from '../../src/buffer/buffer.ts';
+import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
+import { ensureTables, insertSettings, nameTables, type TablesOptions } from '../../src/clickhouse/tables.ts';
+import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
+import type { Column } from '../../src/schema/columns.ts';
+import { GrowingBatch } from '../../src/streamer/batch.ts';
+import { createClickHouseSink } from '../../src/streamer/clickhouse-sink.ts';
+import { encodeDeadLetters } from '../../src/streamer/dead-letters.ts';
+import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { launchProgram, runProgram } from '../support/program.ts';
+import { blockOf } from '../support/records.ts';
+
+const log = pino({ level: 'silent' });
+const receivedAt = 1_763_690_000_123;
+const columns: readonly Column[] = [
+  { name: 'event', type: 'LowCardinality(String)' },
+  { name: 'status', type: 'Nullable(UInt8)' },
+];
+const wider = 'JSON(event LowCardinality(String), status Nullable(UInt32))';
+let engine: TestEngine;
+let clickhouse: ClickHouse;
+let databases = 0;
+
+beforeAll(async () => {
+  engine = await startTestEngine();
+  const url = new URL(engine.url);
+  clickhouse = createClickHouse({ url, database: '', user: 'default', password: '', timeoutMs: 60_000 });
+});
+afterAll(async () => {
+  await clickhouse?.close();
+  await engine?.dispose();
+});
+
+async function createTables() {
+  const options: TablesOptions = { database: `d${databases++}`, cluster: undefined, columns };
+  await ensureTables(clickhouse, options, log);
+  const { database } = options;
+  const flags = ['--clickhouse-url', engine.url, '--clickhouse-database', database];
+  return {
+    database,
+    tables: nameTables(options),
+    run: (...args: string[]) => runProgram(['dead-letters', ...args, ...flags]),
+    launch: (...args: string[]) => launchProgram(['dead-letters', ...args, ...flags]),
+    rows: (columns: string) =>
+      clickhouse.query<Record<string, unknown>>(`SELECT ${columns} FROM ${database}.events ORDER BY offset`, {
+        settings: { output_format_json_quote_64bit_integers: 0 },
+      }),
+    /** What docs/dead-letters.md says to do about a value that a column is too narrow for. */
+    widen: () =>
+      clickhouse.execute(
+        `ALTER TABLE ${database}.events MODIFY COLUMN data ${wider}, MODIFY COLUMN status Nullable(UInt32) ALIAS data.status`,
+        { settings: { mutations_sync: 1 } },
+      ),
+  };
+}
+
+type Tables = Awaited<ReturnType<typeof createTables>>;
+
+/** Delivers events as the streamer does. */
+async function deliver({ tables }: Tables, events: readonly (string | Uint8Array)[]): Promise<void> {
+  const observer = { inserted() {}, insertFailed() {}, deadLettered() {} };
+  const sink = createClickHouseSink({ clickhouse, tables, observer, log });
+  const signal = new AbortController().signal;
+  const partition = { topic: 'events', topicId: 'T', partition: 0, signal } as OwnedPartition;
+  const batch = new GrowingBatch(partition);
+  const block = { ...blockOf(events), headers: [undefined, [['id', 'order-1'] as const]] };
+  for (let i = 0; i < events.length; i++) batch.add(block, i);
+  await sink.insert(batch.seal(0), partition);
+}
+
+/** Puts many dead letters into the table at once. */
+async function addLetters(tables: Tables, partition: number, count: number): Promise<void> {
+  const letters = Array.from(
+    { length: count },
+    (_, offset): DeadLetter => ({
+      topic: 'events',
+      topicId: 'T',
+      partition,
+      offset,
+      receivedAt: receivedAt + offset,
+      eventId: '',
+      code: 117,
+      column: 'status',
+      reason: 'too narrow',
+      raw: Buffer.from(JSON.stringify({ event: 'a', status: 256 + offset, text: 'x'.repeat(400) })),
+    }),
+  );
+  await clickhouse.insert(
+    `INSERT INTO ${tables.tables.deadLetters} FORMAT RowBinary`,
+    encodeDeadLetters(letters, receivedAt),
+    { settings: insertSettings },
+  );
+}
+
+const events = [
+  '{"event":"a","status":200}',
+  '{"event":"a","status":70000}',
+  '{"event":"a","status":"abc"}',
+  '{"event":"a","status":4,"x":1,"x":2}',
+  Uint8Array.of(0x7b, 0xff, 0x7d),
+];
+
+describe('list', () => {
+  test('shows people a summary, then the newest; scripts the bytes that were refused', async () => {
+    const tables = await createTables();
+    await deliver(tables, events);
+    const text = await tables.run('list', '--limit', '1');
+    expect(text.code).toBe(0);
+    expect(text.stdout).toMatch(/4 dead letters in d\d+\.dead_letters: 4 pending, 0 replayed/);
+    expect(text.stdout).toMatch(/1 +0 +117 +status .* cannot convert Int64 value N to UInt8/);
+    expect(text.stdout).toContain('events/0 offset 4, pending');
+    expect(text.stdout).toContain('3 older ones are not shown');
+    const json = await tables.run('list', '--json');
+    const letters = json.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(letters.map(({ offset }) => offset)).toEqual([4, 3, 2, 1]);
+    expect(letters[0]).toMatchObject({ topic: 'events', partition: 0, code: 117, raw_base64: 'e/99' });
+    expect(letters[3]).toMatchObject({ event_id: 'order-1', column: 'status', raw: events[1] });
+  });
+
+  test.each([
+    [
+      ['--offset', '1-2'],
+      [2, 1],
+    ],
+    [['--offset', '3'], [3]],
+    [['--reason', 'CANNOT PARSE uint8'], [2]],
+    [['--code', '27'], []],
+    [['--partition', '1'], []],
+    [
+      ['--since', '2025-11-21T01:53:20.126Z'],
+      [4, 3],
+    ],
+    [
+      ['--until', '2025-11-21T01:53:20.126Z'],
+      [2, 1],
+    ],
+    [['--since', '1h'], []],
+  ])('shows those that match %j', async (filter, offsets) => {
+    const tables = await createTables();
+    await deliver(tables, events);
+    const { stdout } = await tables.run('list', '--json', ...filter);
+    const lines = stdout.split('\n').filter(Boolean);
+    expect(lines.map((line) => JSON.parse(line).offset)).toEqual(offsets);
+  });
+
+  test.each([
+    [['list', '--dry-run'], 2, /belongs to 'dead-letters replay'/],
+    [['drop'], 2, /takes list or replay/],
+    [['list', '--clickhouse-url', 'http://127.0.0.1:1'], 69, /check --clickhouse-url/],
+    [['replay', '--clickhouse-url', 'http://127.0.0.1:1'], 69, /check --clickhouse-url/],
+    [['list', '--clickhouse-url', 'ENGINE', '--clickhouse-database', 'none'], 69, /start the streamer first/],
+  ])('%j ends with %d and says why', async (args, code, reason) => {
+    const finished = await runProgram([
+      'dead-letters',
+      ...args.map((arg) => arg.replace('ENGINE', engine.url)),
+    ]);
+    expect(finished.code).toBe(code);
+    expect(finished.stderr).toMatch(reason);
+  });
+});
+
+describe('replay', () => {
+  test('inserts what fits by now, as the streamer would have, and says why the rest does not', async () => {
+    const tables = await createTables();
+    await deliver(tables, events);
+    expect(await tables.run('replay', '--dry-run')).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('would replay 0; nothing was changed\nstill refused 4'),
+    });
+    await tables.widen();
+    const first = await tables.run('replay', '--json');
+    expect(first.code).toBe(1);
+    expect(JSON.parse(first.stdout)).toMatchObject({
+      dry_run: false,
+      replayed: 1,
+      refused: 3,
+      already_there: 0,
+    });
+    const rows = await tables.rows(
+      'offset, topic, topic_id, partition, event_id, toUnixTimestamp64Milli(received_at) AS at, event, status',
+    );
+    expect(rows[1]).toEqual({
+      offset: 1,
+      topic: 'events',
+      topic_id: 'T',
+      partition: 0,
+      event_id: 'order-1',
+      at: receivedAt + 1,
+      event: 'a',
+      status: 70_000,
+    });
+    const second = await tables.run('replay', '--json');
+    expect(JSON.parse(second.stdout)).toMatchObject({ replayed: 0, refused: 3, already_there: 1 });
+    expect(await tables.rows('offset')).toEqual([{ offset: 0 }, { offset: 1 }]);
+    const { stdout } = await tables.run('list', '--json', '--offset', '1');
+    expect(JSON.parse(stdout)).toMatchObject({ state: 'replayed' });
+  });
+
+  test('takes an event with a key twice when told so, and ends with 0 when nothing is refused', async () => {
+    const tables = await createTables();
+    await deliver(tables, events);
+    const args = ['replay', '--skip-duplicate-paths', '--offset', '3'];
+    expect(await tables.run(...args)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^replayed 1\n/),
+    });
+    expect(await tables.rows('offset, toInt32(data.x) AS x')).toContainEqual({ offset: 3, x: 1 });
+    expect(await tables.run(...args)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^replayed 0\n/),
+    });
+    expect(await tables.run('list', '--limit', '0')).toMatchObject({
+      stdout: expect.stringContaining('3 pending, 1 replayed'),
+    });
+  });
+
+  test('makes one row of each, however often it is killed in the middle and whatever runs beside it', async () => {
+    const tables = await createTables();
+    await addLetters(tables, 0, 60_000);
+    await addLetters(tables, 1, 25_000);
+    await tables.widen();
+    const countOf = async (table: string, where: string) => {
+      const sql = `SELECT count() AS c FROM ${tables.database}.${table} WHERE ${where}`;
+      const [row] = await clickhouse.query<{ c: string }>(sql).catch(() => []);
+      return Number(row?.c ?? 0);
+    };
+    const unfinished: number[] = [];
+    for (let round = 0; round < 6; round++) {
+      const before = await countOf('dead_letter_replays', "step = 'planned'");
+      // Other filters each time, so that the chunks of one run overlap those of the next.
+      const program = tables.launch('replay', '--offset', `${round * 1_111}-70000`);
+      while ((await countOf('dead_letter_replays', "step = 'planned'")) === before) {
+        if (program.child.exitCode !== null) break;
+      }
+      await program.kill();
+      unfinished.push(
+        (await countOf('dead_letter_replays', "step = 'planned'")) -
+          (await countOf('dead_letter_replays', "step != 'planned'")),
+      );
+    }
+    expect(unfinished).toContain(1);
+    const runs = await Promise.all([
+      tables.run('replay', '--json'),
+      tables.run('replay', '--json', '--offset', '5000-70000'),
+      tables.run('replay', '--json', '--partition', '1'),
+    ]);
+    expect(runs.map(({ code }) => code)).toEqual([0, 0, 0]);
+    const rows = await clickhouse.query(
+      `SELECT partition, toInt32(count()) AS rows, toInt32(uniqExact(offset)) AS offsets, toInt32(max(offset)) AS last,
+         toInt32(countIf(status != 256 + offset)) AS wrong
+       FROM ${tables.database}.events GROUP BY partition ORDER BY partition`,
+    );
+    expect(rows).toEqual([
+      { partition: 0, rows: 60_000, offsets: 60_000, last: 59_999, wrong: 0 },
+      { partition: 1, rows: 25_000, offsets: 25_000, last: 24_999, wrong: 0 },
+    ]);
+    expect(await countOf('dead_letters', '1')).toBe(85_000);
+  });
+});
