@@ -52,7 +52,7 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const action = actionOf(context);
   const clickhouse = createClickHouse(clickhouseClientOptions(config, ''));
   const { clickhouseDatabase: database, clickhouseCluster: cluster } = config;
-  const tables = nameTables({ database, cluster, columns: [] });
+  const tables = nameTables({ database, cluster });
   const options = { clickhouse, tables, filter: filterOf(config) };
   process.stdout.on('error', ignoreBrokenPipe);
   try {

@@ -1,7 +1,7 @@
 /** Dead letters as rows of `events`, and which of them ClickHouse would still refuse. */
+
 import type { ClickHouseError } from '../clickhouse/client.ts';
-import { idHeader } from '../buffer/record-block.ts';
-import { type DryRun, findRefusedRows } from '../streamer/refused-rows.ts';
+import { findRefusedRows, type RowProbe } from '../streamer/refused-rows.ts';
 import { RowWriter } from '../streamer/row-writer.ts';
 import type { DeadLetter } from './dead-letter.ts';
 
@@ -19,12 +19,13 @@ export function encodeEvents(letters: readonly DeadLetter[]): Buffer {
 /** Finds those that are refused now. They are of one partition. */
 export async function findRefusedLetters(
   letters: readonly DeadLetter[],
-  dryRun: DryRun,
+  probe: RowProbe,
 ): Promise<RefusedLetter[]> {
   if (letters.length === 0) return [];
   const { body, ends } = writeEvents(letters);
-  const plan = { start: 0, end: 0, rows: ends.length, crc: 0, token: '', sealedAt: 0 };
-  const refused = await findRefusedRows({ plan, body, ends, oldestAt: 0 }, dryRun);
+  const plan = { start: 0, end: 0, rows: ends.length, crc: 0, repeatsCrc: 0, token: '', sealedAt: 0 };
+  const batch = { plan, body, ends, repeats: [], idsBefore: undefined, oldestAt: 0 };
+  const refused = await findRefusedRows(batch, [...ends.keys()], probe);
   return refused.map(({ index, error }) => ({ letter: letters[index] as DeadLetter, error }));
 }
 
@@ -40,7 +41,7 @@ function writeEvents(letters: readonly DeadLetter[]): RowWriter {
       offsets: [offset],
       receivedAt: [receivedAt],
     };
-    writer.write(eventId === '' ? block : { ...block, headers: [[[idHeader, eventId]]] }, 0);
+    writer.write(block, 0, eventId === '' ? undefined : eventId);
   }
   return writer;
 }

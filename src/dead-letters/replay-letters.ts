@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
-import { insertedColumns, insertSettings, readStructure, type Tables } from '../clickhouse/tables.ts';
+import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
-import { isDataError } from '../streamer/refused-rows.ts';
+import { createRowProbe, isDataError, type RowProbe } from '../streamer/refused-rows.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { encodeEvents, findRefusedLetters } from './event-rows.ts';
 import type { DeadLetterFilter } from './filter.ts';
@@ -48,22 +48,24 @@ export interface ReplayResult {
  * @throws OperatorError when inserted rows do not appear
  */
 export async function replayLetters(options: ReplayOptions): Promise<ReplayResult> {
-  const replay = new Replay(options, await readStructure(options.clickhouse, options.tables.database));
+  const { clickhouse, tables } = options;
+  const probe = await createRowProbe(clickhouse, tables.database, { settings: settingsOf(options) });
+  const replay = new Replay(options, probe);
   return await replay.run();
 }
 
 class Replay {
   readonly #options: ReplayOptions;
   readonly #replays: ReplayLog;
-  readonly #dryRunSql: string;
+  readonly #probe: RowProbe;
   readonly #insertSql: string;
   readonly #result: ReplayResult = { replayed: 0, alreadyThere: 0, refused: new RefusedTally() };
 
-  constructor(options: ReplayOptions, structure: string) {
+  constructor(options: ReplayOptions, probe: RowProbe) {
     const { clickhouse, tables, cluster } = options;
     this.#options = options;
     this.#replays = new ReplayLog(clickhouse, tables.database, cluster);
-    this.#dryRunSql = `INSERT INTO FUNCTION null(${structure}) FORMAT RowBinaryWithDefaults`;
+    this.#probe = probe;
     this.#insertSql = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
   }
 
@@ -86,7 +88,7 @@ class Replay {
     const before = await readStored(this.#options, place, heads);
     const missing = heads.filter(({ offset }) => !before.has(offset)).map(({ offset }) => offset);
     const letters = missing.length === 0 ? [] : await readLetters(this.#options, place, missing);
-    const refused = await findRefusedLetters(letters, (rows) => this.#tryRows(rows));
+    const refused = await findRefusedLetters(letters, this.#probe);
     const isRefused = new Set<DeadLetter>(refused.map(({ letter }) => letter));
     const fit = letters.filter((letter) => !isRefused.has(letter));
     result.alreadyThere += before.size;
@@ -165,16 +167,6 @@ class Replay {
         );
       }
       await sleep(200);
-    }
-  }
-
-  async #tryRows(rows: Uint8Array): Promise<ClickHouseError | undefined> {
-    try {
-      await this.#options.clickhouse.insert(this.#dryRunSql, rows, { settings: settingsOf(this.#options) });
-      return undefined;
-    } catch (error) {
-      if (error instanceof ClickHouseError && isDataError(error)) return error;
-      throw error;
     }
   }
 }

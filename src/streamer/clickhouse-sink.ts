@@ -1,14 +1,15 @@
 /** Inserts batches into ClickHouse: the same bytes and token until it works. */
 import type { Logger } from 'pino';
-import { FencedError, type OwnedPartition } from '../buffer/buffer.ts';
+import { BufferUnavailableError, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
 import { ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import { messageOf } from '../errors.ts';
 import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
-import { blockOf, recordOf } from './block.ts';
+import { type Block, blockOf, recordOf } from './block.ts';
 import type { InsertOptions, Sink } from './deliver.ts';
 import { type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
-import { countDelivered, findLastDelivered, settleBatch } from './settle.ts';
+import type { PartitionIdentity } from './plan.ts';
+import { countDelivered, findDeadLetters, findLastDelivered, settleBatch } from './settle.ts';
 import { findTokenDoubt } from './trust-token.ts';
 
 /** Told how inserts go. */
@@ -39,6 +40,20 @@ export interface SinkOptions extends BlockTarget {
   readonly log: Logger;
 }
 
+/** Whether nobody can have tried to insert the batch before. */
+function isFirst({ attempt, isReplay }: { attempt: number; isReplay: boolean }): boolean {
+  return attempt === 1 && !isReplay;
+}
+
+/** ClickHouse did not do what it was asked, or the topic of dead letters did not. */
+function isRetriable(error: unknown): error is Error {
+  return (
+    error instanceof ClickHouseError ||
+    error instanceof ClickHouseUnavailableError ||
+    error instanceof BufferUnavailableError
+  );
+}
+
 /** Makes the sink. */
 export function createClickHouseSink(options: SinkOptions): Sink {
   const { clickhouse, tables, observer, settleAfterMs, log } = options;
@@ -47,8 +62,19 @@ export function createClickHouseSink(options: SinkOptions): Sink {
   async function findDoubt(batch: SealedBatch, attempt: number, { isReplay, doubt }: InsertOptions) {
     if (doubt !== undefined) return doubt;
     // The first insert of a new plan: nobody can have sent it before.
-    if (attempt === 1 && !isReplay) return undefined;
+    if (isFirst({ attempt, isReplay })) return undefined;
     return await findTokenDoubt(clickhouse, tables, { plan: batch.plan, settleAfterMs });
+  }
+
+  /**
+   * Records that an attempt before this one has made dead letters must not be tried again: when the table takes
+   * them by now, `dead-letters replay` may have inserted them.
+   */
+  async function withoutDeadLetters(batch: SealedBatch, identity: PartitionIdentity): Promise<Block> {
+    const dead = await findDeadLetters(clickhouse, tables, { identity, range: batch.plan });
+    const block = blockOf(batch);
+    if (dead.size === 0) return block;
+    return { ...block, rows: block.rows.filter((index) => !dead.has(recordOf(batch, index).offset)) };
   }
 
   async function tryInsert(
@@ -58,7 +84,10 @@ export function createClickHouseSink(options: SinkOptions): Sink {
   ): Promise<BlockResult> {
     const reason = await findDoubt(batch, how.attempt, how);
     const owner = { partition, lease: how.lease };
-    if (reason === undefined) return await insertBlock(options, blockOf(batch), owner);
+    if (reason === undefined) {
+      const block = isFirst(how) ? blockOf(batch) : await withoutDeadLetters(batch, partition);
+      return await insertBlock(options, block, owner);
+    }
     const settlement = await settleBatch(options, batch, owner);
     observer.settled(batch, partition, { reason, found: settlement.found });
     return { ...settlement, rows: settlement.rows + settlement.found };
@@ -86,7 +115,7 @@ export function createClickHouseSink(options: SinkOptions): Sink {
         if (lastMessage !== '') log.info('ClickHouse takes inserts again');
         return result;
       } catch (error) {
-        if (!(error instanceof ClickHouseError || error instanceof ClickHouseUnavailableError)) throw error;
+        if (!isRetriable(error)) throw error;
         observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
         if (messageOf(error) !== lastMessage) {
           lastMessage = messageOf(error);

@@ -2,9 +2,10 @@
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
 import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
+import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
 import { type Block, bodyOf, recordOf } from './block.ts';
-import { deadLettersOf, encodeDeadLetters } from './dead-letters.ts';
+import { deadLettersOf, deadLetterToken, encodeDeadLetters } from './dead-letters.ts';
 import type { Lease } from './lease.ts';
 import type { PartitionIdentity } from './plan.ts';
 import { createRowProbe, findRefusedRows, isDataError, type RefusedRow } from './refused-rows.ts';
@@ -14,6 +15,8 @@ import { RowBinary } from './row-binary.ts';
 export interface BlockTarget {
   readonly clickhouse: ClickHouse;
   readonly tables: Tables;
+  /** Takes dead letters beside the table: a topic of Kafka. */
+  readonly deadLetterTopic?: Pick<DeadLetterTopic, 'publish'> | undefined;
 }
 
 /** Who inserts: the partition, and the right to. */
@@ -41,7 +44,7 @@ const midInsertMs = 3;
  * @throws FencedError when the partition has another owner
  */
 export async function insertBlock(
-  { clickhouse, tables }: BlockTarget,
+  { clickhouse, tables, deadLetterTopic }: BlockTarget,
   block: Block,
   { partition, lease }: BlockOwner,
 ): Promise<BlockResult> {
@@ -76,12 +79,15 @@ export async function insertBlock(
     return { rows: rows.length, repeats: repeats.length, refused: [] };
   } catch (error) {
     if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
-    const probe = await createRowProbe(clickhouse, tables.database, partition.signal);
+    const probe = await createRowProbe(clickhouse, tables.database, { signal: partition.signal });
     const refused = await findRefusedRows(batch, rows, probe);
     if (refused.length === 0) throw error;
-    const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
     const letters = deadLettersOf(batch, refused, partition);
-    await send(sql, encodeDeadLetters(letters, batch.plan.sealedAt), `${token}:dead`);
+    // Before the table: what is in the table is not looked at again.
+    await deadLetterTopic?.publish(letters);
+    const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
+    const body = encodeDeadLetters(letters, batch.plan.sealedAt);
+    await send(sql, body, deadLetterToken(token, letters));
     passFaultPoint('dead-letters-written');
     const isRefused = new Set(refused.map(({ index }) => index));
     const good = rows.filter((index) => !isRefused.has(index));

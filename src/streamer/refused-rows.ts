@@ -84,21 +84,24 @@ async function halve(batch: SealedBatch, rows: readonly number[], probe: RowProb
   return [...first, ...(await halve(batch, rows.slice(middle), probe))];
 }
 
-/** Makes the probe for a database. Its calls throw FencedError once `signal` has aborted. */
+/**
+ * Makes the probe for a database: rows are tried with these settings, by default those of the streamer. Its calls
+ * throw FencedError once `signal` has aborted.
+ */
 export async function createRowProbe(
   clickhouse: ClickHouse,
   database: string,
-  signal: AbortSignal,
+  { signal, settings = insertSettings }: { signal?: AbortSignal; settings?: typeof insertSettings },
 ): Promise<RowProbe> {
   const check = (): void => {
-    if (signal.aborted) throw new FencedError('ownership ended while refused rows were looked for');
+    if (signal?.aborted === true) throw new FencedError('ownership ended while refused rows were looked for');
   };
   const { columns, dataType } = await readStructure(clickhouse, database);
   const sql = `INSERT INTO FUNCTION null(${columns}) FORMAT RowBinaryWithDefaults`;
   const dryRun = async (rows: Uint8Array): Promise<ClickHouseError | undefined> => {
     check();
     try {
-      await clickhouse.insert(sql, rows, { settings: insertSettings });
+      await clickhouse.insert(sql, rows, { settings });
       return undefined;
     } catch (error) {
       if (error instanceof ClickHouseError && isDataError(error)) return error;
@@ -110,7 +113,7 @@ export async function createRowProbe(
     for (let from = 0; from < values.length; ) {
       check();
       const { rows, next } = encodeValues(values, from);
-      const inRows = await castAll(clickhouse, rows, dataType);
+      const inRows = await castAll(clickhouse, rows, { dataType, settings });
       if (inRows === undefined) return undefined;
       found.push(...inRows);
       from = next;
@@ -137,17 +140,19 @@ function encodeValues(values: readonly Uint8Array[], from: number): { rows: Buff
 async function castAll(
   clickhouse: ClickHouse,
   rows: Buffer,
-  dataType: string,
+  { dataType, settings }: { dataType: string; settings: typeof insertSettings },
 ): Promise<number[] | undefined> {
   const type = quoteText(`Nullable(${dataType})`);
   const source = `format(RowBinary, 'i UInt32, value String', unhex('${rows.toString('hex')}'))`;
   const sql = `SELECT i FROM ${source} WHERE isNull(accurateCastOrNull(value, ${type}))`;
-  const settings = {
+  const skip = settings.type_json_skip_duplicated_paths ?? 0;
+  const forCast = {
     max_query_size: 64 * 1024 * 1024,
     date_time_input_format: 'best_effort',
+    type_json_skip_duplicated_paths: skip,
   };
   try {
-    return (await clickhouse.query<{ i: number }>(sql, { settings })).map(({ i }) => i);
+    return (await clickhouse.query<{ i: number }>(sql, { settings: forCast })).map(({ i }) => i);
   } catch (error) {
     if (error instanceof ClickHouseError) return undefined;
     throw error;

@@ -87,6 +87,19 @@ export async function countDelivered(
   return Number(row?.offsets ?? 0);
 }
 
+/** Offsets of a range that are dead letters. */
+export async function findDeadLetters(
+  clickhouse: ClickHouse,
+  tables: Tables,
+  { identity, range }: { identity: PartitionIdentity; range: Pick<Plan, 'start' | 'end'> },
+): Promise<Set<number>> {
+  const sql = `SELECT offset FROM ${tables.deadLetters} WHERE ${inRange}`;
+  const rows = await clickhouse.query<{ offset: number | string }>(sql, {
+    params: rangeParams(identity, range),
+  });
+  return new Set(rows.map(({ offset }) => Number(offset)));
+}
+
 /** The last offset at or after `from` that is in any of the tables; undefined when there is none. */
 export async function findLastDelivered(
   clickhouse: ClickHouse,
@@ -108,12 +121,13 @@ async function syncReplica(clickhouse: ClickHouse, tables: Tables): Promise<void
   }
 }
 
+const inRange =
+  'topic_id = {topicId:String} AND partition = {partition:UInt32} AND offset >= {start:UInt64} AND offset < {end:UInt64}';
+
 /** The minmax index on `offset` lets ClickHouse read little of a large table for this. */
 function deliveredOffsets({ events, deadLetters, repeats }: Tables): string {
-  const range =
-    'topic_id = {topicId:String} AND partition = {partition:UInt32} AND offset >= {start:UInt64} AND offset < {end:UInt64}';
   return [events, deadLetters, repeats]
-    .map((name) => `SELECT offset FROM ${name} WHERE ${range}`)
+    .map((name) => `SELECT offset FROM ${name} WHERE ${inRange}`)
     .join(' UNION ALL ');
 }
 

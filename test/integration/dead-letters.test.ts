@@ -1,7 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OwnedPartition } from '../../src/buffer/buffer.ts';
-import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
+import {
+  type ClickHouse,
+  ClickHouseUnavailableError,
+  createClickHouse,
+} from '../../src/clickhouse/client.ts';
 import { ensureTables, insertSettings, nameTables, type TablesOptions } from '../../src/clickhouse/tables.ts';
 import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
 import type { Column } from '../../src/schema/columns.ts';
@@ -260,5 +265,39 @@ describe('replay', () => {
       { partition: 1, rows: 25_000, offsets: 25_000, last: 24_999, wrong: 0 },
     ]);
     expect(await countOf('dead_letters', '1')).toBe(85_000);
+  });
+});
+
+describe('the streamer beside a replay', () => {
+  test('does not insert again what it gave up and a replay has inserted, before its plan is done', async () => {
+    const tables = await createTables();
+    let isAway = true;
+    const flaky: ClickHouse = {
+      ...clickhouse,
+      async insert(sql, body, options) {
+        const isRetried = sql.startsWith('INSERT INTO `') && sql.includes('events') && isAway && refusals > 0;
+        if (isRetried) throw new ClickHouseUnavailableError('away');
+        await clickhouse.insert(sql, body, options);
+      },
+    };
+    let refusals = 0;
+    const observer = { inserted() {}, insertFailed: () => void refusals++, deadLettered() {} };
+    const sink = createClickHouseSink({ clickhouse: flaky, tables: tables.tables, observer, log });
+    const signal = new AbortController().signal;
+    const partition = { topic: 'events', topicId: 'T', partition: 0, signal } as OwnedPartition;
+    const batch = new GrowingBatch(partition);
+    const block = blockOf(events.slice(0, 2));
+    for (let i = 0; i < block.count; i++) batch.add(block, i);
+    const delivered = sink.insert(batch.seal(0), partition);
+    while (refusals < 2) await sleep(20);
+    // The dead letter is written, the good row is not: the same batch is tried again and again.
+    await tables.widen();
+    expect(await tables.run('replay')).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^replayed 1/),
+    });
+    isAway = false;
+    await delivered;
+    expect(await tables.rows('offset')).toEqual([{ offset: 0 }, { offset: 1 }]);
   });
 });
