@@ -1,4 +1,5 @@
-import { openReader } from '../buffer/open.ts';
+import type { Logger } from 'pino';
+import { brokersOf, openReader, topicToCreate } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
@@ -44,6 +45,8 @@ export const readerOptions = [
   'kafkaReplication',
   'kafkaRetention',
   'kafkaSessionTimeout',
+  'kafkaDeliveryTimeout',
+  'deadLetterTopic',
 ] as const satisfies readonly OptionKey[];
 
 /** `millrace stream`. */
@@ -81,6 +84,7 @@ export const stream: Command = {
       limits: { rows: config.batchRows, bytes: config.batchBytes, ageMs: config.batchAge },
       idsLimits: { windowMs: config.deduplicationWindow, maxIds: config.deduplicationIds },
       settleAfterMs: config.settleAfter,
+      deadLetterTopic: openDeadLetters(config, log),
       log,
     };
     const streamer = await startStreamer(options);
@@ -105,6 +109,21 @@ export const stream: Command = {
     return undefined;
   },
 };
+
+/** On Kafka, dead letters also go to a topic. */
+function openDeadLetters(config: Config, log: Logger): DeadLetterTopic | undefined {
+  if (config.buffer !== 'kafka') return undefined;
+  const topic = config.deadLetterTopic ?? `${config.kafkaTopic}-dead-letters`;
+  const created = topicToCreate(config);
+  return openDeadLetterTopic({
+    brokers: brokersOf(config),
+    topic,
+    clientId: 'millrace-dead-letters',
+    createTopic: created === undefined ? undefined : { ...created, partitions: 1 },
+    deliveryTimeoutMs: config.kafkaDeliveryTimeout,
+    log,
+  });
+}
 
 /** How to reach ClickHouse by the configuration. */
 export function clickhouseClientOptions(config: Config, database: string) {

@@ -5,6 +5,7 @@ import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '..
 import { explainPermanent } from '../clickhouse/permanent-errors.ts';
 import { ensureTables, nameTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Address } from '../config/types.ts';
+import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { messageOf } from '../errors.ts';
 import { createRegistry } from '../metrics/metrics.ts';
 import { version } from '../version.ts';
@@ -29,6 +30,8 @@ export interface StreamerOptions {
   readonly idsLimits: IdsLimits;
   /** A plan older than this is settled by asking ClickHouse, milliseconds. */
   readonly settleAfterMs: number;
+  /** Takes dead letters beside the table. */
+  readonly deadLetterTopic?: DeadLetterTopic | undefined;
   readonly log: Logger;
 }
 
@@ -53,7 +56,11 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   const retention = watchRetention(reader, log);
   const registry = createRegistry({ ...tally.instruments, retentionSecondsLeft: retention.secondsLeft });
   const tables = nameTables(options.tables);
-  const sink = createClickHouseSink({ clickhouse, tables, observer: tally, settleAfterMs, log });
+  const sink = createClickHouseSink({
+    ...{ clickhouse, tables, settleAfterMs, log },
+    observer: tally,
+    deadLetterTopic: options.deadLetterTopic,
+  });
   const startedAt = Date.now();
 
   function status(): StatusAnswer {
@@ -111,6 +118,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       retention.stop();
       await reader.close();
       await done.catch(() => {});
+      await options.deadLetterTopic?.close();
       await clickhouse.close();
       await server.close();
     },
