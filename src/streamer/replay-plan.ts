@@ -35,12 +35,12 @@ export async function replayPlan(
   await readRange(partition, { from: Math.max(plan.start, start), end: plan.end }, (block, index) =>
     growing.add(block, index),
   );
-  if (growing.rows === 0) return { batch: undefined, expired, hasOtherRepeats: false };
   const sealed = growing.seal(plan.start);
   const { rows, crc, repeatsCrc } = sealed.plan;
   if (expired === 0 && (rows !== plan.rows || crc !== plan.crc)) {
     throw mismatch(partition, plan, `it holds ${rows} rows with crc ${crc} there`);
   }
+  if (rows === 0) return { batch: undefined, expired, hasOtherRepeats: false };
   return { batch: { ...sealed, plan }, expired, hasOtherRepeats: repeatsCrc !== plan.repeatsCrc };
 }
 

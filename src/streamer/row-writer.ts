@@ -82,9 +82,13 @@ export class RowWriter {
   }
 }
 
-/** The id of record `index`; undefined when it has none. */
+/**
+ * The id of record `index`; undefined when it has none. A header of another producer may hold no text: what is
+ * left of it is the same for events that are not, so it counts as none, and so does an empty one.
+ */
 export function idOf({ headers }: RecordBlock, index: number): string | undefined {
-  return headers?.[index]?.find(([key]) => key === idHeader)?.[1];
+  const id = headers?.[index]?.find(([key]) => key === idHeader)?.[1];
+  return id === undefined || id === '' || id.includes('\ufffd') ? undefined : id;
 }
 
 /** The record inside a row of the insert body. */

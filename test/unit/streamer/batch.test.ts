@@ -2,20 +2,17 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { OwnedPartition, ReadResult } from '../../../src/buffer/buffer.ts';
-import { ClickHouseError } from '../../../src/clickhouse/client.ts';
-import { BatchReader, GrowingBatch } from '../../../src/streamer/batch.ts';
-import { deadLettersOf, encodeDeadLetters } from '../../../src/streamer/dead-letters.ts';
-import { findRefusedRows, rowStart, withoutRows } from '../../../src/streamer/refused-rows.ts';
-import { readRow } from '../../../src/streamer/row-writer.ts';
+import { BatchReader } from '../../../src/streamer/batch.ts';
+import { recordOf } from '../../../src/streamer/block.ts';
+import { idOf, RowWriter, readRow } from '../../../src/streamer/row-writer.ts';
 import { blockOf } from '../../support/records.ts';
+import { sealedOf, testIdentity } from '../../support/sealed-batch.ts';
 
 /** A partition whose reads give these results, then nothing. */
 function partitionOf(results: readonly ReadResult[] = []): OwnedPartition {
   const left = [...results];
   return {
-    topic: 'a "quoted" tøpic',
-    topicId: 'id',
-    partition: 3,
+    ...testIdentity,
     signal: new AbortController().signal,
     committed: async () => undefined,
     bounds: async () => ({ start: 0, end: 0 }),
@@ -26,13 +23,6 @@ function partitionOf(results: readonly ReadResult[] = []): OwnedPartition {
       return result ?? { blocks: [], next: from };
     },
   };
-}
-
-function sealedOf(values: readonly (string | Uint8Array)[], offset = 0) {
-  const batch = new GrowingBatch(partitionOf());
-  const block = blockOf(values, offset);
-  for (let index = 0; index < block.count; index++) batch.add(block, index);
-  return batch.seal(offset);
 }
 
 const limits = { rows: 10, bytes: 1_000_000, ageMs: 20 };
@@ -64,19 +54,67 @@ describe('rows', () => {
         fc.nat(),
         (values, offset) => {
           const batch = sealedOf(values, offset);
-          const rows = batch.ends.map((end, i) => readRow(batch.body.subarray(rowStart(batch, i), end)));
+          const rows = batch.ends.map((_, i) => recordOf(batch, i));
           expect(rows.map(({ raw }) => [...raw])).toEqual(values.map((value) => [...value]));
           expect(rows.map((row) => row.offset)).toEqual(values.map((_, i) => offset + i));
         },
       ),
     );
   });
+
+  test('carry every byte value, in values, ids and names', () => {
+    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+    const text = Buffer.from(bytes).toString('latin1');
+    const identity = { topic: text, topicId: text, partition: 2 ** 32 - 1 };
+    const writer = new RowWriter(identity);
+    writer.write(blockOf([bytes], 2 ** 53 - 1, 8_640_000_000_000_000), 0, text);
+    writer.write(blockOf([''], 0, -1), 0, '');
+    const [end = 0] = writer.ends;
+    expect(readRow(writer.body.subarray(0, end))).toEqual({
+      offset: 2 ** 53 - 1,
+      receivedAt: 8_640_000_000_000_000,
+      eventId: text,
+      raw: Buffer.from(bytes),
+    });
+    expect(readRow(writer.body.subarray(end))).toEqual({
+      offset: 0,
+      receivedAt: -1,
+      eventId: '',
+      raw: Buffer.alloc(0),
+    });
+  });
+
+  test.each([0x7f, 0x80, 0x3fff, 0x4000, 0x1f_ffff, 0x20_0000, 20 * 1024 ** 2])(
+    'carry a value of %i bytes',
+    (length) => {
+      const batch = sealedOf([Buffer.alloc(length, 'v'), 'next']);
+      expect(recordOf(batch, 0).raw.equals(Buffer.alloc(length, 'v'))).toBe(true);
+      expect(recordOf(batch, 1).raw.toString()).toBe('next');
+    },
+  );
+});
+
+describe('the id of a record', () => {
+  const idIn = (...headers: [string, string][]) => idOf({ ...blockOf(['v']), headers: [headers] }, 0);
+
+  test('is the first header of that name', () => {
+    expect(idIn(['other', 'x'], ['id', 'a'], ['id', 'b'])).toBe('a');
+    expect(idIn(['other', 'x'])).toBeUndefined();
+    expect(idOf(blockOf(['v']), 0)).toBeUndefined();
+  });
+
+  test('is none when it is empty or was no text: such ids are alike though their events are not', () => {
+    expect(idIn(['id', ''])).toBeUndefined();
+    expect(idIn(['id', Buffer.from([0, 0, 0x80]).toString()])).toBeUndefined();
+  });
 });
 
 describe('BatchReader', () => {
   test('cuts batches at their row limit, each starting where the one before ended', async () => {
     const values = Array.from({ length: 25 }, (_, i) => `${i}`);
-    const reader = new BatchReader(partitionOf([{ blocks: [blockOf(values, 100)], next: 125 }]), 100, limits);
+    const reader = new BatchReader(partitionOf([{ blocks: [blockOf(values, 100)], next: 125 }]), 100, {
+      limits,
+    });
     const batches = [await reader.next(), await reader.next(), await reader.next()];
     expect(batches.map(({ plan }) => [plan.start, plan.end, plan.rows])).toEqual([
       [100, 110, 10],
@@ -89,7 +127,7 @@ describe('BatchReader', () => {
     const reader = new BatchReader(
       partitionOf([{ blocks: [blockOf(['x'.repeat(500), 'y', 'z'])], next: 3 }]),
       0,
-      { ...limits, bytes: 150 },
+      { limits: { ...limits, bytes: 150 } },
     );
     expect((await reader.next()).plan).toMatchObject({ start: 0, end: 1 });
     expect((await reader.next()).plan).toMatchObject({ start: 1, end: 3 });
@@ -100,35 +138,8 @@ describe('BatchReader', () => {
       { blocks: [blockOf(['a'], 5), blockOf(['b'], 9)], next: 10 },
       { blocks: [blockOf(['c'], 20)], next: 21 },
     ];
-    const reader = new BatchReader(partitionOf(results), 2, { ...limits, rows: 2 });
+    const reader = new BatchReader(partitionOf(results), 2, { limits: { ...limits, rows: 2 } });
     expect((await reader.next()).plan).toMatchObject({ start: 2, end: 10, rows: 2 });
     expect((await reader.next()).plan).toMatchObject({ start: 10, end: 21, rows: 1 });
-  });
-});
-
-describe('refused rows', () => {
-  const refusal = new ClickHouseError(117, 'bad');
-
-  test('are found exactly, wherever they are', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(fc.boolean(), { minLength: 1, maxLength: 60 }), async (isBad) => {
-        const batch = sealedOf(isBad.map((bad) => (bad ? 'BAD' : 'good')));
-        const found = await findRefusedRows(batch, async (rows) =>
-          Buffer.from(rows).includes('BAD') ? refusal : undefined,
-        );
-        expect(found.map(({ index }) => index)).toEqual(isBad.flatMap((bad, index) => (bad ? [index] : [])));
-        const rest = withoutRows(batch, found).toString('latin1');
-        expect(rest).not.toContain('BAD');
-        expect(rest.split('good')).toHaveLength(isBad.filter((bad) => !bad).length + 1);
-      }),
-    );
-  });
-
-  test('become the same dead letters each time, since a repeat must be recognised', () => {
-    const batch = sealedOf(['BAD', 'good'], 7);
-    const refused = [{ index: 0, error: refusal }];
-    const encode = () => encodeDeadLetters(deadLettersOf(batch, refused, partitionOf()), batch.plan.sealedAt);
-    expect(encode()).toEqual(encode());
-    expect(encode().includes(Buffer.from('BAD'))).toBe(true);
   });
 });

@@ -1,48 +1,75 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { InvariantError } from '../../../src/errors.ts';
-import { decodePlan, encodePlan, type Plan, tokenOf } from '../../../src/streamer/plan.ts';
+import {
+  type CommitNote,
+  decodeNote,
+  decodePlan,
+  encodeNote,
+  type Plan,
+  tokenOf,
+} from '../../../src/streamer/plan.ts';
 
 const identity = { topic: 'events', topicId: 'id-1', partition: 3 };
 
+const uint32 = fc.nat({ max: 2 ** 32 - 1 });
 const plans = fc
   .record({
     start: fc.nat({ max: 2 ** 40 }),
     offsets: fc.integer({ min: 1, max: 1_000_000 }),
-    crc: fc.nat({ max: 2 ** 32 - 1 }),
+    crc: uint32,
+    repeatsCrc: uint32,
     sealedAt: fc.integer({ min: 0, max: 4e12 }),
   })
-  .map(({ start, offsets, crc, sealedAt }): Plan => {
+  .map(({ start, offsets, ...others }): Plan => {
     const end = start + offsets;
-    return { start, end, rows: offsets, crc, sealedAt, token: tokenOf(identity, start, end) };
+    return { start, end, rows: offsets, ...others, token: tokenOf(identity, start, end) };
   });
+const notes = fc.record<CommitNote>({
+  topicId: fc.string(),
+  ids: fc.option(
+    fc.record({ offset: fc.nat({ max: 2 ** 40 }), logTime: fc.integer({ min: -1, max: 4e12 }) }),
+    { nil: undefined },
+  ),
+  plan: fc.option(plans, { nil: undefined }),
+});
 
-test('a plan survives being written and read', () => {
+test('a note survives being written and read', () => {
   fc.assert(
-    fc.property(plans, (plan) => {
-      expect(decodePlan(encodePlan(plan))).toEqual(plan);
+    fc.property(notes, (note) => {
+      expect(decodeNote(encodeNote(note))).toEqual(note);
+      expect(decodePlan(encodeNote(note))).toEqual(note.plan);
     }),
   );
 });
 
-test('an empty commit has no plan', () => {
+test('an empty commit has no note, as after an operator has set the offset', () => {
+  expect(decodeNote('')).toBeUndefined();
   expect(decodePlan('')).toBeUndefined();
 });
 
 test.each([
-  '{"v":2,"start":0}',
+  '{"v":1,"start":0,"end":2,"rows":2,"crc":0,"token":"t","at":0}',
+  '{"v":3,"topic":"id"}',
   'something',
-  '{"v":1,"start":-1,"end":2,"rows":1,"crc":0,"token":"t","at":0}',
+  '{"v":2}',
+  '{"v":2,"topic":"id","plan":{"start":-1,"end":2,"rows":1,"crc":0,"rep":0,"token":"t","at":0}}',
+  '{"v":2,"topic":"id","plan":{"start":0,"end":2,"rows":1,"crc":0,"rep":0,"token":"","at":0}}',
+  '{"v":2,"topic":"id","ids":[1]}',
   '[]',
-])('metadata that is not a plan stops the process: %s', (text) =>
-  expect(() => decodePlan(text)).toThrow(InvariantError),
+  'null',
+])('metadata that is not a note stops the process: %s', (text) =>
+  expect(() => decodeNote(text)).toThrow(InvariantError),
 );
 
 test('a plan that cannot be true stops the process', () => {
-  const plan = { start: 5, end: 9, rows: 4, crc: 0, token: 't', sealedAt: 0 };
-  expect(() => encodePlan({ ...plan, end: 5 })).toThrow(InvariantError);
-  expect(() => encodePlan({ ...plan, rows: 5 })).toThrow(InvariantError);
-  expect(() => encodePlan({ ...plan, token: 'x'.repeat(4_096) })).toThrow(InvariantError);
+  const plan = { start: 5, end: 9, rows: 4, crc: 0, repeatsCrc: 0, token: 't', sealedAt: 0 };
+  const encode = (change: Partial<Plan>) =>
+    encodeNote({ topicId: 'id', ids: undefined, plan: { ...plan, ...change } });
+  expect(() => encode({})).not.toThrow();
+  expect(() => encode({ end: 5 })).toThrow(InvariantError);
+  expect(() => encode({ rows: 5 })).toThrow(InvariantError);
+  expect(() => encode({ token: 'x'.repeat(4_096) })).toThrow(InvariantError);
 });
 
 test('a token belongs to one range of one topic', () => {
