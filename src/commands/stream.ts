@@ -3,6 +3,7 @@ import { brokersOf, openReader, topicToCreate } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
+import { type DeadLetterTopic, openDeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';

@@ -7,9 +7,10 @@ import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
 import { type Block, blockOf, recordOf } from './block.ts';
 import type { InsertOptions, Sink } from './deliver.ts';
+import { countDelivered, findLastDelivered, findOffsets } from './delivered-offsets.ts';
 import { type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
 import type { PartitionIdentity } from './plan.ts';
-import { countDelivered, findDeadLetters, findLastDelivered, settleBatch } from './settle.ts';
+import { settleBatch } from './settle.ts';
 import { findTokenDoubt } from './trust-token.ts';
 
 /** Told how inserts go. */
@@ -71,7 +72,9 @@ export function createClickHouseSink(options: SinkOptions): Sink {
    * them by now, `dead-letters replay` may have inserted them.
    */
   async function withoutDeadLetters(batch: SealedBatch, identity: PartitionIdentity): Promise<Block> {
-    const dead = await findDeadLetters(clickhouse, tables, { identity, range: batch.plan });
+    const range = { identity, range: batch.plan, table: 'deadLetters' } as const;
+    const found = await findOffsets(clickhouse, tables, range);
+    const dead = new Set(found.map(({ offset }) => offset));
     const block = blockOf(batch);
     if (dead.size === 0) return block;
     return { ...block, rows: block.rows.filter((index) => !dead.has(recordOf(batch, index).offset)) };

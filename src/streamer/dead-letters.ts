@@ -1,5 +1,4 @@
 /** Refused records as dead letters, and as rows of `dead_letters`. */
-import { crc32 } from 'node:zlib';
 import type { DeadLetter } from '../dead-letters/dead-letter.ts';
 import { columnOf } from '../dead-letters/reason.ts';
 import type { SealedBatch } from './batch.ts';
@@ -39,10 +38,4 @@ export function encodeDeadLetters(letters: readonly DeadLetter[], refusedAt: num
     rows.text(letter.column).text(letter.reason).text(letter.raw);
   }
   return rows.build();
-}
-
-/** The token of their insert: another set of dead letters of the same block is another insert. */
-export function deadLetterToken(blockToken: string, letters: readonly DeadLetter[]): string {
-  const offsets = letters.map(({ offset }) => offset);
-  return `${blockToken}:dead:${letters.length}:${crc32(JSON.stringify(offsets))}`;
 }

@@ -1,11 +1,12 @@
 /** One attempt to bring a block into ClickHouse: repeats, then refused rows, then all others under one token. */
+import { crc32 } from 'node:zlib';
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
 import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
 import { type Block, bodyOf, recordOf } from './block.ts';
-import { deadLettersOf, deadLetterToken, encodeDeadLetters } from './dead-letters.ts';
+import { deadLettersOf, encodeDeadLetters } from './dead-letters.ts';
 import type { Lease } from './lease.ts';
 import type { PartitionIdentity } from './plan.ts';
 import { createRowProbe, findRefusedRows, isDataError, type RefusedRow } from './refused-rows.ts';
@@ -69,7 +70,7 @@ export async function insertBlock(
   const repeats = batch.repeats.filter(({ index }) => isHere.has(index));
   if (repeats.length > 0) {
     const sql = `INSERT INTO ${tables.repeats} FORMAT RowBinary`;
-    await send(sql, encodeRepeats(block, partition), `${token}:repeats`);
+    await send(sql, encodeRepeats(block, partition), partToken(token, 'repeats', repeats));
     passFaultPoint('repeats-written');
   }
   const isRepeat = new Set(repeats.map(({ index }) => index));
@@ -87,13 +88,21 @@ export async function insertBlock(
     await deadLetterTopic?.publish(letters);
     const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
     const body = encodeDeadLetters(letters, batch.plan.sealedAt);
-    await send(sql, body, deadLetterToken(token, letters));
+    await send(sql, body, partToken(token, 'dead', refused));
     passFaultPoint('dead-letters-written');
     const isRefused = new Set(refused.map(({ index }) => index));
     const good = rows.filter((index) => !isRefused.has(index));
     await sendEvents(good);
     return { rows: good.length, repeats: repeats.length, refused };
   }
+}
+
+/**
+ * Token of the rows of a block that are not for `events`. Made of which they are: where a later owner finds others,
+ * as after the table was altered, its insert must not pass for a repeat of the earlier one.
+ */
+function partToken(token: string, part: string, rows: readonly { readonly index: number }[]): string {
+  return `${token}:${part}:${crc32(JSON.stringify(rows.map(({ index }) => index)))}`;
 }
 
 /** The rows of `repeats` in RowBinary, in the order of the table's columns. */

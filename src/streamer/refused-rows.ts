@@ -148,7 +148,9 @@ async function castAll(
 ): Promise<number[] | undefined> {
   const type = quoteText(`Nullable(${dataType})`);
   const source = `format(RowBinary, 'i UInt32, value String', unhex('${rows.toString('hex')}'))`;
-  const sql = `SELECT i FROM ${source} WHERE isNull(accurateCastOrNull(value, ${type}))`;
+  // An insert takes `null` as an object without properties; the cast makes it NULL, as it does what it cannot read.
+  const isNull = `match(value, '^[ \\\\t\\\\r\\\\n]*null[ \\\\t\\\\r\\\\n]*$')`;
+  const sql = `SELECT i FROM ${source} WHERE isNull(accurateCastOrNull(value, ${type})) AND NOT ${isNull}`;
   const skip = settings.type_json_skip_duplicated_paths ?? 0;
   const forCast = {
     max_query_size: 64 * 1024 * 1024,

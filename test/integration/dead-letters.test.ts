@@ -10,9 +10,11 @@ import {
 import { ensureTables, insertSettings, nameTables, type TablesOptions } from '../../src/clickhouse/tables.ts';
 import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
 import type { Column } from '../../src/schema/columns.ts';
-import { GrowingBatch } from '../../src/streamer/batch.ts';
+import { GrowingBatch, type SealedBatch } from '../../src/streamer/batch.ts';
 import { createClickHouseSink } from '../../src/streamer/clickhouse-sink.ts';
 import { encodeDeadLetters } from '../../src/streamer/dead-letters.ts';
+import type { Sink } from '../../src/streamer/deliver.ts';
+import { Lease } from '../../src/streamer/lease.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { launchProgram, runProgram } from '../support/program.ts';
 import { blockOf } from '../support/records.ts';
@@ -65,14 +67,25 @@ type Tables = Awaited<ReturnType<typeof createTables>>;
 
 /** Delivers events as the streamer does. */
 async function deliver({ tables }: Tables, events: readonly (string | Uint8Array)[]): Promise<void> {
-  const observer = { inserted() {}, insertFailed() {}, deadLettered() {} };
-  const sink = createClickHouseSink({ clickhouse, tables, observer, log });
+  const observer = { inserted() {}, insertFailed() {}, settled() {} };
+  const sink = createClickHouseSink({ clickhouse, tables, observer, settleAfterMs: 1_800_000, log });
   const signal = new AbortController().signal;
-  const partition = { topic: 'events', topicId: 'T', partition: 0, signal } as OwnedPartition;
+  const partition = {
+    topic: 'events',
+    topicId: 'T',
+    partition: 0,
+    signal,
+    commit: async () => {},
+  } as unknown as OwnedPartition;
   const batch = new GrowingBatch(partition);
   const block = { ...blockOf(events), headers: [undefined, [['id', 'order-1'] as const]] };
   for (let i = 0; i < events.length; i++) batch.add(block, i);
-  await sink.insert(batch.seal(0), partition);
+  await insertAs(sink, batch.seal(0), partition);
+}
+
+async function insertAs(sink: Sink, batch: SealedBatch, partition: OwnedPartition): Promise<void> {
+  const lease = await Lease.take(partition, batch, undefined);
+  await sink.insert(batch, partition, { lease, isReplay: false });
 }
 
 /** Puts many dead letters into the table at once. */
@@ -281,14 +294,23 @@ describe('the streamer beside a replay', () => {
       },
     };
     let refusals = 0;
-    const observer = { inserted() {}, insertFailed: () => void refusals++, deadLettered() {} };
-    const sink = createClickHouseSink({ clickhouse: flaky, tables: tables.tables, observer, log });
+    const observer = { inserted() {}, insertFailed: () => void refusals++, settled() {} };
+    const sink = createClickHouseSink({
+      ...{ clickhouse: flaky, tables: tables.tables, observer, log },
+      settleAfterMs: 1_800_000,
+    });
     const signal = new AbortController().signal;
-    const partition = { topic: 'events', topicId: 'T', partition: 0, signal } as OwnedPartition;
+    const partition = {
+      topic: 'events',
+      topicId: 'T',
+      partition: 0,
+      signal,
+      commit: async () => {},
+    } as unknown as OwnedPartition;
     const batch = new GrowingBatch(partition);
     const block = blockOf(events.slice(0, 2));
     for (let i = 0; i < block.count; i++) batch.add(block, i);
-    const delivered = sink.insert(batch.seal(0), partition);
+    const delivered = insertAs(sink, batch.seal(0), partition);
     while (refusals < 2) await sleep(20);
     // The dead letter is written, the good row is not: the same batch is tried again and again.
     await tables.widen();

@@ -21,11 +21,7 @@ afterEach(async () => {
   await site.close();
 });
 
-/** The last commit, its note read. */
-async function committed() {
-  const commit = await site.withPartition((partition) => partition.committed());
-  return commit === undefined ? undefined : { offset: commit.offset, ...decodeNote(commit.plan) };
-}
+const committed = () => site.committed();
 
 /** A commit with nothing in flight. */
 const delivered = (offset: number) => ({ offset, topicId: site.topicId, ids: undefined, plan: undefined });

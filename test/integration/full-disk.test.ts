@@ -87,15 +87,20 @@ describe.skipIf(probe === undefined)('a full disk', () => {
     const writer = await openWriter();
     const reader = await openReader();
     const delivered: number[] = [];
-    const observer: DeliveryObserver = { replaying() {}, expired() {}, oldest() {} };
+    const observer: DeliveryObserver = {
+      ...{ replaying() {}, expired() {}, oldest() {} },
+      ...{ regressed() {}, topicChanged() {} },
+    };
+    const idsLimits = { windowMs: 0, maxIds: 1 };
     const limits = { rows: 7, bytes: 1024 ** 2, ageMs: 10 };
     let events = 0;
     const insert = async ({ plan }: { plan: { start: number; end: number } }) => {
       for (let offset = plan.start; offset < plan.end; offset++) delivered.push(offset);
     };
+    const sink = { insert, countDelivered: async () => 0, findLastDelivered: async () => undefined };
     let failure: unknown;
     const running = reader
-      .run((partition) => deliverPartition(partition, { insert }, { limits, observer }))
+      .run((partition) => deliverPartition(partition, sink, { limits, idsLimits, observer }))
       .catch((error: unknown) => {
         failure = error;
       });

@@ -5,7 +5,7 @@ import type { BufferReader, BufferWriter, OwnedPartition } from '../../src/buffe
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
 import { EventBatch } from '../../src/buffer/event-batch.ts';
-import type { SealedBatch } from '../../src/streamer/batch.ts';
+import type { BatchLimits, SealedBatch } from '../../src/streamer/batch.ts';
 import { recordOf } from '../../src/streamer/block.ts';
 import {
   type DeliveryObserver,
@@ -13,11 +13,12 @@ import {
   type InsertOptions,
   type Sink,
 } from '../../src/streamer/deliver.ts';
+import { type CommitNote, decodeNote } from '../../src/streamer/plan.ts';
 import type { IdsLimits } from '../../src/streamer/recover.ts';
 import { temporaryDirectory } from './program.ts';
 
 const log = pino({ level: 'silent' });
-const limits = { rows: 3, bytes: 1_000_000, ageMs: 30 };
+const defaultLimits = { rows: 3, bytes: 1_000_000, ageMs: 30 };
 const waitMs = 10_000;
 
 /** What a sink was given. */
@@ -42,7 +43,7 @@ export function createSink(
 ) {
   const inserts: SeenInsert[] = [];
   const counted: { topicId: string; start: number; end: number }[] = [];
-  const state = { delivered: 0 };
+  const state: { delivered: number; last: number | undefined } = { delivered: 0, last: undefined };
   const sink: Sink = {
     async insert(batch, partition, how) {
       const commit = await partition.committed().catch(() => undefined);
@@ -59,8 +60,9 @@ export function createSink(
       counted.push({ topicId, start, end });
       return state.delivered;
     },
+    findLastDelivered: async () => state.last,
   };
-  /** `state.delivered` is what the sink says when it is asked how much of a range it has. */
+  /** `state.delivered` is what the sink says when it is asked how much of a range it has, `state.last` the last offset. */
   return { sink, inserts, counted, state };
 }
 
@@ -70,6 +72,7 @@ export function createObserver() {
   const observer: DeliveryObserver = {
     replaying: (_, start, end) => seen.push(`replaying ${start}-${end}`),
     expired: (_, from, to, lost) => seen.push(`expired ${from}-${to}: ${lost} lost`),
+    regressed: (_, position, last) => seen.push(`regressed ${position}, ${last} is there`),
     topicChanged: (_, formerId, lost) => seen.push(`topic changed from ${formerId}: ${lost} lost`),
     oldest: () => {},
   };
@@ -87,11 +90,13 @@ export interface OwnerOptions {
 /** A log with one partition, and owners that come and go. */
 export interface DeliverySite {
   readonly topicId: string;
-  append(...values: string[]): Promise<void>;
+  append(...values: (string | Uint8Array)[]): Promise<void>;
   /** Appends one block of events with these ids; undefined: none. */
   appendWithIds(...ids: (string | undefined)[]): Promise<void>;
   /** Delivers until `isDone`, then closes; resolves with what `run` came to. */
   deliver(sink: Sink, isDone: () => boolean | Promise<boolean>, options?: OwnerOptions): Promise<unknown>;
+  /** The last commit, its note read. */
+  committed(): Promise<({ offset: number } & Partial<CommitNote>) | undefined>;
   /** Uses the partition as another owner. */
   withPartition<T>(use: (partition: OwnedPartition) => Promise<T>): Promise<T>;
   close(): Promise<void>;
@@ -99,8 +104,8 @@ export interface DeliverySite {
 
 const unaltered = (partition: OwnedPartition) => partition;
 
-/** Makes the log. */
-export async function openDeliverySite(): Promise<DeliverySite> {
+/** Makes the log; batches are of three rows unless told otherwise. */
+export async function openDeliverySite(limits: BatchLimits = defaultLimits): Promise<DeliverySite> {
   const directory = temporaryDirectory();
   const shared = { topic: 'events', partitions: 1, maxBytes: 64 * 1024 ** 2, log, dir: directory.path };
   const writer: BufferWriter = await openEmbeddedWriter({ ...shared, retentionMs: 86_400_000 });
@@ -124,7 +129,9 @@ export async function openDeliverySite(): Promise<DeliverySite> {
     }
   }
 
-  async function append(events: readonly { value: string; id?: string | undefined }[]): Promise<void> {
+  async function append(
+    events: readonly { value: string | Uint8Array; id?: string | undefined }[],
+  ): Promise<void> {
     const batch = new EventBatch();
     for (const { value, id } of events) {
       batch.add(Buffer.from(value), Date.now(), id === undefined ? undefined : [['id', id]]);
@@ -137,6 +144,10 @@ export async function openDeliverySite(): Promise<DeliverySite> {
     append: (...values) => append(values.map((value) => ({ value }))),
     appendWithIds: (...ids) => append(ids.map((id) => ({ value: id ?? '-', id }))),
     withPartition,
+    async committed() {
+      const commit = await withPartition((partition) => partition.committed());
+      return commit === undefined ? undefined : { offset: commit.offset, ...decodeNote(commit.plan) };
+    },
     async deliver(sink, isDone, { observer = createObserver().observer, ids, alter = unaltered } = {}) {
       const reader = await openReader();
       const idsLimits = { windowMs: 600_000, maxIds: 1_000, ...ids };

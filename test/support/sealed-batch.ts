@@ -1,13 +1,37 @@
 import { GrowingBatch, type SealedBatch } from '../../src/streamer/batch.ts';
+import { RecentIds } from '../../src/streamer/recent-ids.ts';
 import { blockOf } from './records.ts';
 
 /** Where {@link sealedOf} says that its records come from. */
 export const testIdentity = { topic: 'a "quoted" tøpic', topicId: 'id', partition: 3 };
 
-/** A batch of records with these values, from `offset` on. */
-export function sealedOf(values: readonly (string | Uint8Array)[], offset = 0): SealedBatch {
-  const batch = new GrowingBatch(testIdentity);
-  const block = blockOf(values, offset);
+/** What records a test batch has, beside their values. */
+export interface TestRecords {
+  /** Offset of the first. Default 0. */
+  readonly offset?: number;
+  /** Default: that of {@link testIdentity}. */
+  readonly topicId?: string;
+  /** Receive times, milliseconds since the epoch; the others have a fixed one. */
+  readonly receivedAt?: readonly number[];
+  /** Ids in their headers. */
+  readonly ids?: readonly (string | undefined)[];
+}
+
+/** A batch of records with these values. */
+export function sealedOf(
+  values: readonly (string | Uint8Array)[],
+  { offset = 0, topicId = testIdentity.topicId, receivedAt = [], ids }: TestRecords = {},
+): SealedBatch {
+  const recentIds = new RecentIds({ windowMs: 600_000, maxIds: 1_000 });
+  const batch = new GrowingBatch({ ...testIdentity, topicId }, recentIds);
+  const plain = blockOf(values, offset);
+  const block = {
+    ...plain,
+    receivedAt: values.map((_, index) => receivedAt[index] ?? (plain.receivedAt[index] as number)),
+    ...(ids === undefined
+      ? {}
+      : { headers: ids.map((id) => (id === undefined ? [] : [['id', id] as const])) }),
+  };
   for (let index = 0; index < block.count; index++) batch.add(block, index);
   return batch.seal(offset);
 }

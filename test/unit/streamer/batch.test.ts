@@ -29,10 +29,10 @@ const limits = { rows: 10, bytes: 1_000_000, ageMs: 20 };
 
 describe('rows', () => {
   test('carry where a record came from, and its own bytes', () => {
-    const { body, plan } = sealedOf(['{"event":"a"}', '{"event":"b\\u0000ü"}'], 17);
+    const { body, plan } = sealedOf(['{"event":"a"}', '{"event":"b\\u0000ü"}'], { offset: 17 });
     const head = Buffer.from('\x11a "quoted" tøpic\0\x02id\0');
     expect(body.includes(head)).toBe(true);
-    expect(readRow(body.subarray(0, sealedOf(['{"event":"a"}'], 17).body.length))).toEqual({
+    expect(readRow(body.subarray(0, sealedOf(['{"event":"a"}'], { offset: 17 }).body.length))).toEqual({
       offset: 17,
       receivedAt: 1_763_690_000_123,
       eventId: '',
@@ -53,7 +53,7 @@ describe('rows', () => {
         fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 30 }),
         fc.nat(),
         (values, offset) => {
-          const batch = sealedOf(values, offset);
+          const batch = sealedOf(values, { offset });
           const rows = batch.ends.map((_, i) => recordOf(batch, i));
           expect(rows.map(({ raw }) => [...raw])).toEqual(values.map((value) => [...value]));
           expect(rows.map((row) => row.offset)).toEqual(values.map((_, i) => offset + i));

@@ -31,6 +31,7 @@ const notes = fc.record<CommitNote>({
     fc.record({ offset: fc.nat({ max: 2 ** 40 }), logTime: fc.integer({ min: -1, max: 4e12 }) }),
     { nil: undefined },
   ),
+  settleUntil: fc.option(fc.nat({ max: 2 ** 40 }), { nil: undefined }),
   plan: fc.option(plans, { nil: undefined }),
 });
 
@@ -65,7 +66,7 @@ test.each([
 test('a plan that cannot be true stops the process', () => {
   const plan = { start: 5, end: 9, rows: 4, crc: 0, repeatsCrc: 0, token: 't', sealedAt: 0 };
   const encode = (change: Partial<Plan>) =>
-    encodeNote({ topicId: 'id', ids: undefined, plan: { ...plan, ...change } });
+    encodeNote({ topicId: 'id', ids: undefined, settleUntil: undefined, plan: { ...plan, ...change } });
   expect(() => encode({})).not.toThrow();
   expect(() => encode({ end: 5 })).toThrow(InvariantError);
   expect(() => encode({ rows: 5 })).toThrow(InvariantError);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ClickHouseError } from '../../../src/clickhouse/client.ts';
 import { bodyOf, recordOf } from '../../../src/streamer/block.ts';
-import { encodeDeadLetters } from '../../../src/streamer/dead-letters.ts';
+import { deadLettersOf, encodeDeadLetters } from '../../../src/streamer/dead-letters.ts';
 import { findRefusedRows, type RowProbe } from '../../../src/streamer/refused-rows.ts';
 import { sealedOf, testIdentity } from '../../support/sealed-batch.ts';
 
@@ -91,8 +91,9 @@ test('the body of any rows of a batch holds these rows, in order', () => {
 
 test('dead letters are the same each time, since a repeat must be recognised, and hold the raw bytes', () => {
   const raw = Buffer.from([0xff, 0, 0x80, 0x0a]);
-  const batch = sealedOf([raw, 'good'], 7);
-  const encode = () => encodeDeadLetters(batch, [{ index: 0, error: refusal }], testIdentity);
+  const batch = sealedOf([raw, 'good'], { offset: 7 });
+  const encode = () =>
+    encodeDeadLetters(deadLettersOf(batch, [{ index: 0, error: refusal }], testIdentity), 0);
   expect(encode()).toEqual(encode());
   expect(encode().subarray(-5)).toEqual(Buffer.concat([Buffer.from([4]), raw]));
   expect(recordOf(batch, 0).raw.equals(raw)).toBe(true);
