@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+// Each test file runs in a process of its own: they share the seed by the environment.
+process.env.MILLRACE_SEED ??= String(Math.floor(Math.random() * 1e9));
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 export default defineConfig({
@@ -13,11 +16,13 @@ export default defineConfig({
         test: {
           name: 'integration',
           root,
-          include: ['test/integration/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+          include: ['test/integration/**/*.test.ts', 'test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          // The fault suite prints a line for each scenario.
+          disableConsoleIntercept: true,
         },
       },
     ],

@@ -1,0 +1,99 @@
+/** A broker of its own that is killed, stays away, or whose answers are lost. */
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, inject } from 'vitest';
+import { byForm } from '../support/faults/form.ts';
+import { type Member, pause, type Rig } from '../support/faults/rig.ts';
+import { scenario } from '../support/faults/scenario.ts';
+import { type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
+import { until } from '../support/program.ts';
+import { apiKeys, type Fate } from '../support/tcp-proxy.ts';
+
+const hasKafka = inject('kafkaBrokers') !== undefined;
+const skip = hasKafka ? undefined : 'no Kafka';
+const mostResidentMiB = 250;
+
+describe('the broker', () => {
+  let kafka: FaultyKafka;
+
+  beforeAll(async () => {
+    if (hasKafka) kafka = await startFaultyKafka();
+  });
+  afterAll(() => kafka?.stop());
+
+  const startOn = async (rig: Rig) => {
+    rig.useBrokers(kafka.brokers);
+    return await rig.startAll();
+  };
+
+  scenario('the broker killed and started again', { skip }, async (rig) => {
+    const { streamer, collector } = await startOn(rig);
+    const load = rig.load([collector.url]);
+    for (let round = 0; round < byForm({ full: 5, short: 1 }); round++) {
+      await pause(rig.random, 500, 2_000);
+      await kafka.broker.kill();
+      await pause(rig.random, 0, 3_000);
+      await kafka.broker.restart();
+      await untilAcknowledged(rig);
+    }
+    await load.stop();
+    await rig.audit();
+    expect([...streamer.surprises, ...collector.surprises]).toEqual([]);
+  });
+
+  scenario('requests and answers lost between collector and broker', { skip }, async (rig) => {
+    const { collector } = await startOn(rig);
+    const fates: Fate[] = ['lose-answer', 'lose-answer', 'lose-request'];
+    const load = rig.load([collector.url]);
+    kafka.proxy.decide = ({ apiKey }) =>
+      apiKey === apiKeys.produce && rig.random.chance(0.1) ? rig.random.pick(fates) : 'pass';
+    await sleep(byForm({ full: 20_000, short: 4_000 }));
+    await load.stop();
+    kafka.proxy.decide = () => 'pass';
+    await rig.audit();
+  });
+
+  /** Kafka is away under load; what the collector holds stays bounded, and it recovers by itself. */
+  async function outage(rig: Rig, collector: Member, expectWhileAway: () => Promise<void>): Promise<void> {
+    const load = rig.load([collector.url], { rate: 2_000, connections: 64 });
+    await sleep(2_000);
+    await kafka.broker.kill();
+    const resident: number[] = [];
+    const end = Date.now() + byForm({ full: 120_000, short: 12_000 });
+    while (Date.now() < end) {
+      resident.push(residentMiB(collector));
+      await sleep(500);
+    }
+    await expectWhileAway();
+    await kafka.broker.restart();
+    await untilAcknowledged(rig);
+    await load.stop();
+    const most = Math.max(...resident);
+    await rig.audit();
+    process.stdout.write(`${rig.name}  at most ${Math.round(most)} MiB resident while Kafka was away\n`);
+    expect(most).toBeLessThan(mostResidentMiB);
+    expect(collector.surprises).toEqual([]);
+  }
+
+  scenario('a long outage of Kafka under load', { skip }, async (rig) => {
+    const { collector } = await startOn(rig);
+    await outage(rig, collector, async () => {
+      const answer = await fetch(`${collector.url}/v1/events`, { method: 'POST', body: '{"event":"a"}' });
+      expect(answer.status).toBe(503);
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect((await answer.json()) as object).toMatchObject({ code: 'BUFFER_UNAVAILABLE', retry: true });
+      expect((await fetch(`${collector.url}/livez`)).status).toBe(200);
+      expect((await fetch(`${collector.url}/readyz`)).status).toBe(503);
+    });
+  });
+});
+
+async function untilAcknowledged(rig: Rig): Promise<void> {
+  const since = Date.now();
+  await until('events acknowledged again', async () => rig.ledger.lastAcknowledgedAt > since, 90_000);
+}
+
+function residentMiB(member: Member): number {
+  const status = readFileSync(`/proc/${member.pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}

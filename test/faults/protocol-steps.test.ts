@@ -1,0 +1,62 @@
+/** SIGKILL of the streamer at each step of the delivery protocol, by the program's fault points. */
+import { existsSync } from 'node:fs';
+import { describe, inject } from 'vitest';
+import { byForm } from '../support/faults/form.ts';
+import { plainEvent } from '../support/faults/generator.ts';
+import type { Rig } from '../support/faults/rig.ts';
+import { scenario } from '../support/faults/scenario.ts';
+import { until } from '../support/program.ts';
+
+const faultPoints = [
+  'sealed',
+  'plan-committed',
+  'insert-sent',
+  'insert-answered',
+  'end-committed',
+  'dead-letters-written',
+  'repeats-written',
+];
+const hasFaultPoints = existsSync(new URL('../../dist/process/fault-point.js', import.meta.url));
+const skip = hasFaultPoints ? undefined : 'the program has no fault points';
+
+/** Every kind of row: plain ones, some that ClickHouse refuses, and some that repeat the id of another. */
+function mixedEvent(rig: Rig): (n: number) => string {
+  return (n) => {
+    if (rig.random.chance(0.02)) return `{"event":"poison","n":${n},"bytes":9223372036854775808}`;
+    if (rig.random.chance(0.1)) return `{"event":"again","n":${n},"id":"id-${rig.random.integer(0, 50)}"}`;
+    return plainEvent(n, rig.random);
+  };
+}
+
+async function killAtEachPoint(rig: Rig): Promise<void> {
+  await rig.startEngine();
+  const collector = await rig.startCollector();
+  const load = rig.load([collector.url], { rate: 500, makeEvent: mixedEvent(rig) });
+  for (const count of byForm({ full: [1, 2, 5], short: [1] })) {
+    for (const point of faultPoints) {
+      const env = (launch: number) => (launch === 1 ? { MILLRACE_FAULT_POINT: `${point}:${count}` } : {});
+      const streamer = await rig.launchStreamer({ env });
+      await until(`a kill at ${point}:${count}`, async () => streamer.kills > 0, 30_000);
+      await streamer.ready();
+      // The one after the kill recovers; only then the next one takes its place.
+      await rig.delivered().catch(() => {});
+      await streamer.stop();
+    }
+  }
+  await rig.startStreamer();
+  await load.stop();
+  await rig.audit();
+}
+
+describe('SIGKILL at each step of the protocol', () => {
+  scenario('steps, embedded log', { partitions: 2, skip }, killAtEachPoint);
+
+  const brokers = inject('kafkaBrokers');
+  const reason = byForm({ full: brokers === undefined ? 'no Kafka' : undefined, short: 'full form only' });
+  const onKafka = brokers === undefined ? {} : { brokers };
+  scenario(
+    'steps, Kafka',
+    { ...onKafka, partitions: 2, skip: skip ?? reason, timeoutMs: 600_000 },
+    killAtEachPoint,
+  );
+});

@@ -1,0 +1,208 @@
+/** Compares what clients were told with what the tables hold: nothing missing, nothing twice, nothing made up. */
+import type { TopicView } from '../../../src/buffer/buffer.ts';
+import type { Ledger } from './ledger.ts';
+
+/** Where the rows of a topic lie. */
+export type Table = 'events' | 'dead_letters' | 'repeats';
+
+/** A delivered record. */
+export interface Delivered {
+  readonly table: Table;
+  readonly partition: number;
+  readonly offset: number;
+  /** Serial of the event; -1 where the table does not say. */
+  readonly n: number;
+}
+
+/** What an audit found. */
+export interface Finding {
+  readonly sent: number;
+  readonly acknowledged: number;
+  readonly refused: number;
+  readonly unknown: number;
+  readonly rows: number;
+  readonly deadLetters: number;
+  readonly repeats: number;
+  /** Offsets, acknowledged or in the buffer, that are in no table. */
+  readonly missing: number;
+  /** Offsets in more than one row, and events under more than one offset. */
+  readonly duplicated: number;
+  /** Events of unknown outcome that are stored. */
+  readonly unknownStored: number;
+  /** Everything that is wrong, the first of each kind, for a person; empty when all is well. */
+  readonly faults: readonly string[];
+}
+
+/** What may differ from the plain case. */
+export interface AuditOptions {
+  /** Offsets that retention removed before they were delivered: from <= offset < to. */
+  readonly expired?: readonly { readonly partition: number; readonly from: number; readonly to: number }[];
+  /** The client sent serials more than once. */
+  readonly isResent?: boolean;
+}
+
+const examplesOfEach = 5;
+
+/** Compares. The view must have been taken when everything was delivered and nobody sent. */
+export function compare(
+  ledger: Ledger,
+  delivered: readonly Delivered[],
+  view: TopicView,
+  options: AuditOptions = {},
+): Finding {
+  const faults = new Faults();
+  const byOffset = indexByOffset(delivered, faults);
+  const isExpired = (partition: number, offset: number) =>
+    options.expired?.some(
+      (range) => range.partition === partition && range.from <= offset && offset < range.to,
+    ) === true;
+  const at = (partition: number, offset: number) => byOffset.get(partition)?.get(offset);
+
+  for (const { n, partition, offset } of ledger.acknowledged) {
+    const found = at(partition, offset);
+    if (found === undefined) {
+      if (!isExpired(partition, offset)) faults.miss(partition, offset, `event ${n} was acknowledged at`);
+    } else if (found.n !== n && found.n !== -1) {
+      faults.add(
+        'another event at an acknowledged offset',
+        `${partition}:${offset} holds ${found.n}, not ${n}`,
+      );
+    }
+  }
+  for (const { partition, start, end } of view.partitions) {
+    for (let offset = start; offset < end; offset++) {
+      if (at(partition, offset) === undefined && !isExpired(partition, offset))
+        faults.miss(partition, offset, 'in the buffer:');
+    }
+    for (const offset of byOffset.get(partition)?.keys() ?? [])
+      if (offset >= end)
+        faults.add('a row beyond the end of the buffer', `${partition}:${offset}, end ${end}`);
+  }
+  const unknownStored = checkSerials(ledger, delivered, faults, options);
+  const count = (table: Table) => delivered.filter((row) => row.table === table).length;
+  return {
+    sent: ledger.sent,
+    acknowledged: ledger.acknowledged.length,
+    refused: ledger.refused.size,
+    unknown: ledger.unknown.size,
+    rows: count('events'),
+    deadLetters: count('dead_letters'),
+    repeats: count('repeats'),
+    missing: faults.missing.size,
+    duplicated: faults.duplicated,
+    unknownStored,
+    faults: faults.list(),
+  };
+}
+
+function indexByOffset(delivered: readonly Delivered[], faults: Faults): Map<number, Map<number, Delivered>> {
+  const byOffset = new Map<number, Map<number, Delivered>>();
+  for (const row of delivered) {
+    const partition = byOffset.get(row.partition) ?? new Map<number, Delivered>();
+    byOffset.set(row.partition, partition);
+    const earlier = partition.get(row.offset);
+    if (earlier !== undefined)
+      faults.duplicate(`offset ${row.partition}:${row.offset} in ${earlier.table} and in ${row.table}`);
+    partition.set(row.offset, row);
+  }
+  return byOffset;
+}
+
+/** Each serial at most once in `events` and `dead_letters` together, and none that was refused or never sent. */
+function checkSerials(
+  ledger: Ledger,
+  delivered: readonly Delivered[],
+  faults: Faults,
+  { isResent = false }: AuditOptions,
+): number {
+  const seen = new Map<number, Delivered>();
+  let unknownStored = 0;
+  for (const row of delivered) {
+    if (row.n === -1 || row.table === 'repeats') continue;
+    const earlier = seen.get(row.n);
+    if (earlier === undefined) {
+      seen.set(row.n, row);
+      if (ledger.unknown.has(row.n)) unknownStored++;
+    } else if (!isResent && earlier.offset !== row.offset) {
+      faults.duplicate(
+        `event ${row.n} at ${earlier.partition}:${earlier.offset} and ${row.partition}:${row.offset}`,
+      );
+    }
+    if (ledger.refused.has(row.n) && !isResent)
+      faults.add('a refused event is stored', `${row.n} at ${row.partition}:${row.offset}`);
+    if (row.n >= ledger.sent) faults.add('an event that nobody sent', `${row.n}`);
+  }
+  return unknownStored;
+}
+
+/** Gathers what is wrong, with a few examples of each kind. */
+class Faults {
+  readonly missing = new Set<string>();
+  duplicated = 0;
+  readonly #examples = new Map<string, { count: number; examples: string[] }>();
+
+  miss(partition: number, offset: number, what: string): void {
+    const place = `${partition}:${offset}`;
+    if (this.missing.has(place)) return;
+    this.missing.add(place);
+    this.add('missing from the tables', `${what} ${place}`);
+  }
+
+  duplicate(what: string): void {
+    this.duplicated++;
+    this.add('stored twice', what);
+  }
+
+  add(kind: string, example: string): void {
+    const known = this.#examples.get(kind) ?? { count: 0, examples: [] };
+    this.#examples.set(kind, known);
+    known.count++;
+    if (known.examples.length < examplesOfEach) known.examples.push(example);
+  }
+
+  list(): string[] {
+    return [...this.#examples].map(
+      ([kind, { count, examples }]) => `${kind} (${count}): ${examples.join('; ')}`,
+    );
+  }
+}
+
+/** Reads everything that was delivered under an id of the topic. */
+export async function readDelivered(clickhouse: string, topicId: string): Promise<Delivered[]> {
+  const serials: Record<Table, string> = {
+    events: "if(toString(data.n) = '', -1, toInt64OrZero(toString(data.n)))",
+    dead_letters: `if(raw LIKE '%"n":%', toInt64OrZero(extract(raw, '"n":(\\\\d+)')), -1)`,
+    repeats: '-1',
+  };
+  const all: Delivered[] = [];
+  for (const table of ['events', 'dead_letters', 'repeats'] as const) {
+    const text = await selectText(
+      clickhouse,
+      `SELECT partition, offset, ${serials[table]} FROM ${table} WHERE topic_id = '${topicId}' FORMAT TabSeparated`,
+    );
+    for (const line of text.split('\n')) {
+      if (line === '') continue;
+      const [partition, offset, n] = line.split('\t').map(Number) as [number, number, number];
+      all.push({ table, partition, offset, n });
+    }
+  }
+  return all;
+}
+
+/** Runs a statement and gives its result as ClickHouse wrote it. */
+export async function selectText(clickhouse: string, sql: string): Promise<string> {
+  const response = await fetch(clickhouse, { method: 'POST', body: sql });
+  const text = await response.text();
+  if (!response.ok) throw new Error(text);
+  return text;
+}
+
+/** One line for each scenario. */
+export function describeFinding(name: string, seed: number, finding: Finding): string {
+  const { sent, acknowledged, refused, unknown, unknownStored, rows, deadLetters, repeats } = finding;
+  return (
+    `${name}  seed=${seed} sent=${sent} acknowledged=${acknowledged} refused=${refused} rows=${rows} ` +
+    `dead letters=${deadLetters} repeats=${repeats} missing=${finding.missing} duplicated=${finding.duplicated} ` +
+    `(unknown=${unknown}, of them stored ${unknownStored})`
+  );
+}

@@ -1,0 +1,33 @@
+/** A scenario as a test: a rig with choices of its own, removed at the end. */
+import { test } from 'vitest';
+import { byForm, runSeed } from './form.ts';
+import { createRandom } from './random.ts';
+import { Rig, type RigOptions } from './rig.ts';
+
+/** How a scenario runs. */
+export interface ScenarioOptions extends Omit<RigOptions, 'name' | 'random'> {
+  /** Why it cannot run here; then it is skipped, and says so. */
+  readonly skip?: string | false | undefined;
+  /** Longest time, milliseconds. Default: 2 minutes, 6 in the full form. */
+  readonly timeoutMs?: number;
+}
+
+/** Defines a test. Its choices depend on the seed of the run and on its name only. */
+export function scenario(name: string, options: ScenarioOptions, run: (rig: Rig) => Promise<void>): void {
+  const { skip, timeoutMs = byForm({ full: 360_000, short: 120_000 }), ...rest } = options;
+  if (typeof skip === 'string') process.stdout.write(`${name}  skipped: ${skip}\n`);
+  test.skipIf(typeof skip === 'string')(name, { timeout: timeoutMs }, async () => {
+    const rig = new Rig({ ...rest, name, random: createRandom(runSeed ^ hash(name), runSeed) });
+    try {
+      await run(rig);
+    } finally {
+      await rig.remove();
+    }
+  });
+}
+
+function hash(text: string): number {
+  let value = 0;
+  for (let i = 0; i < text.length; i++) value = (Math.imul(value, 31) + text.charCodeAt(i)) | 0;
+  return value;
+}
