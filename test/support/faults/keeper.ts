@@ -23,6 +23,8 @@ export interface Kept {
   readonly kills: number;
   /** Ends that were no SIGKILL, with what was printed: nobody asked for them. */
   readonly surprises: readonly string[];
+  /** What all its launches have written to standard error. */
+  log(): string;
   /** Resolves when the program that runs now serves. */
   ready(timeoutMs?: number): Promise<void>;
   /** Sends SIGKILL to it and its children; resolves when it is gone. */
@@ -36,6 +38,7 @@ export interface Kept {
 /** Starts it. */
 export function keep({ kind, args, env = () => ({}), restartMs = 100 }: KeepOptions): Kept {
   const surprises: string[] = [];
+  let log = '';
   let kills = 0;
   let launches = 0;
   let isKept = true;
@@ -45,6 +48,9 @@ export function keep({ kind, args, env = () => ({}), restartMs = 100 }: KeepOpti
   function launch(): void {
     const started = launchProgram(args, env(++launches));
     program = started;
+    started.child.stderr?.on('data', (data) => {
+      log += data;
+    });
     ready = new Promise((resolve) => {
       started.child.on('message', (message: { type?: string }) => message.type === 'ready' && resolve());
       started.child.stdout?.on('data', () => started.output.stdout.includes('is ready') && resolve());
@@ -71,6 +77,7 @@ export function keep({ kind, args, env = () => ({}), restartMs = 100 }: KeepOpti
     get kills() {
       return kills;
     },
+    log: () => log,
     async ready(timeoutMs = 30_000) {
       const deadline = Date.now() + timeoutMs;
       while (Date.now() < deadline) {

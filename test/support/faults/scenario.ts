@@ -1,5 +1,5 @@
 /** A scenario as a test: a rig with choices of its own, removed at the end. */
-import { test } from 'vitest';
+import { type TestContext, test } from 'vitest';
 import { byForm, runSeed } from './form.ts';
 import { createRandom } from './random.ts';
 import { Rig, type RigOptions } from './rig.ts';
@@ -13,13 +13,17 @@ export interface ScenarioOptions extends Omit<RigOptions, 'name' | 'random'> {
 }
 
 /** Defines a test. Its choices depend on the seed of the run and on its name only. */
-export function scenario(name: string, options: ScenarioOptions, run: (rig: Rig) => Promise<void>): void {
+export function scenario(
+  name: string,
+  options: ScenarioOptions,
+  run: (rig: Rig, context: TestContext) => Promise<void>,
+): void {
   const { skip, timeoutMs = byForm({ full: 360_000, short: 120_000 }), ...rest } = options;
   if (typeof skip === 'string') process.stdout.write(`${name}  skipped: ${skip}\n`);
-  test.skipIf(typeof skip === 'string')(name, { timeout: timeoutMs }, async () => {
+  test.skipIf(typeof skip === 'string')(name, { timeout: timeoutMs }, async (context) => {
     const rig = new Rig({ ...rest, name, random: createRandom(runSeed ^ hash(name), runSeed) });
     try {
-      await run(rig);
+      await run(rig, context);
     } finally {
       await rig.remove();
     }

@@ -1,0 +1,56 @@
+/** Events with ids that are sent again, to several collectors, across kills: one row each. */
+import { describe, expect, inject, type TestContext } from 'vitest';
+import { byForm } from '../support/faults/form.ts';
+import { pause, type Rig } from '../support/faults/rig.ts';
+import { scenario } from '../support/faults/scenario.ts';
+
+/** What the program must do for this: events with an id meet in one partition, and the streamer writes repeats. */
+async function findsRepeats(rig: Rig, url: string): Promise<boolean> {
+  const ledgerUnaware = [1, 2].map(() =>
+    fetch(`${url}/v1/events`, { method: 'POST', body: '{"event":"probe","id":"probe"}' }),
+  );
+  for (const answer of await Promise.all(ledgerUnaware)) await answer.text();
+  const { topicId } = await rig.delivered();
+  return Number(await rig.select(`SELECT count() FROM repeats WHERE topic_id = '${topicId}'`)) > 0;
+}
+
+async function sendAgainAndAgain(rig: Rig, context: TestContext): Promise<void> {
+  const { streamer, collector } = await rig.startAll();
+  const other = await rig.startCollector();
+  context.skip(!(await findsRepeats(rig, collector.url)), 'the streamer does not write repeats');
+  // Ids of the recent past come again soon, and some of long ago, too.
+  let newest = 0;
+  const makeEvent = (n: number): string => {
+    if (rig.random.chance(0.3)) newest++;
+    const id = rig.random.integer(Math.max(0, newest - rig.random.pick([3, 100, 2_000])), newest);
+    return `{"event":"again","n":${n},"id":"id-${id}","title":"${'x'.repeat(rig.random.integer(0, 100))}"}`;
+  };
+  const load = rig.load([collector.url, other.url], { makeEvent });
+  for (let round = 0; round < byForm({ full: 10, short: 3 }); round++) {
+    await pause(rig.random, 500, 1_500);
+    await [streamer, collector, other][round % 3]?.kill();
+  }
+  for (const member of [streamer, collector, other]) await member.ready();
+  await pause(rig.random, 500, 1_000);
+  await load.stop();
+  const finding = await rig.audit();
+  const { topicId } = await rig.view();
+  const where = `WHERE topic_id = '${topicId}'`;
+  const counts = await rig.select(`SELECT count(), uniqExact(event_id) FROM events ${where}`);
+  const [rows, ids] = counts.trim().split('\t').map(Number);
+  expect(rows).toBe(ids);
+  expect(finding.repeats).toBeGreaterThan(0);
+  const strangers = await rig.select(
+    `SELECT count() FROM repeats ${where} AND event_id NOT IN (SELECT event_id FROM events ${where})`,
+  );
+  expect(strangers.trim()).toBe('0');
+}
+
+describe('events with ids sent again', () => {
+  scenario('ids sent again to two collectors, embedded log', { partitions: 4 }, sendAgainAndAgain);
+
+  const brokers = inject('kafkaBrokers');
+  const skip = byForm({ full: brokers === undefined && 'no Kafka', short: 'full form only' });
+  const kafka = { ...(brokers === undefined ? {} : { brokers }), skip };
+  scenario('ids sent again to two collectors, Kafka', kafka, sendAgainAndAgain);
+});
