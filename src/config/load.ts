@@ -114,7 +114,12 @@ function readEnvironment(env: Sources['env'], faults: string[]): Map<OptionKey, 
 }
 
 /** Variables that are not options: they steer tests and development. */
-const ownVariables = new Set(['MILLRACE_CACHE_DIR', 'MILLRACE_REQUIRE_KAFKA', 'MILLRACE_WORKER']);
+const ownVariables = new Set([
+  'MILLRACE_CACHE_DIR',
+  'MILLRACE_FAULT_POINT',
+  'MILLRACE_REQUIRE_KAFKA',
+  'MILLRACE_WORKER',
+]);
 
 function readFile(path: unknown, faults: string[]): Map<OptionKey, Found> {
   const found = new Map<OptionKey, Found>();

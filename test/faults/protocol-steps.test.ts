@@ -31,15 +31,18 @@ function mixedEvent(rig: Rig): (n: number) => string {
 async function killAtEachPoint(rig: Rig): Promise<void> {
   await rig.startEngine();
   const collector = await rig.startCollector();
+  // What the streamer recognises by the id of a record needs collectors that hand ids on.
+  const skipped = (await rig.findsRepeats(collector)) ? [] : ['repeats-written'];
+  if (skipped.length > 0) process.stdout.write(`${rig.name}  left out: ${skipped.join()}\n`);
   const load = rig.load([collector.url], { rate: 500, makeEvent: mixedEvent(rig) });
   for (const count of byForm({ full: [1, 2, 5], short: [1] })) {
-    for (const point of faultPoints) {
+    for (const point of faultPoints.filter((name) => !skipped.includes(name))) {
       const env = (launch: number) => (launch === 1 ? { MILLRACE_FAULT_POINT: `${point}:${count}` } : {});
       const streamer = await rig.launchStreamer({ env });
-      await until(`a kill at ${point}:${count}`, async () => streamer.kills > 0, 30_000);
+      await until(`a kill at ${point}:${count}; ${streamer.log()}`, async () => streamer.kills > 0, 30_000);
       await streamer.ready();
       // The one after the kill recovers; only then the next one takes its place.
-      await rig.delivered().catch(() => {});
+      await rig.deliveredSoFar();
       await streamer.stop();
     }
   }

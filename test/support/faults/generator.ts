@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
-import type { Ledger } from './ledger.ts';
+import { Ledger } from './ledger.ts';
 import type { Random } from './random.ts';
 
 /** What to send. */
@@ -71,7 +71,11 @@ export async function loadFor(ms: number, options: LoadOptions): Promise<void> {
 }
 
 /** Sends one request and notes what became of it. */
-export async function postEvents(url: string, events: readonly [number, string][], ledger: Ledger) {
+export async function postEvents(
+  url: string,
+  events: readonly [number, string][],
+  ledger = new Ledger(),
+): Promise<void> {
   const pool = createPool(url);
   await send(pool, events, { ledger, isArray: true });
   await pool.destroy();

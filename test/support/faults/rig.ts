@@ -12,7 +12,7 @@ import {
   readDelivered,
   selectText,
 } from './audit.ts';
-import { type Load, type LoadOptions, startLoad } from './generator.ts';
+import { type Load, type LoadOptions, postEvents, startLoad } from './generator.ts';
 import { type Kept, keep } from './keeper.ts';
 import { Ledger } from './ledger.ts';
 import type { Random } from './random.ts';
@@ -201,6 +201,30 @@ export class Rig {
       const view = JSON.stringify(await this.view().catch(String));
       throw new Error(`${this.name}: ${error}\n${view}\n${logs.join('\n')}`, { cause: error });
     }
+  }
+
+  /** Waits until what is in the buffer now is committed as delivered; more may come meanwhile. */
+  async deliveredSoFar(timeoutMs = 60_000): Promise<void> {
+    const now = await this.view();
+    await until(
+      'delivery of what was there',
+      async () => {
+        const { partitions } = await this.view();
+        return now.partitions.every(
+          ({ end }, i) => end === 0 || (partitions[i]?.commit?.offset ?? -1) >= end,
+        );
+      },
+      timeoutMs,
+    );
+  }
+
+  /** Whether a record that repeats the id of another becomes a row of `repeats`, with a streamer of its own. */
+  async findsRepeats(collector: Member): Promise<boolean> {
+    const streamer = await this.startStreamer();
+    for (let i = 0; i < 2; i++) await postEvents(collector.url, [[-1, '{"event":"probe","id":"probe"}']]);
+    const { topicId } = await this.delivered();
+    await streamer.stop();
+    return (await this.select(`SELECT count() FROM repeats WHERE topic_id = '${topicId}'`)).trim() !== '0';
   }
 
   /**
