@@ -26,7 +26,7 @@ describe('the broker', () => {
     return await rig.startAll();
   };
 
-  scenario('the broker killed and started again', { skip }, async (rig) => {
+  scenario('the broker killed and started again', { skip, isFullOnly: true }, async (rig) => {
     const { streamer, collector } = await startOn(rig);
     const load = rig.load([collector.url]);
     for (let round = 0; round < byForm({ full: 5, short: 1 }); round++) {
@@ -59,7 +59,7 @@ describe('the broker', () => {
     await sleep(2_000);
     await kafka.broker.kill();
     const resident: number[] = [];
-    const end = Date.now() + byForm({ full: 120_000, short: 12_000 });
+    const end = Date.now() + byForm({ full: 120_000, short: 15_000 });
     while (Date.now() < end) {
       resident.push(residentMiB(collector));
       await sleep(500);

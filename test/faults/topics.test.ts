@@ -16,6 +16,7 @@ import { until } from '../support/program.ts';
 const brokers = inject('kafkaBrokers') ?? '';
 const partitions = 2;
 const kafka = { brokers, partitions, skip: brokers === '' && 'no Kafka' };
+const fullOnly = { ...kafka, isFullOnly: true };
 
 async function startBehindProxy(rig: Rig) {
   await rig.startEngine();
@@ -66,7 +67,7 @@ async function auditDeleted(rig: Rig, view: TopicView): Promise<void> {
 }
 
 describe('a topic deleted and made anew', () => {
-  scenario('anew while nothing is open', kafka, async (rig) => {
+  scenario('anew while nothing is open', fullOnly, async (rig) => {
     const { collector } = await startBehindProxy(rig);
     await sendFor(rig, 1_500, collector, rig.ledger);
     await rig.audit();
@@ -76,7 +77,7 @@ describe('a topic deleted and made anew', () => {
     await auditDeleted(rig, before);
   });
 
-  scenario('anew while the streamer is away', kafka, async (rig) => {
+  scenario('anew while the streamer is away', fullOnly, async (rig) => {
     const { collector, streamer } = await startBehindProxy(rig);
     await sendFor(rig, 1_500, collector, rig.ledger);
     await rig.audit();
@@ -89,7 +90,7 @@ describe('a topic deleted and made anew', () => {
     await auditDeleted(rig, before);
   });
 
-  scenario('anew while a plan is open', kafka, async (rig) => {
+  scenario('anew while a plan is open', fullOnly, async (rig) => {
     const { collector, proxy } = await startBehindProxy(rig);
     await sendFor(rig, 1_000, collector, rig.ledger);
     proxy.decide = (table) => (table === 'events' ? 'hold' : 'pass');
@@ -176,7 +177,7 @@ describe('retention', () => {
     expect(await expiredTotal(heir)).toBe(sizeOf(expired));
   });
 
-  scenario('retention passes a streamer that runs and is behind', kafka, async (rig) => {
+  scenario('retention passes a streamer that runs and is behind', fullOnly, async (rig) => {
     const { collector, proxy } = await startBehindProxy(rig);
     const load = rig.load([collector.url], { rate: 2_000 });
     for (let round = 0; round < byForm({ full: 5, short: 1 }); round++) {

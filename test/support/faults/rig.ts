@@ -231,15 +231,22 @@ export class Rig {
    * Waits until everything is delivered, compares, prints the result in one line.
    * @throws Error when anything is missing, twice, or made up
    */
-  async audit({ isVerified = true, timeoutMs, ...options }: RigAuditOptions = {}): Promise<Finding> {
+  async audit(options: RigAuditOptions = {}): Promise<Finding> {
+    const finding = await this.check(options);
+    const line = describeFinding(this.name, this.random.seed, finding);
+    process.stdout.write(`${line}\n`);
+    if (finding.faults.length > 0) throw new Error(`${line}\n${finding.faults.join('\n')}`);
+    return finding;
+  }
+
+  /** Waits until everything is delivered and compares; `verify` of the program must come to the same. */
+  async check({ isVerified = true, timeoutMs, ...options }: RigAuditOptions = {}): Promise<Finding> {
     const ledger = options.ledger ?? this.ledger;
     await ledger.close();
     const view = await this.delivered(timeoutMs);
     const finding = compare(ledger, await readDelivered(this.clickhouse, view.topicId), view, options);
-    const line = describeFinding(this.name, this.random.seed, finding);
-    process.stdout.write(`${line}\n`);
-    if (finding.faults.length > 0) throw new Error(`${line}\n${finding.faults.join('\n')}`);
-    if (isVerified && ledger.path !== undefined) await this.#verify(ledger.path);
+    const isWell = finding.faults.length === 0;
+    if (isVerified && isWell && ledger.path !== undefined) await this.#verify(ledger.path);
     return finding;
   }
 

@@ -1,6 +1,6 @@
 /** A scenario as a test: a rig with choices of its own, removed at the end. */
 import { type TestContext, test } from 'vitest';
-import { byForm, runSeed } from './form.ts';
+import { byForm, form, runSeed } from './form.ts';
 import { createRandom } from './random.ts';
 import { Rig, type RigOptions } from './rig.ts';
 
@@ -8,6 +8,8 @@ import { Rig, type RigOptions } from './rig.ts';
 export interface ScenarioOptions extends Omit<RigOptions, 'name' | 'random'> {
   /** Why it cannot run here; then it is skipped, and says so. */
   readonly skip?: string | false | undefined;
+  /** Left out of the short form. */
+  readonly isFullOnly?: boolean;
   /** Longest time, milliseconds. Default: 2 minutes, 6 in the full form. */
   readonly timeoutMs?: number;
 }
@@ -18,8 +20,9 @@ export function scenario(
   options: ScenarioOptions,
   run: (rig: Rig, context: TestContext) => Promise<void>,
 ): void {
-  const { skip, timeoutMs = byForm({ full: 360_000, short: 120_000 }), ...rest } = options;
-  if (typeof skip === 'string') process.stdout.write(`${name}  skipped: ${skip}\n`);
+  const { isFullOnly = false, timeoutMs = byForm({ full: 360_000, short: 120_000 }), ...rest } = options;
+  const skip = isFullOnly && form === 'short' ? 'full form only' : options.skip;
+  if (typeof skip === 'string' && !isFullOnly) process.stdout.write(`${name}  skipped: ${skip}\n`);
   test.skipIf(typeof skip === 'string')(name, { timeout: timeoutMs }, async (context) => {
     const rig = new Rig({ ...rest, name, random: createRandom(runSeed ^ hash(name), runSeed) });
     try {
