@@ -58,6 +58,8 @@ function isRetriable(error: unknown): error is Error {
 /** Makes the sink. */
 export function createClickHouseSink(options: SinkOptions): Sink {
   const { clickhouse, tables, observer, settleAfterMs, log } = options;
+  const refused = (error: ClickHouseError): void => observer.insertFailed(error.code, error);
+  const target: BlockTarget = { ...options, refused };
 
   /** Why the token must not be relied on in this attempt. */
   async function findDoubt(batch: SealedBatch, attempt: number, { isReplay, doubt }: InsertOptions) {
@@ -89,9 +91,9 @@ export function createClickHouseSink(options: SinkOptions): Sink {
     const owner = { partition, lease: how.lease };
     if (reason === undefined) {
       const block = isFirst(how) ? blockOf(batch) : await withoutDeadLetters(batch, partition);
-      return await insertBlock(options, block, owner);
+      return await insertBlock(target, block, owner);
     }
-    const settlement = await settleBatch(options, batch, owner);
+    const settlement = await settleBatch(target, batch, owner);
     observer.settled(batch, partition, { reason, found: settlement.found });
     return { ...settlement, rows: settlement.rows + settlement.found };
   }

@@ -7,6 +7,7 @@ import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
 import { type Block, bodyOf, recordOf } from './block.ts';
 import { deadLettersOf, encodeDeadLetters } from './dead-letters.ts';
+import { findOffsets } from './delivered-offsets.ts';
 import type { Lease } from './lease.ts';
 import type { PartitionIdentity } from './plan.ts';
 import { createRowProbe, findRefusedRows, isDataError, type RefusedRow } from './refused-rows.ts';
@@ -18,6 +19,8 @@ export interface BlockTarget {
   readonly tables: Tables;
   /** Takes dead letters beside the table: a topic of Kafka. */
   readonly deadLetterTopic?: Pick<DeadLetterTopic, 'publish'> | undefined;
+  /** Told of the error of an insert that has rows which ClickHouse refuses. */
+  readonly refused?: (error: ClickHouseError) => void;
 }
 
 /** Who inserts: the partition, and the right to. */
@@ -45,10 +48,11 @@ const midInsertMs = 3;
  * @throws FencedError when the partition has another owner
  */
 export async function insertBlock(
-  { clickhouse, tables, deadLetterTopic }: BlockTarget,
+  target: BlockTarget,
   block: Block,
   { partition, lease }: BlockOwner,
 ): Promise<BlockResult> {
+  const { clickhouse, tables, deadLetterTopic } = target;
   const { batch, token } = block;
 
   async function send(sql: string, body: Uint8Array, uniqueToken: string): Promise<void> {
@@ -80,15 +84,19 @@ export async function insertBlock(
     return { rows: rows.length, repeats: repeats.length, refused: [] };
   } catch (error) {
     if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
+    target.refused?.(error);
     const probe = await createRowProbe(clickhouse, tables.database, { signal: partition.signal });
     const refused = await findRefusedRows(batch, rows, probe);
     if (refused.length === 0) throw error;
-    const letters = deadLettersOf(batch, refused, partition);
-    // Before the table: what is in the table is not looked at again.
-    await deadLetterTopic?.publish(letters);
-    const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
-    const body = encodeDeadLetters(letters, batch.plan.sealedAt);
-    await send(sql, body, partToken(token, 'dead', refused));
+    const news = await withoutWritten(target, block, { refused, partition });
+    if (news.length > 0) {
+      const letters = deadLettersOf(batch, news, partition);
+      // Before the table: what is in the table is not looked at again.
+      await deadLetterTopic?.publish(letters);
+      const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
+      const body = encodeDeadLetters(letters, batch.plan.sealedAt);
+      await send(sql, body, partToken(token, 'dead', news));
+    }
     passFaultPoint('dead-letters-written');
     const isRefused = new Set(refused.map(({ index }) => index));
     const good = rows.filter((index) => !isRefused.has(index));
@@ -103,6 +111,18 @@ export async function insertBlock(
  */
 function partToken(token: string, part: string, rows: readonly { readonly index: number }[]): string {
   return `${token}:${part}:${crc32(JSON.stringify(rows.map(({ index }) => index)))}`;
+}
+
+/** The refused rows that are not among the dead letters: an earlier owner may have found some of them. */
+async function withoutWritten(
+  { clickhouse, tables }: BlockTarget,
+  { batch }: Block,
+  { refused, partition }: { refused: readonly RefusedRow[]; partition: OwnedPartition },
+): Promise<RefusedRow[]> {
+  const range = { identity: partition, range: batch.plan, table: 'deadLetters' } as const;
+  const found = await findOffsets(clickhouse, tables, range);
+  const written = new Set(found.map(({ offset }) => offset));
+  return refused.filter(({ index }) => !written.has(recordOf(batch, index).offset));
 }
 
 /** The rows of `repeats` in RowBinary, in the order of the table's columns. */

@@ -1,5 +1,6 @@
 /** Stub until the compact one is merged. */
 export class RecentIds {
+  // biome-ignore lint: stub
   constructor(_: { windowMs: number; maxIds: number; logTime?: number }) {}
   oldest: { offset: number; logTime: number } | undefined;
   #ids = new Map<string, number>();

@@ -12,18 +12,9 @@ const pingAfterMs = 15_000;
 
 /** Counts everything that happens in the process: the observer of deliveries and inserts, and its instruments. */
 export function createTally(log: Logger) {
-  const rows = new Counter(metricTable.rows);
-  const insertDuration = new Histogram(metricTable.insertDuration);
-  const insertRows = new Histogram(metricTable.insertRows);
-  const insertErrors = new Counter(metricTable.insertErrors);
-  const freshness = new Histogram(metricTable.freshness);
-  const replays = new Counter(metricTable.replays);
-  const deadLetters = new Counter(metricTable.deadLetters);
-  const lost = new Counter(metricTable.lost);
-  const settled = new Counter(metricTable.settled);
-  const repeats = new Counter(metricTable.repeats);
-  const regressions = new Counter(metricTable.regressions);
-  const topicChanges = new Counter(metricTable.topicChanges);
+  const counters = createCounters();
+  const { rows, deadLetters, repeats, lost, settled, insertDuration, insertRows, insertErrors, freshness } =
+    counters;
   const lag = new Map<string, number>();
   const oldest = new Map<string, number>();
   let clickhouse: DependencyState = { ok: false, detail: 'not reached yet' };
@@ -52,7 +43,7 @@ export function createTally(log: Logger) {
       const what = `asked ClickHouse about a batch, since ${reason}: it had ${found} of ${planned} records`;
       log.warn({ topic, partition, start, end, found }, what);
     },
-    ...createDeliveryLog({ log, replays, lost, regressions, topicChanges }),
+    ...createDeliveryLog(log, counters),
     oldest({ partition }, receivedAt) {
       if (receivedAt === undefined) oldest.delete(String(partition));
       else oldest.set(String(partition), receivedAt);
@@ -92,18 +83,7 @@ export function createTally(log: Logger) {
       }
     },
     instruments: {
-      rows,
-      insertDuration,
-      insertRows,
-      insertErrors,
-      freshness,
-      replays,
-      deadLetters,
-      lost,
-      settled,
-      repeats,
-      regressions,
-      topicChanges,
+      ...counters,
       lag: new Gauge(metricTable.lag, () => lag),
       oldestSeconds: new Gauge(metricTable.oldestSeconds, () => ageOf(oldest)),
       clickhouseUp: new Gauge(metricTable.clickhouseUp, () => (clickhouse.ok ? 1 : 0)),
@@ -111,23 +91,29 @@ export function createTally(log: Logger) {
   };
 }
 
-/** Counters of what happens to partitions. */
-interface DeliveryCounters {
-  readonly log: Logger;
-  readonly replays: Counter;
-  readonly lost: Counter;
-  readonly regressions: Counter;
-  readonly topicChanges: Counter;
+/** What is counted as it happens. */
+function createCounters() {
+  return {
+    rows: new Counter(metricTable.rows),
+    insertDuration: new Histogram(metricTable.insertDuration),
+    insertRows: new Histogram(metricTable.insertRows),
+    insertErrors: new Counter(metricTable.insertErrors),
+    freshness: new Histogram(metricTable.freshness),
+    replays: new Counter(metricTable.replays),
+    deadLetters: new Counter(metricTable.deadLetters),
+    lost: new Counter(metricTable.lost),
+    settled: new Counter(metricTable.settled),
+    repeats: new Counter(metricTable.repeats),
+    regressions: new Counter(metricTable.regressions),
+    topicChanges: new Counter(metricTable.topicChanges),
+  };
 }
 
 /** Counts and names everything that is out of the ordinary in the delivery of a partition. */
-function createDeliveryLog({
-  log,
-  replays,
-  lost,
-  regressions,
-  topicChanges,
-}: DeliveryCounters): Omit<DeliveryObserver, 'oldest'> {
+function createDeliveryLog(
+  log: Logger,
+  { replays, lost, regressions, topicChanges }: ReturnType<typeof createCounters>,
+): Omit<DeliveryObserver, 'oldest'> {
   return {
     replaying({ topic, partition }, start, end) {
       replays.add(1);
