@@ -285,14 +285,14 @@ export const options = {
     schema: type.duration(0, 86_400_000),
     default: '10m',
     placeholder: '<duration>',
-    doc: 'An event whose id came before within this time is a repeat: it goes to `repeats`, not to `events`. 0: off.',
+    doc: 'How long an id is remembered after it was last seen, by the receive times in the log: an event that comes with it again goes to `repeats`, not to `events`. 0: never.',
     group: 'streamer',
   }),
   deduplicationIds: option({
     schema: type.integer(1, 100_000_000),
     default: '1000000',
     placeholder: '<n>',
-    doc: 'Most ids of a partition that are remembered, whatever the window; 36 bytes of memory each.',
+    doc: 'Most ids remembered for each partition, about 50 bytes of memory each; the oldest are forgotten first.',
     group: 'streamer',
   }),
   settleAfter: option({

@@ -2,7 +2,7 @@
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import { BatchReader, type SealedBatch } from './batch.ts';
 import type { DeliveryOptions } from './deliver.ts';
-import type { IdsMark } from './plan.ts';
+import type { ReadBack } from './recent-ids.ts';
 import { type Recovered, shorter, skipExpired } from './recover.ts';
 
 /** A batch, and the position before it. */
@@ -37,7 +37,7 @@ export class BatchSource {
   }
 
   /** Ids remembered before the batch that grows. */
-  get idsBefore(): IdsMark | undefined {
+  get idsBefore(): ReadBack | undefined {
     return this.#reader.idsBefore;
   }
 

@@ -2,8 +2,8 @@
 import { crc32 } from 'node:zlib';
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import type { RecordBlock } from '../buffer/record-block.ts';
-import { type IdsMark, type PartitionIdentity, type Plan, tokenOf } from './plan.ts';
-import type { RecentIds } from './recent-ids.ts';
+import { type PartitionIdentity, type Plan, tokenOf } from './plan.ts';
+import type { ReadBack, RecentIds } from './recent-ids.ts';
 import { idOf, RowWriter } from './row-writer.ts';
 
 /** When a batch is sealed: at whichever comes first. */
@@ -31,7 +31,7 @@ export interface SealedBatch {
   /** Records that become no row of `events`, by ascending index. */
   readonly repeats: readonly Repeat[];
   /** Ids remembered before the first record of the batch. */
-  readonly idsBefore: IdsMark | undefined;
+  readonly idsBefore: ReadBack | undefined;
   /** Receive time of the oldest record, milliseconds since the epoch. */
   readonly oldestAt: number;
 }
@@ -58,7 +58,7 @@ export class BatchReader {
   /** Blocks that were read but not put into a batch. */
   #rest: Rest[] = [];
   #oldestAt: number | undefined;
-  #idsBefore: IdsMark | undefined;
+  #idsBefore: ReadBack | undefined;
   /** A failure of a read that waits until what was read before it is delivered. */
   #failure: OffsetOutOfRangeError | undefined;
 
@@ -81,7 +81,7 @@ export class BatchReader {
   }
 
   /** Ids remembered before the growing batch. */
-  get idsBefore(): IdsMark | undefined {
+  get idsBefore(): ReadBack | undefined {
     return this.#idsBefore;
   }
 
@@ -92,7 +92,7 @@ export class BatchReader {
    */
   async next(): Promise<SealedBatch> {
     const { rows, bytes, ageMs } = this.#limits;
-    this.#idsBefore = this.#ids?.oldest;
+    this.#idsBefore = this.#ids?.readBack;
     const batch = new GrowingBatch(this.#partition, this.#ids);
     let deadline = Number.POSITIVE_INFINITY;
     for (;;) {
@@ -145,7 +145,7 @@ export class GrowingBatch {
   readonly #identity: PartitionIdentity;
   readonly #writer: RowWriter;
   readonly #ids: RecentIds | undefined;
-  readonly #idsBefore: IdsMark | undefined;
+  readonly #idsBefore: ReadBack | undefined;
   readonly #repeats: Repeat[] = [];
   #end: number | undefined;
   /** Receive time of the oldest record. */
@@ -155,7 +155,7 @@ export class GrowingBatch {
     this.#identity = identity;
     this.#writer = new RowWriter(identity);
     this.#ids = ids;
-    this.#idsBefore = ids?.oldest;
+    this.#idsBefore = ids?.readBack;
   }
 
   get rows(): number {
@@ -170,7 +170,8 @@ export class GrowingBatch {
     const offset = block.offsets[index] as number;
     const receivedAt = block.receivedAt[index] as number;
     const id = block.headers === undefined ? undefined : idOf(block, index);
-    if (id !== undefined) {
+    if (id === undefined) this.#ids?.advance(receivedAt);
+    else {
       const firstOffset = this.#ids?.see(id, offset, receivedAt);
       if (firstOffset !== undefined) this.#repeats.push({ index: this.rows, firstOffset });
     }

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { assertInvariant, InvariantError } from '../errors.ts';
+import type { ReadBack } from './recent-ids.ts';
 
 /** Kafka's default limit for commit metadata (`offset.metadata.max.bytes`). */
 const maxNoteBytes = 4_096;
@@ -30,20 +31,12 @@ export interface Plan {
   readonly sealedAt: number;
 }
 
-/** From where ids are to be read again, to know at the committed offset which ones were seen. */
-export interface IdsMark {
-  /** Offset of the oldest record whose id is remembered. */
-  readonly offset: number;
-  /** Log time at which it was; milliseconds since the epoch. */
-  readonly logTime: number;
-}
-
 /** What is written beside a committed offset. */
 export interface CommitNote {
   /** The topic that the offset belongs to: a later one of the same name has another id. */
   readonly topicId: string;
-  /** Undefined when no id is remembered. */
-  readonly ids: IdsMark | undefined;
+  /** From where ids are to be read again, to know at the offset which ones were seen; undefined when none count. */
+  readonly ids: ReadBack | undefined;
   /**
    * Batches that start before this offset are settled by asking ClickHouse, since it had rows there although the
    * commit said otherwise. Undefined when there is nothing to doubt.
@@ -57,7 +50,7 @@ const offset = z.int().min(0);
 const noteSchema = z.object({
   v: z.literal(noteVersion),
   topic: z.string(),
-  ids: z.tuple([offset, z.number()]).optional(),
+  ids: z.tuple([offset.nullable(), z.number()]).optional(),
   settle: offset.optional(),
   plan: z
     .object({
@@ -93,7 +86,7 @@ export function encodeNote({ topicId, ids, settleUntil, plan }: CommitNote): str
   const text = JSON.stringify({
     v: noteVersion,
     topic: topicId,
-    ...(ids === undefined ? {} : { ids: [ids.offset, ids.logTime] }),
+    ...(ids === undefined ? {} : { ids: [ids.offset ?? null, ids.logTime] }),
     ...(settleUntil === undefined ? {} : { settle: settleUntil }),
     ...(plan === undefined ? {} : { plan: encodePlan(plan) }),
   });
@@ -123,7 +116,7 @@ export function decodeNote(text: string): CommitNote | undefined {
   const { topic: topicId, ids, settle: settleUntil, plan } = parsed.data;
   return {
     topicId,
-    ids: ids === undefined ? undefined : { offset: ids[0], logTime: ids[1] },
+    ids: ids === undefined ? undefined : { offset: ids[0] ?? undefined, logTime: ids[1] },
     settleUntil,
     plan: plan === undefined ? undefined : { ...withoutShort(plan), repeatsCrc: plan.rep, sealedAt: plan.at },
   };

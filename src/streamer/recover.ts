@@ -3,8 +3,8 @@ import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts'
 import { assertInvariant, exitCodes, OperatorError } from '../errors.ts';
 import type { DeliveryOptions, Sink } from './deliver.ts';
 import { Lease } from './lease.ts';
-import { type CommitNote, decodeNote, encodeNote, type IdsMark, type Plan } from './plan.ts';
-import { RecentIds } from './recent-ids.ts';
+import { type CommitNote, decodeNote, encodeNote, type Plan } from './plan.ts';
+import { type ReadBack, RecentIds } from './recent-ids.ts';
 import { readRange, replayPlan } from './replay-plan.ts';
 import { idOf } from './row-writer.ts';
 
@@ -76,7 +76,7 @@ async function tryRecover(
   await finishPlan(partition, sink, { note, plan, ids, options });
   const position = await skipExpired(
     partition,
-    { offset: plan.end, start: bounds.start, ids: ids?.oldest },
+    { offset: plan.end, start: bounds.start, ids: ids?.readBack },
     options,
   );
   return { position, ids, settleUntil };
@@ -147,7 +147,7 @@ async function finishPlan(
     if (lost > 0) observer.expired(partition, plan.start, plan.start + expired, lost);
   }
   const left = stillToSettle({ settleUntil: note?.settleUntil }, plan.end);
-  const end = { topicId: partition.topicId, ids: ids?.oldest, settleUntil: left, plan: undefined };
+  const end = { topicId: partition.topicId, ids: ids?.readBack, settleUntil: left, plan: undefined };
   await partition.commit(plan.end, encodeNote(end));
 }
 
@@ -176,7 +176,7 @@ async function leaveFormerTopic(
 /** Goes on where the buffer starts when retention has passed the position; counts what that skips. */
 export async function skipExpired(
   partition: OwnedPartition,
-  { offset, start, ids }: { offset: number; start: number; ids: IdsMark | undefined },
+  { offset, start, ids }: { offset: number; start: number; ids: ReadBack | undefined },
   { observer }: Pick<DeliveryOptions, 'observer'>,
 ): Promise<number> {
   if (offset >= start) return offset;
@@ -196,7 +196,7 @@ export function shorter({ topic, partition }: OwnedPartition, offset: number, en
   );
 }
 
-function createIds(limits: IdsLimits, mark: IdsMark | undefined): RecentIds | undefined {
+function createIds(limits: IdsLimits, mark: ReadBack | undefined): RecentIds | undefined {
   if (limits.windowMs === 0) return undefined;
   return new RecentIds({ ...limits, ...(mark === undefined ? {} : { logTime: mark.logTime }) });
 }
@@ -205,11 +205,13 @@ function createIds(limits: IdsLimits, mark: IdsMark | undefined): RecentIds | un
 async function readIds(
   partition: OwnedPartition,
   ids: RecentIds | undefined,
-  { mark, start, end }: { mark: IdsMark | undefined; start: number; end: number },
+  { mark, start, end }: { mark: ReadBack | undefined; start: number; end: number },
 ): Promise<void> {
-  if (ids === undefined || mark === undefined) return;
+  if (ids === undefined || mark?.offset === undefined) return;
   await readRange(partition, { from: Math.max(mark.offset, start), end }, (block, index) => {
     const id = block.headers === undefined ? undefined : idOf(block, index);
-    if (id !== undefined) ids.see(id, block.offsets[index] as number, block.receivedAt[index] as number);
+    const receivedAt = block.receivedAt[index] as number;
+    if (id === undefined) ids.advance(receivedAt);
+    else ids.see(id, block.offsets[index] as number, receivedAt);
   });
 }
