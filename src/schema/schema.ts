@@ -21,6 +21,8 @@ export interface EventSchema {
   readonly file: string;
   /** Typed columns, in the order of the schema. */
   readonly columns: readonly Column[];
+  /** Whether it declares a text property `id`: then that is the id of an event. */
+  readonly hasId: boolean;
   /** Checks a parsed event; undefined when it matches. */
   validate(event: unknown): Mismatch | undefined;
 }
@@ -50,11 +52,16 @@ export function loadSchema(file: string = bundledSchema): EventSchema {
     return {
       file,
       columns,
+      hasId: isText(schema.properties.id),
       validate: (event) => (validate(event) ? undefined : describe(validate.errors?.[0])),
     };
   } catch (error) {
     throw fail(messageOf(error));
   }
+}
+
+function isText(property: unknown): boolean {
+  return isRecord(property) && property.type === 'string';
 }
 
 function createAjv(): Ajv2020 {

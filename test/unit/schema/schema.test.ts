@@ -16,6 +16,8 @@ function write(schema: unknown): string {
 describe('the bundled schema', () => {
   const schema = loadSchema();
 
+  test('declares the id of an event', () => expect(schema.hasId).toBe(true));
+
   test.each([
     [{ event: 'view' }],
     [{ event: 'view', os: 'linux', browser: 'chrome' }],
@@ -42,6 +44,15 @@ describe('the bundled schema', () => {
     expect(mismatch?.path).toBe(path);
     expect(mismatch?.reason).toContain(reason);
   });
+});
+
+test.each([
+  [{ type: 'string' }, true],
+  [{ type: 'integer' }, false],
+  [undefined, false],
+])('an id declared as %j is an id of events: %s', (id, hasId) => {
+  const properties = { event: { type: 'string' }, ...(id === undefined ? {} : { id }) };
+  expect(loadSchema(write({ type: 'object', properties })).hasId).toBe(hasId);
 });
 
 describe('columns', () => {
