@@ -2,87 +2,72 @@
  * Gathers the events of concurrent requests into batches: while the append of one batch is in flight, the
  * next one grows. Latency is low at low load and cost is low at high load, without a fixed wait.
  */
-import { BufferUnavailableError, type BufferWriter } from '../buffer/buffer.ts';
-import { EventBatch } from '../buffer/event-batch.ts';
+import {
+  BufferUnavailableError,
+  type BufferWriter,
+  OutcomeUnknownError,
+  RecordsRefusedError,
+} from '../buffer/buffer.ts';
+import { idAmong, partitionOf } from '../buffer/partition-of.ts';
 import type { RecordHeaders } from '../buffer/record-block.ts';
-
-/** Events of one request that are next to each other in one batch. */
-export interface Part {
-  /** Which of the events that the waiter added is the first, from 0. */
-  readonly first: number;
-  readonly count: number;
-}
-
-/** Who waits for events to be stored: a request. */
-export interface Waiter {
-  /** Events added so far; the batcher counts here. */
-  added: number;
-  /** A part of its events is durable in `partition`, from `offset` on. */
-  stored(partition: number, offset: number, part: Part): void;
-  /** A part of its events could not be stored. */
-  failed(error: unknown, part: Part): void;
-}
+import { BatchQueues, type Placed } from './batch-queues.ts';
+import { type BatchLimits, headersSize, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
+import type { Spool } from './spool.ts';
 
 /** Told about each append. */
 export interface AppendObserver {
+  /** The buffer has stored events. */
   appended(events: number, milliseconds: number): void;
+  /** Events were not stored, neither in the buffer nor in the spool. */
   appendFailed(events: number, error: unknown): void;
+  /** The buffer did not take events; they go to the spool instead. */
+  diverted?(events: number, error: unknown): void;
+  /** The spool has stored events. */
+  spooled?(events: number, milliseconds: number): void;
 }
 
-/** What bounds one append. */
-export interface BatchLimits {
-  /** Most bytes of values; one event may be larger. Below Kafka's message.max.bytes of 1 MiB. */
-  readonly maxBytes: number;
-  readonly maxEvents: number;
+/** Who is told, and where events wait while the buffer is away: without a spool they fail. */
+export interface BatcherOptions {
+  readonly observer: AppendObserver;
+  readonly spool?: Spool;
 }
 
-/** A batch and who waits for which part of it, column by column: a request costs no object here. */
-interface OpenBatch {
-  readonly batch: EventBatch;
-  readonly waiters: Waiter[];
-  /** First event of `waiters[i]` here, and how many; they follow one another. */
-  readonly firsts: number[];
-  readonly counts: number[];
-}
-
-const keptBatches = 8;
-
-/** Fills batches, sends each to an idle partition, tells the waiters. */
+/**
+ * Fills batches, sends each to a partition without an append in flight, tells the waiters. Events with an id go
+ * to the partition of their id, others to any. While the spool is open everything goes there instead.
+ */
 export class Batcher {
   readonly #writer: BufferWriter;
-  readonly #limits: BatchLimits;
   readonly #observer: AppendObserver;
-  /** Batches to send, oldest first; the last one grows. */
-  readonly #open: OpenBatch[] = [];
-  /** Batches to use again. */
-  readonly #spare: OpenBatch[] = [];
+  readonly #spool: Spool | undefined;
+  readonly #queues: BatchQueues;
+  /** Partitions with an append in flight. */
   readonly #busy = new Set<number>();
+  /** Batches that the buffer did not take, on their way to the spool. */
+  readonly #diverted: OpenBatch[] = [];
+  #isSpooling = false;
   readonly #drained: (() => void)[] = [];
-  #nextPartition = 0;
   #isScheduled = false;
   readonly #flush = (): void => {
     this.#isScheduled = false;
     this.#send();
   };
 
-  constructor(writer: BufferWriter, limits: BatchLimits, observer: AppendObserver) {
+  constructor(writer: BufferWriter, limits: BatchLimits, { observer, spool }: BatcherOptions) {
     this.#writer = writer;
-    this.#limits = limits;
     this.#observer = observer;
+    this.#spool = spool;
+    this.#queues = new BatchQueues(limits);
   }
 
-  /** Copies one event into the growing batch. `waiter` hears of it exactly once, never during this call. */
+  /**
+   * Copies one event into a growing batch. `waiter` hears of it exactly once, never during this call. An id
+   * among the headers decides the partition.
+   */
   add(value: Uint8Array, receivedAt: number, waiter: Waiter, headers?: RecordHeaders): void {
-    const { batch, waiters, firsts, counts } = this.#growing(value.length);
-    batch.add(value, receivedAt, headers);
-    const last = waiters.length - 1;
-    if (waiters[last] === waiter) counts[last] = (counts[last] ?? 0) + 1;
-    else {
-      waiters.push(waiter);
-      firsts.push(waiter.added);
-      counts.push(1);
-    }
-    waiter.added++;
+    const batch =
+      headers === undefined ? this.#queues.growing(value.length) : this.#growingFor(headers, value.length);
+    batch.add(value, receivedAt, waiter, headers);
     if (this.#isScheduled) return;
     // After this turn of the event loop has read every request that has arrived.
     this.#isScheduled = true;
@@ -91,7 +76,9 @@ export class Batcher {
 
   /** Whether nothing waits and nothing is in flight. */
   get isEmpty(): boolean {
-    return this.#open.length === 0 && this.#busy.size === 0;
+    return (
+      this.#busy.size === 0 && !this.#isSpooling && this.#diverted.length === 0 && this.#queues.length === 0
+    );
   }
 
   /** Resolves once every event added so far is stored or failed. */
@@ -100,72 +87,118 @@ export class Batcher {
     await new Promise<void>((resolve) => this.#drained.push(resolve));
   }
 
-  #growing(bytes: number): OpenBatch {
-    const last = this.#open.at(-1);
-    if (last !== undefined) {
-      const { byteLength, count } = last.batch;
-      if (byteLength + bytes <= this.#limits.maxBytes && count < this.#limits.maxEvents) return last;
-    }
-    const fresh = this.#spare.pop() ?? { batch: new EventBatch(), waiters: [], firsts: [], counts: [] };
-    this.#open.push(fresh);
-    return fresh;
+  #growingFor(headers: RecordHeaders, valueBytes: number): OpenBatch {
+    const bytes = valueBytes + headersSize(headers);
+    const id = idAmong(headers);
+    if (id === undefined) return this.#queues.growing(bytes);
+    const { partitions } = this.#writer;
+    return this.#queues.growingKeyed(partitions === 0 ? undefined : partitionOf(id, partitions), bytes);
   }
 
   #send(): void {
-    while (this.#open.length > 0) {
-      const partition = this.#idlePartition();
-      if (partition === undefined) return;
-      const open = this.#open.shift();
-      if (open !== undefined) void this.#append(partition, open);
-    }
-  }
-
-  /** The next partition in turn without an append in flight. */
-  #idlePartition(): number | undefined {
     const { partitions } = this.#writer;
-    if (partitions === 0) return this.#busy.size === 0 ? 0 : undefined;
-    for (let tried = 0; tried < partitions; tried++) {
-      const partition = (this.#nextPartition + tried) % partitions;
-      if (this.#busy.has(partition)) continue;
-      this.#nextPartition = (partition + 1) % partitions;
-      return partition;
+    if (this.#spool === undefined) this.#failUnsendable(partitions);
+    else {
+      const takesAll = partitions === 0 || this.#spool.isOpen();
+      this.#sendToSpool(this.#spool, takesAll);
+      if (takesAll) return;
     }
-    return undefined;
+    for (;;) {
+      const next = this.#queues.take(partitions, this.#busy);
+      if (next === undefined) return;
+      void this.#append(next);
+    }
   }
 
-  async #append(partition: number, open: OpenBatch): Promise<void> {
-    const startedAt = performance.now();
-    const events = open.batch.count;
-    this.#busy.add(partition);
-    let settle: (waiter: Waiter, part: Part) => void;
-    try {
-      if (this.#writer.partitions === 0) throw new BufferUnavailableError('the buffer was not reached yet');
-      let offset = await this.#writer.append(partition, open.batch);
-      this.#observer.appended(events, performance.now() - startedAt);
-      settle = (waiter, part) => {
-        waiter.stored(partition, offset, part);
-        offset += part.count;
-      };
-    } catch (error) {
-      this.#observer.appendFailed(events, error);
-      settle = (waiter, part) => waiter.failed(error, part);
+  /** Without a number of partitions there is no place for anything, and none for events with an id that came then. */
+  #failUnsendable(partitions: number): void {
+    for (;;) {
+      const batch = partitions === 0 ? this.#queues.takeOldest() : this.#queues.takeUnplaced();
+      if (batch === undefined) return;
+      this.#fail(batch, new BufferUnavailableError('the buffer was not reached yet'));
     }
+  }
+
+  #sendToSpool(spool: Spool, takesAll: boolean): void {
+    if (this.#isSpooling) return;
+    let batch = this.#diverted.shift() ?? this.#queues.takeUnplaced();
+    if (batch === undefined && takesAll) batch = this.#queues.takeOldest();
+    if (batch !== undefined) void this.#appendToSpool(spool, batch);
+  }
+
+  async #append({ partition, batch }: Placed): Promise<void> {
+    const startedAt = performance.now();
+    const events = batch.events.count;
+    this.#busy.add(partition);
+    let offset: number;
+    try {
+      offset = await this.#writer.append(partition, batch.events);
+    } catch (error) {
+      this.#busy.delete(partition);
+      this.#divertOrFail(batch, error);
+      return;
+    }
+    this.#observer.appended(events, performance.now() - startedAt);
     this.#busy.delete(partition);
     // The next append travels while the answers are written.
     this.#send();
-    for (let i = 0; i < open.waiters.length; i++) {
-      settle(open.waiters[i] as Waiter, { first: open.firsts[i] as number, count: open.counts[i] as number });
-    }
-    this.#recycle(open);
-    if (this.isEmpty) for (const resolve of this.#drained.splice(0)) resolve();
+    this.#settle(batch, (waiter, part) => {
+      waiter.stored(partition, offset, part);
+      offset += part.count;
+    });
   }
 
-  #recycle(open: OpenBatch): void {
-    if (this.#spare.length >= keptBatches) return;
-    open.batch.clear();
-    open.waiters.length = 0;
-    open.firsts.length = 0;
-    open.counts.length = 0;
-    this.#spare.push(open);
+  async #appendToSpool(spool: Spool, batch: OpenBatch): Promise<void> {
+    const startedAt = performance.now();
+    const events = batch.events.count;
+    this.#isSpooling = true;
+    let offset: number;
+    try {
+      offset = await spool.append(batch.events);
+    } catch (error) {
+      this.#isSpooling = false;
+      this.#send();
+      this.#fail(batch, error);
+      return;
+    }
+    this.#observer.spooled?.(events, performance.now() - startedAt);
+    this.#isSpooling = false;
+    this.#send();
+    this.#settle(batch, (waiter, part) => {
+      waiter.spooled(spool.id, offset, part);
+      offset += part.count;
+    });
   }
+
+  /** Only what the buffer surely does not hold goes to the spool: the rest could be stored twice. */
+  #divertOrFail(batch: OpenBatch, error: unknown): void {
+    if (this.#spool !== undefined && isSurelyNotStored(error)) {
+      this.#diverted.push(batch);
+      this.#observer.diverted?.(batch.events.count, error);
+      this.#send();
+      return;
+    }
+    this.#send();
+    this.#fail(batch, error);
+  }
+
+  #fail(batch: OpenBatch, error: unknown): void {
+    this.#observer.appendFailed(batch.events.count, error);
+    this.#settle(batch, (waiter, part) => waiter.failed(error, part));
+  }
+
+  #settle(batch: OpenBatch, tell: (waiter: Waiter, part: Part) => void): void {
+    batch.forEachPart(tell);
+    this.#queues.recycle(batch);
+    if (this.isEmpty) for (const resolve of this.#drained.splice(0)) resolve();
+  }
+}
+
+/** Whether trying elsewhere is safe and can help. */
+function isSurelyNotStored(error: unknown): boolean {
+  return (
+    error instanceof BufferUnavailableError &&
+    !(error instanceof OutcomeUnknownError) &&
+    !(error instanceof RecordsRefusedError)
+  );
 }

@@ -57,8 +57,8 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   const { schema, writer, spool, log, maxInFlightBytes } = options;
   const budget = new ByteBudget(maxInFlightBytes);
   const tally = createTally(budget, writer, log);
-  // MERGE: the batcher takes `spool?.takesEvents ? spool : undefined` as well.
-  const batcher = new Batcher(writer, appendLimits, tally);
+  const events = spool?.takesEvents === true ? { observer: tally, spool } : { observer: tally };
+  const batcher = new Batcher(writer, appendLimits, events);
   const registry = createRegistry({ ...tally.instruments, ...createSpoolInstruments(spool) });
   const startedAt = Date.now();
   let isStopping = false;

@@ -1,21 +1,29 @@
 /** One post, from its headers to its answer. */
 import { BufferUnavailableError, OutcomeUnknownError, RecordsRefusedError } from '../buffer/buffer.ts';
+import { idHeader, type RecordHeaders } from '../buffer/record-block.ts';
 import { messageOf } from '../errors.ts';
-import type { Batcher, Part, Waiter } from './batcher.ts';
-import type { ByteBudget } from './byte-budget.ts';
-import { type Encoding, supportedEncodings } from './decompress.ts';
+import type { Batcher } from './batcher.ts';
+import { ownId } from './event-id.ts';
 import type { HttpRequest, HttpResponse } from './http-app.ts';
-import { type BodyType, type PostedEvents, parseEvents } from './parse-events.ts';
-import { overloaded, type Problem, type Rejection, tooLarge } from './problem.ts';
+import type { Part, Waiter } from './open-batch.ts';
+import { type PostedEvent, type PostedEvents, parseEvents } from './parse-events.ts';
+import { type HeaderLimits, type PostHeaders, readPostHeaders } from './post-headers.ts';
+import type { Problem, Rejection } from './problem.ts';
 import { readBody } from './read-body.ts';
-import { type Answer, formatBatchResult, problemAnswer, type Receipt, reply } from './reply.ts';
+import {
+  type Answer,
+  formatBatchResult,
+  formatSingleResult,
+  type OffsetName,
+  problemAnswer,
+  type Receipt,
+  reply,
+} from './reply.ts';
 import { type EventLimits, validateEvent } from './validate-event.ts';
 
 /** What handling a post needs. */
-export interface PostContext extends EventLimits {
+export interface PostContext extends EventLimits, HeaderLimits {
   readonly batcher: Batcher;
-  readonly budget: ByteBudget;
-  readonly maxBodyBytes: number;
   readonly maxBatchEvents: number;
   readonly observer: PostObserver;
   /** Why no post can be taken now; undefined when it can. */
@@ -35,18 +43,6 @@ export interface PostObserver {
   rejected(code: string, events: number): void;
 }
 
-/** The name of the offset in the answer to a single event: clients of the first collector read `Offset`. */
-export type OffsetName = 'offset' | 'Offset';
-
-const bodyTypes: Readonly<Record<string, BodyType>> = {
-  '': 'json',
-  'application/json': 'json',
-  'application/x-ndjson': 'ndjson',
-  'application/ndjson': 'ndjson',
-  'application/jsonl': 'ndjson',
-  'text/plain': 'text',
-};
-
 /** Handles `POST /post` and `POST /v1/events`, which differ in `offsetName` only. */
 export function handlePost(
   res: HttpResponse,
@@ -55,37 +51,9 @@ export function handlePost(
   offsetName: OffsetName,
 ): void {
   const post = new Post(res, context, offsetName);
-  const contentLength = Number(req.getHeader('content-length') || 0);
-  const type = bodyTypes[mediaType(req.getHeader('content-type'))];
-  const encoding = (req.getHeader('content-encoding') || 'identity').toLowerCase() as Encoding;
-  const problem = context.refusal() ?? checkHeaders(contentLength, type, encoding, context);
-  if (problem !== undefined || type === undefined)
-    post.refuse(problem ?? { code: 'UNSUPPORTED_TYPE', detail: '' }, true);
-  else post.read(type, encoding);
-}
-
-function checkHeaders(
-  contentLength: number,
-  type: BodyType | undefined,
-  encoding: Encoding,
-  { maxBodyBytes, budget }: PostContext,
-): Problem | undefined {
-  if (type === undefined) {
-    const detail = 'send application/json, application/x-ndjson, or text/plain holding one of them';
-    return { code: 'UNSUPPORTED_TYPE', detail };
-  }
-  if (!supportedEncodings.includes(encoding)) {
-    return { code: 'UNSUPPORTED_ENCODING', detail: `send one of ${supportedEncodings.join(', ')}` };
-  }
-  if (contentLength > maxBodyBytes) return tooLarge(maxBodyBytes);
-  return budget.used + contentLength > budget.max ? overloaded(budget.max) : undefined;
-}
-
-/** The type without its parameters, in lower case. */
-function mediaType(header: string): string {
-  if (header === 'application/json') return header;
-  const semicolon = header.indexOf(';');
-  return (semicolon === -1 ? header : header.slice(0, semicolon)).trim().toLowerCase();
+  const headers = context.refusal() ?? readPostHeaders(req, context);
+  if ('code' in headers) post.refuse(headers, true);
+  else post.read(headers);
 }
 
 /** A post in progress; the batcher tells it when its events are stored. */
@@ -97,6 +65,9 @@ class Post implements Waiter {
   #isAborted = false;
   #isFinished = false;
   #isSingle = false;
+  /** Idempotency-Key; empty when there is none. */
+  #key = '';
+  #isSpooled = false;
   /** Bytes taken from the budget. */
   #held = 0;
   /** Events given to the batcher and not settled yet. */
@@ -116,7 +87,8 @@ class Post implements Waiter {
     context.observer.opened();
   }
 
-  read(type: BodyType, encoding: Encoding): void {
+  read({ type, encoding, key }: PostHeaders): void {
+    this.#key = key;
     const { budget, maxBodyBytes } = this.#context;
     const options = { budget, maxBodyBytes, encoding, isAborted: () => this.#isAborted };
     const reading = readBody(this.#res, options, {
@@ -146,6 +118,13 @@ class Post implements Waiter {
     this.#settle(count);
   }
 
+  spooled(spool: string, offset: number, { first, count }: Part): void {
+    this.#isSpooled = true;
+    this.#accepted += count;
+    this.#stored.push({ spool, offset, count, first });
+    this.#settle(count);
+  }
+
   failed(error: unknown, { first, count }: Part): void {
     // Of several failures the one that leaves something open is told.
     if (this.#failure === undefined || error instanceof OutcomeUnknownError) this.#failure = error;
@@ -169,7 +148,7 @@ class Post implements Waiter {
         this.#pending++;
         if (event.index !== this.added) this.#indexes ??= Array.from({ length: this.added }, (_, i) => i);
         this.#indexes?.push(event.index);
-        this.#context.batcher.add(event.bytes, this.#receivedAt, this);
+        this.#context.batcher.add(event.bytes, this.#receivedAt, this, this.#headersOf(event));
       } else if (posted.isSingle) {
         this.refuse(problem);
         return;
@@ -179,6 +158,14 @@ class Post implements Waiter {
     }
     for (const { code } of this.#rejected) this.#context.observer.rejected(code, 1);
     if (this.#pending === 0) this.#answerNoneAccepted();
+  }
+
+  /** An event without an id, which is the most common, costs no header. */
+  #headersOf({ value, index }: PostedEvent): RecordHeaders | undefined {
+    const own = this.#context.schema.hasId ? ownId(value) : undefined;
+    if (own !== undefined) return [[idHeader, own]];
+    if (this.#key === '') return undefined;
+    return [[idHeader, this.#isSingle ? this.#key : `${this.#key}/${index}`]];
   }
 
   #answerNoneAccepted(): void {
@@ -196,7 +183,7 @@ class Post implements Waiter {
     if (this.#accepted > 0) this.#context.observer.stored(this.#accepted, Date.now() - this.#receivedAt);
     if (this.#isAborted) this.#finish(499);
     else if (this.#accepted === 0) this.#answerFailure(this.#failure);
-    else this.#answer({ body: this.#formatStored() });
+    else this.#answer({ status: this.#isSpooled ? 202 : 200, body: this.#formatStored() });
   }
 
   /** Events of which some were not stored are named one by one: what was stored must not be sent again. */
@@ -205,8 +192,7 @@ class Post implements Waiter {
       const receipts = this.#stored.sort((a, b) => a.first - b.first);
       return formatBatchResult(this.#accepted, this.#sortedRejections(), receipts);
     }
-    const { partition, offset } = this.#stored[0] as Receipt;
-    return `{"status":"ok","partition":${partition},"${this.#offsetName}":${offset}}`;
+    return formatSingleResult(this.#stored[0] as Receipt, this.#offsetName);
   }
 
   #answerFailure(error: unknown): void {

@@ -12,6 +12,7 @@ export const problems = {
   INVALID_JSON: { status: 400, retry: false, title: 'The body is not valid JSON' },
   EMPTY_BODY: { status: 400, retry: false, title: 'The body holds no event' },
   INVALID_ENCODING: { status: 400, retry: false, title: 'The body cannot be decompressed' },
+  INVALID_IDEMPOTENCY_KEY: { status: 400, retry: false, title: 'The Idempotency-Key cannot be used' },
   NOT_FOUND: { status: 404, retry: false, title: 'There is nothing at this path' },
   METHOD_NOT_ALLOWED: { status: 405, retry: false, title: 'The path does not take this method' },
   BODY_TOO_LARGE: { status: 413, retry: false, title: 'The body is too large' },

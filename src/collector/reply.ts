@@ -3,15 +3,18 @@
 import type { HttpResponse } from './http-app.ts';
 import { formatProblem, type Problem, problems, type Rejection } from './problem.ts';
 
-/** Stored events of one request: `count` of them from `offset` on. */
-export interface Receipt {
-  readonly partition: number;
+/** Durable events of one request: `count` of them from `offset` on, in a partition or in a spool. */
+export type Receipt = {
   readonly offset: number;
   readonly count: number;
-}
+} & ({ readonly partition: number } | { readonly spool: string });
+
+/** The name of the offset in the answer to a single event: clients of the first collector read `Offset`. */
+export type OffsetName = 'offset' | 'Offset';
 
 const reasons: Readonly<Record<number, string>> = {
   200: '200 OK',
+  202: '202 Accepted',
   204: '204 No Content',
   400: '400 Bad Request',
   404: '404 Not Found',
@@ -19,6 +22,7 @@ const reasons: Readonly<Record<number, string>> = {
   413: '413 Content Too Large',
   415: '415 Unsupported Media Type',
   422: '422 Unprocessable Content',
+  429: '429 Too Many Requests',
   503: '503 Service Unavailable',
 };
 
@@ -75,6 +79,13 @@ export function problemAnswer(
   };
 }
 
+/** The body for a single event, with the offset under this name. */
+export function formatSingleResult(receipt: Receipt, offsetName: OffsetName): string {
+  const place =
+    'spool' in receipt ? `"spool":${JSON.stringify(receipt.spool)}` : `"partition":${receipt.partition}`;
+  return `{"status":"ok",${place},"${offsetName}":${receipt.offset}}`;
+}
+
 /** The body for a batch: what was stored where, and what was refused. */
 export function formatBatchResult(
   accepted: number,
@@ -82,6 +93,11 @@ export function formatBatchResult(
   receipts: readonly Receipt[],
 ): string {
   const status = rejected.length === 0 ? 'ok' : 'partial';
-  const plain = receipts.map(({ partition, offset, count }) => ({ partition, offset, count }));
+  const plain = receipts.map((receipt) => {
+    const { offset, count } = receipt;
+    return 'spool' in receipt
+      ? { spool: receipt.spool, offset, count }
+      : { partition: receipt.partition, offset, count };
+  });
   return JSON.stringify({ status, accepted, rejected, receipts: plain });
 }

@@ -1,4 +1,5 @@
 import type { EventSchema } from '../schema/schema.ts';
+import { checkId, ownId } from './event-id.ts';
 import type { PostedEvent } from './parse-events.ts';
 import type { Problem } from './problem.ts';
 
@@ -24,7 +25,10 @@ export function validateEvent({ bytes, value }: PostedEvent, limits: EventLimits
     return { code: 'TOO_DEEP', detail: `the event is nested deeper than ${maxEventDepth} levels` };
   }
   const mismatch = schema.validate(value);
-  if (mismatch === undefined) return undefined;
+  if (mismatch === undefined) {
+    const id = schema.hasId ? ownId(value) : undefined;
+    return id === undefined ? undefined : checkId(id);
+  }
   return {
     code: 'INVALID_EVENT',
     detail: `${mismatch.path === '' ? 'the event' : mismatch.path} ${mismatch.reason}`,

@@ -292,6 +292,55 @@ describe.each(['auto', 'node'])('one collector, http-server %s', (kind) => {
     expect(preflight.headers.get('access-control-allow-origin')).toBe('*');
     expect(preflight.headers.get('access-control-allow-headers')).toContain('content-type');
     expect(preflight.headers.get('access-control-allow-headers')).toContain('traceparent');
+    expect(preflight.headers.get('access-control-allow-headers')).toContain('idempotency-key');
+  });
+});
+
+describe.each(['auto', 'node'])('ids, http-server %s', (kind) => {
+  afterEach(stopAll);
+
+  test('what is sent again meets the first in one partition, from any worker', async () => {
+    // node:http of Node.js 20 cannot share a port.
+    const workers = kind === 'node' ? '1' : '2';
+    const { url } = await startCollector(
+      ...['--http-server', kind, '--log-partitions', '8', '--workers', workers],
+    );
+    const send = async (body: unknown, key?: string) => {
+      const headers = { connection: 'close', ...(key === undefined ? {} : { 'idempotency-key': key }) };
+      const response = await post(url, body, headers);
+      expect(response.status).toBe(200);
+      return (await response.json()) as {
+        partition: number;
+        offset: number;
+        receipts: { partition: number; count: number }[];
+      };
+    };
+    const batch = Array.from({ length: 10 }, (_, i) => ({
+      event: 'a',
+      ...(i % 2 ? { id: `own ${i}` } : {}),
+    }));
+    const placesOf = ({ receipts }: Awaited<ReturnType<typeof send>>) =>
+      receipts.flatMap(({ partition, count }) => Array.from({ length: count }, () => partition));
+    const first = await send({ event: 'a' }, 'key');
+    const places = placesOf(await send(batch, 'batch'));
+    expect(new Set(places).size).toBeGreaterThan(2);
+    for (let i = 0; i < 10; i++) {
+      const again = await send({ event: 'a' }, 'key');
+      expect(again.partition).toBe(first.partition);
+      expect(again.offset).toBeGreaterThan(first.offset);
+      expect(placesOf(await send(batch, 'batch'))).toEqual(places);
+      expect((await send({ event: 'b', id: 'own 3' })).partition).toBe(places[3]);
+    }
+  });
+
+  test('a key that is none is refused', async () => {
+    const { url } = await startCollector('--http-server', kind);
+    const problem = await expectProblem(
+      await post(url, { event: 'a' }, { 'idempotency-key': 'k'.repeat(201) }),
+      400,
+      'INVALID_IDEMPOTENCY_KEY',
+    );
+    expect(problem.detail).toContain('200');
   });
 });
 

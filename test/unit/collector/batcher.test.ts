@@ -1,8 +1,18 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { BufferWriter } from '../../../src/buffer/buffer.ts';
+import {
+  BufferUnavailableError,
+  type BufferWriter,
+  OutcomeUnknownError,
+  RecordsRefusedError,
+} from '../../../src/buffer/buffer.ts';
 import type { EventBatch } from '../../../src/buffer/event-batch.ts';
-import { Batcher, type Part, type Waiter } from '../../../src/collector/batcher.ts';
+import { partitionOf } from '../../../src/buffer/partition-of.ts';
+import { idHeader } from '../../../src/buffer/record-block.ts';
+import { Batcher } from '../../../src/collector/batcher.ts';
+import type { Part, Waiter } from '../../../src/collector/open-batch.ts';
+import type { Spool } from '../../../src/collector/spool.ts';
 
 interface Append {
   readonly partition: number;
@@ -19,9 +29,7 @@ function createWriter(partitions: number) {
     partitions,
     append: (partition: number, batch: EventBatch) =>
       new Promise((finish, fail) => {
-        const starts = [0, ...batch.ends];
-        const texts = batch.ends.map((end, i) => batch.bytes.toString('utf8', starts[i], end));
-        appends.push({ partition, texts, finish, fail });
+        appends.push({ partition, texts: textsOf(batch), finish, fail });
       }),
     state: () => ({ ok: true }),
     close: async () => {},
@@ -35,6 +43,7 @@ function createWaiter() {
     added: 0,
     stored: (partition, offset, { first, count }: Part) =>
       log.push(`${first}+${count} at ${partition}/${offset}`),
+    spooled: (spool, offset, { first, count }: Part) => log.push(`${first}+${count} in ${spool}/${offset}`),
     failed: (error, { first, count }: Part) =>
       log.push(`${first}+${count} failed: ${(error as Error).message}`),
   };
@@ -47,7 +56,7 @@ const limits = { maxBytes: 100, maxEvents: 4 };
 describe('Batcher', () => {
   test('requests of one turn share an append; the next batch grows while it is in flight', async () => {
     const { writer, appends } = createWriter(1);
-    const batcher = new Batcher(writer, limits, observer);
+    const batcher = new Batcher(writer, limits, { observer });
     const [a, b, c] = [createWaiter(), createWaiter(), createWaiter()];
     batcher.add(Buffer.from('a'), 0, a.waiter);
     batcher.add(Buffer.from('b'), 0, b.waiter);
@@ -67,7 +76,7 @@ describe('Batcher', () => {
 
   test('partitions take turns, one append in flight in each', async () => {
     const { writer, appends } = createWriter(2);
-    const batcher = new Batcher(writer, limits, observer);
+    const batcher = new Batcher(writer, limits, { observer });
     for (const text of ['a', 'b', 'c']) {
       batcher.add(Buffer.from(text), 0, createWaiter().waiter);
       await turn();
@@ -84,7 +93,7 @@ describe('Batcher', () => {
 
   test('a large request is cut into parts, and each is told where it is', async () => {
     const { writer, appends } = createWriter(2);
-    const batcher = new Batcher(writer, limits, observer);
+    const batcher = new Batcher(writer, limits, { observer });
     const { waiter, log } = createWaiter();
     for (let i = 0; i < 6; i++) batcher.add(Buffer.from(`${i}`), 0, waiter);
     await turn();
@@ -96,7 +105,7 @@ describe('Batcher', () => {
 
   test('an event larger than a batch goes alone', async () => {
     const { writer, appends } = createWriter(3);
-    const batcher = new Batcher(writer, limits, observer);
+    const batcher = new Batcher(writer, limits, { observer });
     const { waiter } = createWaiter();
     for (const size of [60, 500, 60]) batcher.add(Buffer.alloc(size, 'x'), 0, waiter);
     await turn();
@@ -105,7 +114,7 @@ describe('Batcher', () => {
 
   test('a failed append does not stop the next', async () => {
     const { writer, appends } = createWriter(1);
-    const batcher = new Batcher(writer, limits, observer);
+    const batcher = new Batcher(writer, limits, { observer });
     const [a, b] = [createWaiter(), createWaiter()];
     batcher.add(Buffer.from('a'), 0, a.waiter);
     await turn();
@@ -116,4 +125,243 @@ describe('Batcher', () => {
     await batcher.drain();
     expect([a.log, b.log]).toEqual([['0+1 failed: away'], ['0+1 at 0/3']]);
   });
+
+  describe('events with an id', () => {
+    test('go to the partition of their id, the others to any that is idle', async () => {
+      const { writer, appends } = createWriter(3);
+      const batcher = new Batcher(writer, limits, { observer });
+      const { waiter, log } = createWaiter();
+      const id = idFor(1, 3);
+      batcher.add(Buffer.from('a'), 0, waiter);
+      batcher.add(Buffer.from('b'), 0, waiter, [[idHeader, id]]);
+      batcher.add(Buffer.from('c'), 0, waiter);
+      await turn();
+      expect(appends.map(({ partition, texts }) => [partition, ...texts])).toEqual([
+        [0, 'a', 'c'],
+        [1, 'b'],
+      ]);
+      appends[0]?.finish(10);
+      appends[1]?.finish(20);
+      await batcher.drain();
+      expect(log.sort()).toEqual(['0+1 at 0/10', '1+1 at 1/20', '2+1 at 0/11']);
+    });
+
+    test('wait for their partition and take turns there with the others', async () => {
+      const { writer, appends } = createWriter(1);
+      const batcher = new Batcher(writer, { maxBytes: 100, maxEvents: 1 }, { observer });
+      const { waiter } = createWaiter();
+      for (let i = 0; i < 3; i++) batcher.add(Buffer.from(`plain ${i}`), 0, waiter);
+      for (let i = 0; i < 3; i++) batcher.add(Buffer.from(`keyed ${i}`), 0, waiter, [[idHeader, 'x']]);
+      await turn();
+      for (let i = 0; i < 6; i++) {
+        appends[i]?.finish(i);
+        await turn();
+      }
+      expect(appends.map(({ texts }) => texts[0])).toEqual([
+        ...['keyed 0', 'plain 0', 'keyed 1', 'plain 1', 'keyed 2', 'plain 2'],
+      ]);
+    });
+
+    test('their headers count against the size of a batch', async () => {
+      const { writer, appends } = createWriter(1);
+      const batcher = new Batcher(writer, limits, { observer });
+      const { waiter } = createWaiter();
+      for (let i = 0; i < 3; i++) batcher.add(Buffer.from('a'), 0, waiter, [[idHeader, 'é'.repeat(30)]]);
+      await turn();
+      expect(appends[0]?.texts).toHaveLength(1);
+    });
+
+    test('fail as the others do while the number of partitions is not known', async () => {
+      const { writer } = createWriter(0);
+      const batcher = new Batcher(writer, limits, { observer });
+      const { waiter, log } = createWaiter();
+      batcher.add(Buffer.from('a'), 0, waiter);
+      batcher.add(Buffer.from('b'), 0, waiter, [[idHeader, 'x']]);
+      await batcher.drain();
+      expect(log).toEqual([
+        '0+1 failed: the buffer was not reached yet',
+        '1+1 failed: the buffer was not reached yet',
+      ]);
+    });
+  });
+
+  describe('with a spool', () => {
+    test('everything goes there while it is open, one append at a time', async () => {
+      const { writer, appends } = createWriter(2);
+      const { spool, state } = createSpool();
+      const batcher = new Batcher(writer, limits, { observer, spool });
+      const { waiter, log } = createWaiter();
+      state.isOpen = true;
+      batcher.add(Buffer.from('a'), 0, waiter);
+      batcher.add(Buffer.from('b'), 0, waiter, [[idHeader, 'x']]);
+      await batcher.drain();
+      expect(state.texts).toEqual(['a', 'b']);
+      expect(state.mostInFlight).toBe(1);
+      expect(log).toEqual(['0+1 in here/0', '1+1 in here/1']);
+      state.isOpen = false;
+      batcher.add(Buffer.from('c'), 0, waiter);
+      await turn();
+      expect(appends.map(({ texts }) => texts)).toEqual([['c']]);
+    });
+
+    test('so it does while the number of partitions is not known', async () => {
+      const { writer } = createWriter(0);
+      const { spool, state } = createSpool();
+      const batcher = new Batcher(writer, limits, { observer, spool });
+      const { waiter } = createWaiter();
+      batcher.add(Buffer.from('a'), 0, waiter, [[idHeader, 'x']]);
+      batcher.add(Buffer.from('b'), 0, waiter);
+      await batcher.drain();
+      expect(state.texts).toEqual(['a', 'b']);
+    });
+
+    test.each([
+      ['did not take', new BufferUnavailableError('away'), '0+1 in here/0', 0],
+      ['may have taken', new OutcomeUnknownError('lost'), '0+1 failed: lost', 1],
+      ['will never take', new RecordsRefusedError('too large'), '0+1 failed: too large', 1],
+    ])('events that the buffer %s', async (_, error, outcome, failures) => {
+      const { writer, appends } = createWriter(1);
+      const { spool } = createSpool();
+      const failed: unknown[] = [];
+      const batcher = new Batcher(writer, limits, {
+        observer: { ...observer, appendFailed: (_events, reason) => failed.push(reason) },
+        spool,
+      });
+      const { waiter, log } = createWaiter();
+      batcher.add(Buffer.from('a'), 0, waiter);
+      await turn();
+      appends[0]?.fail(error);
+      await batcher.drain();
+      expect(log).toEqual([outcome]);
+      expect(failed).toHaveLength(failures);
+    });
+
+    test('when it is full, events fail with its reason', async () => {
+      const { writer } = createWriter(1);
+      const { spool, state } = createSpool();
+      const batcher = new Batcher(writer, limits, { observer, spool });
+      const { waiter, log } = createWaiter();
+      state.isOpen = true;
+      state.isFull = true;
+      batcher.add(Buffer.from('a'), 0, waiter);
+      await batcher.drain();
+      expect(log).toEqual(['0+1 failed: the spool is full']);
+    });
+  });
+
+  test('whatever happens, each event is told once, and where it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 60 }),
+        fc.integer({ min: 1, max: 4 }),
+        async (steps, count) => {
+          const places = new Map<string, string>();
+          const { writer, place } = createStore(count, places);
+          const { spool, state } = createSpool(places);
+          const batcher = new Batcher(writer, limits, { observer, spool });
+          const requests = Array.from({ length: 3 }, () => createRequest());
+          for (const { request, id, next } of steps) {
+            const target = requests[request] as ReturnType<typeof createRequest>;
+            const text = `${request}:${target.waiter.added}`;
+            const headers = id === undefined ? undefined : ([[idHeader, id]] as const);
+            if (id !== undefined) place.set(text, partitionOf(id, count));
+            batcher.add(Buffer.from(text), 0, target.waiter, headers);
+            if (next === 'turn') await turn();
+            if (next === 'open' || next === 'close') state.isOpen = next === 'open';
+          }
+          await batcher.drain();
+          requests.forEach(({ waiter, told }, request) => {
+            expect(told.map(([index]) => index).sort((a, b) => a - b)).toEqual(
+              Array.from({ length: waiter.added }, (_, i) => i),
+            );
+            for (const [index, where] of told) {
+              expect(places.get(`${request}:${index}`) ?? 'nowhere').toBe(where);
+            }
+          });
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** An id that belongs to a partition. */
+function idFor(partition: number, partitions: number): string {
+  for (let i = 0; ; i++) if (partitionOf(`id ${i}`, partitions) === partition) return `id ${i}`;
+}
+
+function textsOf(batch: EventBatch): string[] {
+  return batch.ends.map((end, i) => batch.bytes.toString('utf8', batch.ends[i - 1] ?? 0, end));
+}
+
+/** A spool in memory; `places` learns where each text is. */
+function createSpool(places = new Map<string, string>()) {
+  const state = { isOpen: false, isFull: false, texts: [] as string[], inFlight: 0, mostInFlight: 0 };
+  const spool: Spool = {
+    id: 'here',
+    isOpen: () => state.isOpen,
+    state: () => ({ ok: true }),
+    async append(batch) {
+      state.mostInFlight = Math.max(state.mostInFlight, ++state.inFlight);
+      await turn();
+      state.inFlight--;
+      if (state.isFull) throw new BufferUnavailableError('the spool is full');
+      const offset = state.texts.length;
+      state.texts.push(...textsOf(batch));
+      for (const [i, text] of textsOf(batch).entries()) places.set(text, `here/${offset + i}`);
+      return offset;
+    },
+  };
+  return { spool, state };
+}
+
+/** A writer that stores, sometimes refuses, sometimes leaves it open; `place` says where a text must go. */
+function createStore(partitions: number, places: Map<string, string>) {
+  const place = new Map<string, number>();
+  const ends = Array.from({ length: partitions }, () => 0);
+  const busy = new Set<number>();
+  let calls = 0;
+  const writer: BufferWriter = {
+    topic: 'events',
+    partitions,
+    async append(partition, batch) {
+      expect(busy.has(partition)).toBe(false);
+      busy.add(partition);
+      const texts = textsOf(batch);
+      for (const text of texts) expect(place.get(text) ?? partition).toBe(partition);
+      const call = calls++;
+      for (let i = 0; i < call % 3; i++) await turn();
+      busy.delete(partition);
+      if (call % 5 === 3) throw new BufferUnavailableError('away');
+      if (call % 7 === 4) throw new OutcomeUnknownError('lost');
+      const offset = ends[partition] ?? 0;
+      ends[partition] = offset + texts.length;
+      for (const [i, text] of texts.entries()) places.set(text, `${partition}/${offset + i}`);
+      return offset;
+    },
+    state: () => ({ ok: true }),
+    close: async () => {},
+  };
+  return { writer, place };
+}
+
+/** A waiter that notes what it is told about each event. */
+function createRequest() {
+  const told: [index: number, where: string][] = [];
+  const note = ({ first, count }: Part, where: (i: number) => string): void => {
+    for (let i = 0; i < count; i++) told.push([first + i, where(i)]);
+  };
+  const waiter: Waiter = {
+    added: 0,
+    stored: (partition, offset, part) => note(part, (i) => `${partition}/${offset + i}`),
+    spooled: (spool, offset, part) => note(part, (i) => `${spool}/${offset + i}`),
+    failed: (_, part) => note(part, () => 'nowhere'),
+  };
+  return { waiter, told };
+}
+
+const step = fc.record({
+  request: fc.nat(2),
+  id: fc.option(fc.constantFrom('a', 'b', 'c', 'd'), { nil: undefined }),
+  next: fc.constantFrom('nothing', 'nothing', 'turn', 'turn', 'open', 'close'),
 });
