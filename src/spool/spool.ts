@@ -115,7 +115,7 @@ export class DurableSpool implements ObservedSpool {
     try {
       const offset = await this.#store.append(0, batch);
       this.#spooled += count;
-      this.#checkedAt = Number.NEGATIVE_INFINITY;
+      this.#forget();
       return offset;
     } catch (error) {
       throw error instanceof BufferFullError ? new BufferFullError(this.#fullMessage()) : error;
@@ -150,11 +150,18 @@ export class DurableSpool implements ObservedSpool {
     await this.#backlog.close();
   }
 
+  /** What was looked up before is out of date. */
+  #forget(): void {
+    this.#checkedAt = Number.NEGATIVE_INFINITY;
+    this.#figures = undefined;
+  }
+
   #createObserver(): DrainObserver {
     const { log } = this.#options;
     return {
       drained: (events) => {
         this.#drained += events;
+        this.#forget();
       },
       unsure: (events) => {
         this.#unsure += events;

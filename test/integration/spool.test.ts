@@ -13,6 +13,7 @@ import type { StoredRecord } from '../support/buffer-reading.ts';
 import { type FaultyKafka, readAll, startFaultyKafka } from '../support/kafka-faults.ts';
 import { createKafkaTopic, testLog, waitUntil } from '../support/kafka-fixture.ts';
 import { temporaryDirectory } from '../support/program.ts';
+import { mountSmallDisk } from '../support/small-disk.ts';
 import { apiKeys, type Fate } from '../support/tcp-proxy.ts';
 
 const partitions = 3;
@@ -46,12 +47,12 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('spool', () => {
     directory.remove();
   });
 
-  async function open(maxBytes = 1024 ** 3): Promise<void> {
+  async function open(maxBytes = 1024 ** 3, dir = directory.path): Promise<void> {
     writer = openKafkaWriter({
       ...{ brokers: [kafka.brokers], topic: topic.topic, clientId: 'spool', log: testLog },
       ...{ compression: 'snappy', deliveryTimeoutMs: 5_000 },
     });
-    spool = await openSpool({ dir: directory.path, maxBytes, writer, takesEvents: true, log: testLog });
+    spool = await openSpool({ dir, maxBytes, writer, takesEvents: true, log: testLog });
   }
 
   async function close(): Promise<void> {
@@ -264,6 +265,29 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('spool', () => {
     expect(await spool.append(batch)).toBe(stored);
     await isDrained();
     expect((await readAll(topic, partitions)).flat()).toHaveLength(stored + 100);
+  });
+
+  test('on a full disk it refuses, keeps what it acknowledged, and drains all the same', async (context) => {
+    const disk = mountSmallDisk(8);
+    if (disk === undefined) return context.skip('a tmpfs cannot be mounted here');
+    await close();
+    await open(1024 ** 3, disk.path);
+    await takeAway();
+    await fill(1_000);
+    disk.fill();
+    const batch = new EventBatch();
+    for (let i = 0; i < 100; i++) batch.add(Buffer.alloc(10_000, 'x'), Date.now());
+    await expect(spool.append(batch)).rejects.toThrow(/disk space/);
+    expect(spool.state().ok).toBe(false);
+    bringBack();
+    await isDrained();
+    await expectExactlyOnce(1_000);
+    disk.free();
+    await waitUntil(() => spool.state().ok, 10_000);
+    expect(await spool.append(batch)).toBe(1_000);
+    await close();
+    disk.remove();
+    await open();
   });
 });
 
