@@ -217,7 +217,7 @@ function refuseChangedTypes(types: ReadonlyMap<string, string>, { columns, datab
   if (faults.length === 0) return;
   throw new OperatorError(
     `table events in database ${database} does not fit the schema:\n${faults.map((fault) => `  - ${fault}`).join('\n')}\n` +
-      'Name the property differently, or use another --clickhouse-database',
+      'Name the property differently, use another --clickhouse-database, or widen the column as docs/dead-letters.md says',
     exitCodes.configuration,
   );
 }

@@ -456,8 +456,8 @@ export const options = {
   }),
   offset: option({
     schema: type.range.optional(),
-    placeholder: '<n|n-m>',
-    doc: 'Only dead letters at this offset, or in this range of offsets, both ends included.',
+    placeholder: '<n[-m]>',
+    doc: 'Only dead letters at this offset, as 12, or in this range, as 12-40, both ends included.',
     group: 'client',
   }),
   code: option({

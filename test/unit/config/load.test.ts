@@ -129,8 +129,24 @@ describe('values', () => {
     ['log-retention', '7d', 'logRetention', 604_800_000],
     ['no-embedded-clickhouse', true, 'embeddedClickhouse', false],
     ['embedded-clickhouse', true, 'embeddedClickhouse', true],
+    ['since', '2026-01-31T08:00:00Z', 'since', Date.UTC(2026, 0, 31, 8)],
+    ['until', '2026-01-31T08:00:00.5+02:00', 'until', Date.UTC(2026, 0, 31, 6, 0, 0, 500)],
   ] as const)('--%s %s is %s = %s', (flag, value, key, expected) => {
     expect(loadConfig({ flags: { [flag]: value }, env: {}, allowed }).config[key]).toBe(expected);
+  });
+
+  test('a time may be a duration ago', () => {
+    const before = Date.now();
+    const { since } = loadConfig({ flags: { since: '1h' }, env: {}, allowed }).config;
+    expect(since).toBeGreaterThanOrEqual(before - 3_600_000);
+    expect(since).toBeLessThanOrEqual(Date.now() - 3_600_000);
+  });
+
+  test.each([
+    ['offset', '12', { from: 12, to: 12 }],
+    ['offset', '12-40', { from: 12, to: 40 }],
+  ])('--%s %s is a range', (flag, value, expected) => {
+    expect(loadConfig({ flags: { [flag]: value }, env: {}, allowed }).config.offset).toEqual(expected);
   });
 
   test.each([
@@ -144,6 +160,11 @@ describe('values', () => {
     ['clickhouse-url', 'ftp://host'],
     ['clickhouse-url', 'http://host/path'],
     ['kafka-brokers', 'a:1,b'],
+    ['since', 'yesterday'],
+    ['since', '2026-01-31'],
+    ['until', '2026-13-31T08:00:00Z'],
+    ['offset', '9-3'],
+    ['offset', '-3'],
   ] as const)('--%s %s is refused', (flag, value) => {
     expect(faultsOf({ flags: { [flag]: value }, env: {}, allowed })).toContain(`--${flag} must`);
   });
