@@ -83,6 +83,7 @@ function createCollector(options: { spool?: Spool; schema?: PostContext['schema'
           status = Number.parseInt(line, 10);
         },
         writeHeader: () => {},
+        endWithoutBody: () => {},
         end: (text) => resolve({ status, body: JSON.parse(text) as Sent['body'] }),
       };
       const req: HttpRequest = { getHeader: (name) => headers[name] ?? '', getUrl: () => '/v1/events' };
