@@ -184,6 +184,8 @@ export interface TopicView {
  */
 export interface BufferInspector {
   readonly topic: string;
+  /** Whether every offset from start to end is a record. In Kafka, transactions leave offsets without one. */
+  readonly isDense: boolean;
   /** Commits are read before ends: everything before a commit seen here was delivered before this call returns. */
   view(): Promise<TopicView>;
   /** Reads records as {@link OwnedPartition.read} does, without waiting for new ones: empty at the end. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
-import type { BufferReader, BufferWriter } from './buffer.ts';
+import type { BufferInspector, BufferReader, BufferWriter } from './buffer.ts';
 
 /** Opens the writing end. */
 export async function openWriter(config: Config, log: Logger): Promise<BufferWriter> {
@@ -52,6 +52,30 @@ export async function openReader(config: Config, log: Logger): Promise<BufferRea
     maxBytes: config.logMaxBytes,
     group: config.kafkaGroup,
     log,
+  });
+}
+
+/**
+ * Opens the buffer for looking at it: nothing is created.
+ * @throws OperatorError exit 69 when there is no embedded log, or it cannot be opened
+ */
+export async function openInspector(config: Config, log: Logger): Promise<BufferInspector> {
+  if (config.buffer === 'kafka') {
+    const { openKafkaInspector } = await import('./kafka/inspector.ts');
+    return openKafkaInspector({
+      brokers: brokersOf(config),
+      topic: config.kafkaTopic,
+      group: config.kafkaGroup,
+      clientId: 'millrace-inspector',
+      log,
+    });
+  }
+  const { openEmbeddedInspector } = await import('./embedded/inspector.ts');
+  return openEmbeddedInspector({
+    dir: logDirectory(config),
+    topic: config.kafkaTopic,
+    maxBytes: config.logMaxBytes,
+    group: config.kafkaGroup,
   });
 }
 

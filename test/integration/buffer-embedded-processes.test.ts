@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Environment, logPath } from '../../src/buffer/embedded/environment.ts';
+import { openEmbeddedInspector } from '../../src/buffer/embedded/inspector.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
 import { EventBatch } from '../../src/buffer/event-batch.ts';
@@ -110,6 +111,29 @@ describe('embedded log, several processes', () => {
     const stored = await readAll();
     expect(await writer.append(0, batch)).toBe(stored[0]?.length);
     await writer.close();
+  });
+
+  it('shows an inspector everything that was acknowledged, while others write', async () => {
+    const writers = ['a', 'b'].map((name) => startWriter(name, 0));
+    const counts = () => writers.map(({ acknowledged }) => acknowledged().length);
+    await expect.poll(() => Math.min(...counts()), { timeout: 20_000 }).toBeGreaterThan(5);
+    const inspector = await openEmbeddedInspector({ ...options, group: 'check' });
+    for (let round = 0; round < 20; round++) {
+      const before = counts();
+      const ends = [0, 0];
+      for (const { partition, base, count } of writers.flatMap(({ acknowledged }) => acknowledged()))
+        ends[partition] = Math.max(ends[partition] ?? 0, base + count);
+      const { partitions } = await inspector.view();
+      for (const { partition, end } of partitions) {
+        expect(end).toBeGreaterThanOrEqual(ends[partition] ?? 0);
+        const { blocks } = await inspector.read(partition, end - 1, { maxBytes: 1 });
+        expect(blocks[0]?.offsets[0]).toBe(end - 1);
+      }
+      await expect
+        .poll(() => Math.min(...counts()), { timeout: 20_000 })
+        .toBeGreaterThan(Math.min(...before));
+    }
+    await inspector.close();
   });
 
   it('frees the snapshot of a process that was killed', async () => {

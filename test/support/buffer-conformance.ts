@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
+  type BufferInspector,
   type BufferReader,
   type BufferWriter,
   FencedError,
@@ -18,6 +19,7 @@ export interface BufferFixture {
   readonly partitions: number;
   createWriter(): Promise<BufferWriter>;
   createReader(group: string): Promise<BufferReader>;
+  createInspector(group: string): Promise<BufferInspector>;
   /** Removes the topic; called after everything created was closed. */
   cleanup(): Promise<void>;
 }
@@ -297,6 +299,90 @@ export function describeBuffer(
         await expect(stale.commit(9, 'by A, later still')).rejects.toThrow(FencedError);
         expect(await ownedByB.committed()).toEqual({ offset: 3, plan: 'by B' });
         await expect.poll(() => stale.signal.aborted, { timeout: waitMs }).toBe(true);
+      });
+    });
+
+    describe('an inspector', () => {
+      async function inspect(group: string = randomUUID()): Promise<BufferInspector> {
+        const inspector = await fixture.createInspector(group);
+        open.push(inspector);
+        return inspector;
+      }
+
+      it('sees the ends of all partitions, and no commit where there is none', async () => {
+        await appendTexts(1, 7);
+        const inspector = await inspect();
+        expect(inspector.topic).toBe(writer.topic);
+        const { partitions, topicId } = await inspector.view();
+        expect(topicId).toBe((await own(0)).owned.topicId);
+        expect(partitions.map(({ partition, start, end }) => [partition, start, end])).toEqual(
+          Array.from({ length: fixture.partitions }, (_, p) => [p, 0, p === 1 ? 7 : 0]),
+        );
+        expect(partitions.map(({ commit }) => commit)).toEqual(new Array(fixture.partitions).fill(undefined));
+      });
+
+      it('sees commits, plans and records of others as they come, and disturbs no owner', async () => {
+        const group = randomUUID();
+        const inspector = await inspect(group);
+        const { owned } = await own(0, group);
+        for (let end = 10; end <= 30; end += 10) {
+          await appendTexts(0, 10, `to${end}`);
+          await owned.commit(end - 5, `plan ${end}`);
+          const [view] = (await inspector.view()).partitions;
+          expect(view).toEqual({
+            partition: 0,
+            start: 0,
+            end,
+            commit: { offset: end - 5, plan: `plan ${end}` },
+          });
+        }
+        expect(owned.signal.aborted).toBe(false);
+        expect((await inspector.view()).partitions[1]?.commit).toBeUndefined();
+        expect((await (await inspect()).view()).partitions[0]?.commit).toBeUndefined();
+      });
+
+      it('reads records from any offset, and nothing at the end', async () => {
+        await appendTexts(0, 100, 'a');
+        await appendTexts(0, 100, 'b');
+        const inspector = await inspect();
+        for (const from of [0, 57, 99, 100, 199]) {
+          const { blocks } = await inspector.read(0, from, { maxBytes: 1 });
+          const [block] = blocks;
+          expect(block?.offsets[0]).toBe(from);
+          const value = Buffer.from(block?.bytes.slice(block.starts[0], block.ends[0]) ?? []).toString();
+          expect(value).toBe(textOf(from < 100 ? 'a' : 'b', from % 100));
+        }
+        let records = 0;
+        for (let position = 0; position < 200; ) {
+          const { blocks, next } = await inspector.read(0, position, { maxBytes: 1024 * 1024 });
+          for (const block of blocks) records += block.count;
+          position = next;
+        }
+        expect(records).toBe(200);
+        expect(await inspector.read(0, 200, { maxBytes: 1000 })).toEqual({ blocks: [], next: 200 });
+        await expect(inspector.read(0, 201, { maxBytes: 1000 })).rejects.toMatchObject({
+          start: 0,
+          end: 200,
+        });
+      });
+
+      it('finds the first record of a time', async () => {
+        const times = [0, 0, 1_000, 500, 2_000, 3_000].map((ms) => Date.now() - 60_000 + ms);
+        await writer.append(0, batchOf(times.slice(0, 3).map((receivedAt) => ({ value: '{}', receivedAt }))));
+        await writer.append(0, batchOf(times.slice(3).map((receivedAt) => ({ value: '{}', receivedAt }))));
+        const inspector = await inspect();
+        const [first = 0] = times;
+        const found = [-1, 0, 1, 1_000, 1_001, 2_500, 3_001].map((ms) => inspector.offsetAt(0, first + ms));
+        expect(await Promise.all(found)).toEqual([0, 0, 2, 2, 4, 5, 6]);
+        expect(await inspector.offsetAt(1, first)).toBe(0);
+      });
+
+      it('closes while others go on', async () => {
+        const inspector = await inspect();
+        await inspector.view();
+        await inspector.close();
+        await expect(inspector.view()).rejects.toThrow();
+        expect(await appendTexts(0, 1)).toBe(0);
       });
     });
 

@@ -3,8 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deleteTopicsV6 } from '@platformatic/kafka';
 import { pino } from 'pino';
-import type { BufferReader, BufferWriter } from '../../src/buffer/buffer.ts';
+import type { BufferInspector, BufferReader, BufferWriter } from '../../src/buffer/buffer.ts';
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
+import { openKafkaInspector } from '../../src/buffer/kafka/inspector.ts';
 import { type KafkaReaderOptions, openKafkaReader } from '../../src/buffer/kafka/reader.ts';
 import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
 import { type KafkaWriterOptions, openKafkaWriter } from '../../src/buffer/kafka/writer.ts';
@@ -46,6 +47,15 @@ export async function createKafkaTopic(brokers: string, partitions = 2) {
         ...options,
       });
     },
+    openInspector(group: string): BufferInspector {
+      return openKafkaInspector({
+        brokers: addresses,
+        topic,
+        group,
+        clientId: 'test-inspector',
+        log: testLog,
+      });
+    },
     remove: () => removeTopic(brokers, topic),
   };
 }
@@ -65,6 +75,7 @@ export async function createKafkaFixture(brokers: string): Promise<BufferFixture
     partitions: 2,
     createWriter: () => topic.openWriter(),
     createReader: async (group) => topic.openReader(group),
+    createInspector: async (group) => topic.openInspector(group),
     cleanup: () => topic.remove(),
   };
 }

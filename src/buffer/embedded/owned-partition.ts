@@ -9,15 +9,10 @@ import {
   type PartitionLag,
   type ReadResult,
 } from '../buffer.ts';
-import type { RecordBlock } from '../record-block.ts';
 import type { AppendWatch } from './append-watch.ts';
-import { decodeBlock } from './block.ts';
-import { decodeKey, keyFrom } from './block-key.ts';
 import type { Environment } from './environment.ts';
 import { readCommit, readGeneration, readPartition, readTotals, writeCommit } from './log-state.ts';
-
-/** One read copies and checks at most about this much: it runs on the event loop, a few milliseconds. */
-const maxReadBytes = 4 * 1024 * 1024;
+import { readBlocks } from './read-blocks.ts';
 
 /** Between two tries of a commit that the disk did not take. */
 const retryMs = 500;
@@ -101,7 +96,9 @@ export class EmbeddedPartition implements OwnedPartition {
       if (from < start || from > end) {
         throw new OffsetOutOfRangeError(topic, this.partition, { from, start, end });
       }
-      if (from < end) return this.#readBlocks(from, options.maxBytes);
+      if (from < end) {
+        return readBlocks(environment, { topic, partition: this.partition, from }, options.maxBytes);
+      }
       const maxMs = deadline - performance.now();
       if (maxMs <= 0) return { blocks: [], next: from };
       // From the snapshot that said there is nothing: an append since then ends the wait.
@@ -148,35 +145,6 @@ export class EmbeddedPartition implements OwnedPartition {
     if (isOwner) return;
     onFenced();
     throw this.#fenced();
-  }
-
-  /** Reads whole blocks, the first from the middle if need be. Synchronous, hence within one snapshot. */
-  #readBlocks(from: number, maxBytes: number): ReadResult {
-    const { environment } = this.#ownership;
-    const where = `${this.topic}/${this.partition}`;
-    const blocks: RecordBlock[] = [];
-    let bytes = 0;
-    let next = from;
-    const range = { start: this.#findBlock(from), end: keyFrom(this.partition + 1, 0) };
-    for (const { key, value } of environment.blocks.getRange(range)) {
-      const { base, count } = decodeKey(key);
-      const skip = Math.max(0, from - base);
-      assertInvariant(base + skip === next && skip < count, `${where} has no record at offset ${next}`);
-      const block = decodeBlock(value, { base, skip, where });
-      blocks.push(block);
-      next = base + count;
-      bytes += (block.ends[block.count - 1] as number) - (block.starts[0] as number);
-      if (bytes >= Math.min(maxBytes, maxReadBytes)) break;
-    }
-    return { blocks, next };
-  }
-
-  /** Key of the block that holds `offset`: the last one that starts at it or before. */
-  #findBlock(offset: number): Uint8Array {
-    const range = { start: keyFrom(this.partition, offset + 1), end: keyFrom(this.partition, 0) };
-    const { blocks } = this.#ownership.environment;
-    for (const key of blocks.getKeys({ ...range, reverse: true, limit: 1 })) return key;
-    return keyFrom(this.partition, offset);
   }
 
   /** Makes what is read next current. */

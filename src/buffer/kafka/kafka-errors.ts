@@ -44,6 +44,22 @@ export const kafkaCodes = {
   unknownTopicId: 100,
 } as const;
 
+/** Answers of a leader that later tries may not get. */
+export const transientCodes: ReadonlySet<number> = new Set<number>([
+  kafkaCodes.unknownServerError,
+  kafkaCodes.unknownTopicOrPartition,
+  kafkaCodes.leaderNotAvailable,
+  kafkaCodes.notLeaderOrFollower,
+  kafkaCodes.requestTimedOut,
+  kafkaCodes.replicaNotAvailable,
+  kafkaCodes.kafkaStorageError,
+  kafkaCodes.fencedLeaderEpoch,
+  kafkaCodes.unknownLeaderEpoch,
+  kafkaCodes.offsetNotAvailable,
+  kafkaCodes.unstableOffsetCommit,
+  kafkaCodes.unknownTopicId,
+]);
+
 /** An answer of the broker that carries an error code; anything else thrown is a failure on the way. */
 export class KafkaError extends Error {
   override readonly name = 'KafkaError';

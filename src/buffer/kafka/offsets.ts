@@ -6,8 +6,8 @@ import type { Coordinator } from './coordinator.ts';
 import { readCommitted } from './fetch-api.ts';
 
 /** ListOffsets takes these in place of a time. */
-const earliest = -2n;
-const latest = -1n;
+export const earliest = -2n;
+export const latest = -1n;
 
 /**
  * Reads the last commits of the group; partitions that have none are absent.
@@ -78,4 +78,26 @@ async function fetchOffset(
   const offset = answer.topics[0]?.partitions[0]?.offset;
   if (offset === undefined) throw new Error(`Kafka gave no offset for ${topic}/${partition}`);
   return Number(offset);
+}
+
+/**
+ * Asks one leader for offsets of several of its partitions: of the first record at `time` or later (milliseconds
+ * since the epoch), or of an end for {@link earliest} and {@link latest}. Undefined where there is no such record.
+ * @throws Error when it cannot be asked, or does not lead one of them
+ */
+export async function fetchOffsets(
+  link: BrokerLink,
+  request: { topic: string; partitions: readonly number[]; time: bigint },
+): Promise<Map<number, number | undefined>> {
+  const { topic, time } = request;
+  const partitions = request.partitions.map((partitionIndex) => ({
+    partitionIndex,
+    currentLeaderEpoch: -1,
+    timestamp: time,
+  }));
+  const answer = await link.request(listOffsetsV6.api, -1, readCommitted, [{ name: topic, partitions }]);
+  const found = answer.topics[0]?.partitions ?? [];
+  return new Map(
+    found.map(({ partitionIndex, offset }) => [partitionIndex, offset < 0n ? undefined : Number(offset)]),
+  );
 }

@@ -13,7 +13,7 @@ import type { Cluster } from './cluster.ts';
 import { type Coordinator, isCoordinatorTrouble } from './coordinator.ts';
 import { type FetchAnswer, fetchApi } from './fetch-api.ts';
 import type { Generation } from './group-member.ts';
-import { codeOf, KafkaError, kafkaCodes } from './kafka-errors.ts';
+import { codeOf, KafkaError, kafkaCodes, transientCodes } from './kafka-errors.ts';
 import { type Bounds, commitOnce, fetchBounds, fetchCommits } from './offsets.ts';
 import { FetchedBatches, firstTimestamp } from './record-decoder.ts';
 
@@ -27,22 +27,6 @@ const fencingCodes = new Set<number>([
   kafkaCodes.unknownMemberId,
   kafkaCodes.fencedInstanceId,
   kafkaCodes.rebalanceInProgress,
-]);
-
-/** Answers of a leader that later tries may not get. */
-const transientCodes = new Set<number>([
-  kafkaCodes.unknownServerError,
-  kafkaCodes.unknownTopicOrPartition,
-  kafkaCodes.leaderNotAvailable,
-  kafkaCodes.notLeaderOrFollower,
-  kafkaCodes.requestTimedOut,
-  kafkaCodes.replicaNotAvailable,
-  kafkaCodes.kafkaStorageError,
-  kafkaCodes.fencedLeaderEpoch,
-  kafkaCodes.unknownLeaderEpoch,
-  kafkaCodes.offsetNotAvailable,
-  kafkaCodes.unstableOffsetCommit,
-  kafkaCodes.unknownTopicId,
 ]);
 
 /** What an ownership is made of. */

@@ -1,0 +1,178 @@
+/** Looks at a topic and at the commits of a group, without being a member of it. */
+import type { Logger } from 'pino';
+import {
+  type BufferInspector,
+  BufferUnavailableError,
+  OffsetOutOfRangeError,
+  type ReadResult,
+  type TopicView,
+} from '../buffer.ts';
+import { backoffMs, pause } from './backoff.ts';
+import type { BrokerLink } from './broker-link.ts';
+import { Cluster } from './cluster.ts';
+import { Coordinator, isCoordinatorTrouble } from './coordinator.ts';
+import { fetchApi } from './fetch-api.ts';
+import { codeOf, KafkaError, kafkaCodes, reasonOf, transientCodes } from './kafka-errors.ts';
+import type { TopicLayout } from './metadata.ts';
+import { earliest, fetchCommits, fetchOffsets, latest } from './offsets.ts';
+import { FetchedBatches } from './record-decoder.ts';
+
+/** What an inspector is opened with. */
+export interface KafkaInspectorOptions {
+  /** Brokers to start from, `host:port`. */
+  readonly brokers: readonly string[];
+  readonly topic: string;
+  /** Consumer group whose commits are looked at. */
+  readonly group: string;
+  /** Name of this client in the broker's logs and quotas. */
+  readonly clientId: string;
+  /** How long one call tries, milliseconds. Default 15 s. */
+  readonly timeoutMs?: number;
+  readonly log: Logger;
+}
+
+const requestTimeoutMs = 10_000;
+/** What is fetched beyond what was asked for is thrown away, and fetched again by the next read. */
+const maxFetchBytes = 1024 * 1024;
+
+/** Opens an inspector, whether Kafka can be reached or not: its calls say what is wrong. */
+export function openKafkaInspector(options: KafkaInspectorOptions): BufferInspector {
+  return new KafkaInspector(options);
+}
+
+class KafkaInspector implements BufferInspector {
+  readonly topic: string;
+  readonly isDense = false;
+  readonly #cluster: Cluster;
+  readonly #coordinator: Coordinator;
+  readonly #timeoutMs: number;
+  /** Links to leaders, by `host:port`. */
+  readonly #links = new Map<string, BrokerLink>();
+  #isClosed = false;
+
+  constructor({ brokers, topic, group, clientId, log, timeoutMs = 15_000 }: KafkaInspectorOptions) {
+    this.topic = topic;
+    this.#timeoutMs = timeoutMs;
+    // Without `createTopic`: looking creates nothing. What the cluster would log, the calls throw.
+    this.#cluster = new Cluster({ brokers, topic, clientId, log: log.child({}, { level: 'error' }) });
+    const timeouts = { join: requestTimeoutMs, heartbeat: requestTimeoutMs, offsets: requestTimeoutMs };
+    this.#coordinator = new Coordinator(this.#cluster, group, timeouts);
+  }
+
+  view(): Promise<TopicView> {
+    return this.#persist(async ({ id, leaders }) => {
+      const partitions = leaders.map((_, partition) => partition);
+      const commits = await fetchCommits(this.#coordinator, this.topic, partitions);
+      const [starts, ends] = await Promise.all([
+        this.#offsetsOf(leaders, earliest),
+        this.#offsetsOf(leaders, latest),
+      ]);
+      return {
+        topicId: id,
+        partitions: partitions.map((partition) => ({
+          partition,
+          start: starts.get(partition) ?? 0,
+          end: ends.get(partition) ?? 0,
+          commit: commits.get(partition),
+        })),
+      };
+    });
+  }
+
+  read(partition: number, from: number, { maxBytes }: { maxBytes: number }): Promise<ReadResult> {
+    return this.#persist(async ({ id: topicId, leaders }) => {
+      const answer = await this.#linkTo(leaders, partition).request(fetchApi, {
+        ...{ topicId, partition, from },
+        maxWaitMs: 0,
+        maxBytes: Math.min(Math.max(maxBytes, 1), maxFetchBytes),
+      });
+      if (answer.code === kafkaCodes.offsetOutOfRange) {
+        const { start, end } = await this.#boundsOf(leaders, partition);
+        if (from < start || from > end) {
+          throw new OffsetOutOfRangeError(this.topic, partition, { from, start, end });
+        }
+      }
+      if (answer.code !== kafkaCodes.none) {
+        throw new KafkaError(answer.code, `reading ${this.topic}/${partition} from offset ${from}`);
+      }
+      return new FetchedBatches(answer.records, answer.aborted).take(from, maxBytes);
+    });
+  }
+
+  offsetAt(partition: number, timeMs: number): Promise<number> {
+    return this.#persist(async ({ leaders }) => {
+      const link = this.#linkTo(leaders, partition);
+      const time = BigInt(Math.max(0, Math.floor(timeMs)));
+      const found = await fetchOffsets(link, { topic: this.topic, partitions: [partition], time });
+      return found.get(partition) ?? (await this.#boundsOf(leaders, partition)).end;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const link of this.#links.values()) link.close();
+    this.#coordinator.close();
+    await this.#cluster.close();
+  }
+
+  /** Tries until it works, at most for the timeout. @throws BufferUnavailableError then */
+  async #persist<T>(ask: (topic: TopicLayout) => Promise<T>): Promise<T> {
+    const deadline = performance.now() + this.#timeoutMs;
+    let reason = '';
+    for (let attempt = 0; !this.#isClosed; attempt++) {
+      try {
+        if (attempt > 0 || this.#cluster.topic === undefined) await this.#cluster.refresh();
+        if (this.#cluster.topic !== undefined) return await ask(this.#cluster.topic);
+      } catch (error) {
+        const code = codeOf(error);
+        if (error instanceof OffsetOutOfRangeError) throw error;
+        reason = reasonOf(error);
+        const isTransient = isCoordinatorTrouble(error) || transientCodes.has(code ?? 0);
+        if (!isTransient && code !== kafkaCodes.offsetOutOfRange) throw unavailable(reason);
+      }
+      if (performance.now() >= deadline) break;
+      await pause(Math.min(backoffMs(attempt, 1000), Math.max(0, deadline - performance.now())));
+    }
+    const state = this.#cluster.state();
+    throw unavailable(state.ok ? reason || 'the inspector is closed' : state.detail);
+  }
+
+  async #boundsOf(leaders: TopicLayout['leaders'], partition: number) {
+    const link = this.#linkTo(leaders, partition);
+    const request = { topic: this.topic, partitions: [partition] };
+    const [starts, ends] = await Promise.all([
+      fetchOffsets(link, { ...request, time: earliest }),
+      fetchOffsets(link, { ...request, time: latest }),
+    ]);
+    return { start: starts.get(partition) ?? 0, end: ends.get(partition) ?? 0 };
+  }
+
+  /** One request to each leader, for all partitions that it leads. */
+  async #offsetsOf(leaders: TopicLayout['leaders'], time: bigint): Promise<Map<number, number | undefined>> {
+    const byLink = new Map<BrokerLink, number[]>();
+    for (const partition of leaders.keys()) {
+      const link = this.#linkTo(leaders, partition);
+      const led = byLink.get(link);
+      if (led === undefined) byLink.set(link, [partition]);
+      else led.push(partition);
+    }
+    const answers = [...byLink].map(([link, partitions]) =>
+      fetchOffsets(link, { topic: this.topic, partitions, time }),
+    );
+    return new Map((await Promise.all(answers)).flatMap((answer) => [...answer]));
+  }
+
+  /** @throws Error while the partition has no leader, or does not exist */
+  #linkTo(leaders: TopicLayout['leaders'], partition: number): BrokerLink {
+    const leader = leaders[partition];
+    if (leader === undefined) throw new Error(`${this.topic}/${partition} has no leader`);
+    const name = `${leader.host}:${leader.port}`;
+    const link = this.#links.get(name) ?? this.#cluster.createLink(leader, requestTimeoutMs);
+    this.#links.set(name, link);
+    return link;
+  }
+}
+
+function unavailable(reason: string): BufferUnavailableError {
+  return new BufferUnavailableError(reason.includes('Kafka') ? reason : `Kafka cannot be asked: ${reason}`);
+}
