@@ -4,6 +4,7 @@ import type { BufferWriter } from '../buffer/buffer.ts';
 import type { Address } from '../config/types.ts';
 import { messageOf } from '../errors.ts';
 import { Counter, createRegistry, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
+import type { ReceiptLookup } from '../receipts/receipt-lookup.ts';
 import type { EventSchema } from '../schema/schema.ts';
 import { version } from '../version.ts';
 import { type AppendObserver, Batcher } from './batcher.ts';
@@ -11,6 +12,7 @@ import { ByteBudget } from './byte-budget.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
 import type { ObservedSpool } from './observed-spool.ts';
 import type { Problem } from './problem.ts';
+import { answerReceipt } from './receipts.ts';
 import type { Answer } from './reply.ts';
 import { type HttpServerKind, listen, type Routes } from './server.ts';
 import { createSpoolInstruments, describeSpool, intakeState } from './spool-status.ts';
@@ -20,6 +22,8 @@ export interface CollectorOptions {
   readonly listen: Address;
   readonly schema: EventSchema;
   readonly writer: BufferWriter;
+  /** Says what became of acknowledged events; closed with the collector. */
+  readonly receipts: ReceiptLookup;
   /** Name of the buffer, for `/status`. */
   readonly buffer: string;
   /** Where events wait while the buffer is away. Closed by the collector, as the writer is. */
@@ -120,6 +124,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       type: 'text/plain; charset=utf-8',
       body: await (options.gatherMetrics?.() ?? registry.metrics()),
     }),
+    receipt: (place, offset) => answerReceipt(options.receipts, place, offset),
   } satisfies Routes;
   const server = await listen(options.listen, routes, { kind: options.httpServer, log });
 
@@ -136,6 +141,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       await batcher.drain();
       server.close();
       await spool?.close();
+      await options.receipts.close();
       await writer.close();
     },
   };

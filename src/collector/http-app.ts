@@ -9,6 +9,8 @@ export interface HttpRequest {
   getHeader(name: string): string;
   /** The path, without the query. */
   getUrl(): string;
+  /** What stands in the path for parameter `index` of the route, from 0; as sent, not decoded. */
+  getParameter(index: number): string | undefined;
 }
 
 /** Where the answer goes, and where the body comes from. */
@@ -32,8 +34,8 @@ export interface HttpResponse {
 export type Handler = (res: HttpResponse, req: HttpRequest) => void;
 
 /**
- * Routes by method and path; `/*` matches every path. Routes of the method come before those of any method, and
- * among each the path before `/*`.
+ * Routes by method and path; `:name` stands for one segment of a path, `/*` matches every path. Routes of the
+ * method come before those of any method, and among each the path before `/*`.
  */
 export interface HttpApp {
   get(path: string, handler: Handler): unknown;

@@ -17,8 +17,11 @@ const bodyTimeoutMs = 60_000;
 /** Makes the implementation on node:http. */
 export function createNodeApp(): HttpImplementation {
   const routes = new Map<string, Handler>();
-  const add = (method: string) => (path: string, handler: Handler) =>
-    routes.set(`${method} ${path}`, handler);
+  const patterns: string[] = [];
+  const add = (method: string) => (path: string, handler: Handler) => {
+    if (path.includes(':') && !patterns.includes(path)) patterns.push(path);
+    return routes.set(`${method} ${path}`, handler);
+  };
   const app: HttpApp = {
     get: add('GET'),
     head: add('HEAD'),
@@ -31,13 +34,31 @@ export function createNodeApp(): HttpImplementation {
     { keepAliveTimeout: idleTimeoutMs, headersTimeout: idleTimeoutMs, requestTimeout: bodyTimeoutMs },
     (message, response) => {
       const path = (message.url ?? '/').split('?', 1)[0] ?? '/';
-      const keys = [`${message.method} ${path}`, `${message.method} /*`, `ANY ${path}`, 'ANY /*'];
+      const { route, parameters } = matchPattern(path, patterns);
+      const keys = [`${message.method} ${route}`, `${message.method} /*`, `ANY ${route}`, 'ANY /*'];
       const key = keys.find((candidate) => routes.has(candidate));
-      const request: HttpRequest = { getUrl: () => path, getHeader: (name) => headerOf(message, name) };
+      const request: HttpRequest = {
+        getUrl: () => path,
+        getHeader: (name) => headerOf(message, name),
+        getParameter: (index) => parameters[index],
+      };
       routes.get(key ?? '')?.(new NodeResponse(message, response), request);
     },
   );
   return { app, listen: (host, port) => listen(server, host, port) };
+}
+
+/** The pattern that a path matches, segment by segment, and what stands for its parameters; else the path itself. */
+function matchPattern(path: string, patterns: readonly string[]): { route: string; parameters: string[] } {
+  const segments = path.split('/');
+  for (const route of patterns) {
+    const wanted = route.split('/');
+    const isMatch =
+      wanted.length === segments.length &&
+      wanted.every((part, i) => part === segments[i] || (part.startsWith(':') && segments[i] !== ''));
+    if (isMatch) return { route, parameters: segments.filter((_, i) => wanted[i]?.startsWith(':')) };
+  }
+  return { route: path, parameters: [] };
 }
 
 function listen(server: Server, host: string, port: number): Promise<HttpServer | undefined> {

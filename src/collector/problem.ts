@@ -11,9 +11,11 @@ interface ProblemKind {
 export const problems = {
   INVALID_JSON: { status: 400, retry: false, title: 'The body is not valid JSON' },
   EMPTY_BODY: { status: 400, retry: false, title: 'The body holds no event' },
+  INVALID_RECEIPT: { status: 400, retry: false, title: 'The path names no receipt' },
   INVALID_ENCODING: { status: 400, retry: false, title: 'The body cannot be decompressed' },
   INVALID_IDEMPOTENCY_KEY: { status: 400, retry: false, title: 'The Idempotency-Key cannot be used' },
   NOT_FOUND: { status: 404, retry: false, title: 'There is nothing at this path' },
+  UNKNOWN_RECEIPT: { status: 404, retry: false, title: 'Nothing is known of this receipt' },
   METHOD_NOT_ALLOWED: { status: 405, retry: false, title: 'The path does not take this method' },
   BODY_TOO_LARGE: { status: 413, retry: false, title: 'The body is too large' },
   EVENT_TOO_LARGE: { status: 413, retry: false, title: 'The event is too large' },
@@ -29,6 +31,7 @@ export const problems = {
     retry: false,
     title: 'The buffer does not take these events as it is set up',
   },
+  LOOKUP_UNAVAILABLE: { status: 503, retry: true, title: 'Receipts cannot be looked up now' },
   OUTCOME_UNKNOWN: { status: 503, retry: true, title: 'The buffer did not confirm the events in time' },
   STOPPING: { status: 503, retry: true, title: 'The collector is stopping' },
 } as const satisfies Record<string, ProblemKind>;

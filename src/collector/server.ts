@@ -17,7 +17,11 @@ export interface Routes {
   readonly livez: () => Answer;
   readonly readyz: () => Answer;
   readonly metrics: () => Promise<Answer>;
+  /** Answers for a receipt, named by the two segments of the path as they were sent. */
+  readonly receipt: (place: string, offset: string) => Promise<Answer>;
 }
+
+const receiptPath = '/v1/receipts/:place/:offset';
 
 /** Which HTTP server to use; `auto` is uWebSockets.js where it can be loaded, else that of Node.js. */
 export type HttpServerKind = 'auto' | 'uws' | 'node';
@@ -73,6 +77,8 @@ function probeHandlers(routes: Routes): Readonly<Record<string, Handler>> {
     '/livez': send(routes.livez),
     '/readyz': send(routes.readyz),
     '/metrics': (res) => replyLater(res, routes.metrics()),
+    [receiptPath]: (res, req) =>
+      replyLater(res, routes.receipt(req.getParameter(0) ?? '', req.getParameter(1) ?? '')),
   };
 }
 
@@ -88,7 +94,7 @@ function replyLater(res: HttpResponse, answer: Promise<Answer>): void {
     send({
       status: 503,
       type: 'text/plain; charset=utf-8',
-      body: `the metrics cannot be read: ${messageOf(error)}\n`,
+      body: `this cannot be answered now: ${messageOf(error)}\n`,
     });
   });
 }

@@ -1,16 +1,20 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { type BufferWriter, isResumable } from '../buffer/buffer.ts';
-import { openWriter } from '../buffer/open.ts';
+import { openInspector, openWriter } from '../buffer/open.ts';
+import { createClickHouse } from '../clickhouse/client.ts';
+import { nameTables } from '../clickhouse/tables.ts';
 import { type Collector, startCollector } from '../collector/collector.ts';
 import { connectToParent, startWorkers } from '../collector/workers.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
+import { createReceiptLookup, type ReceiptLookup } from '../receipts/receipt-lookup.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
 import type { Command, CommandContext } from './command.ts';
+import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 
 /** Options of everything that writes to the buffer. */
 export const bufferOptions = [
@@ -50,7 +54,16 @@ export const collect: Command = {
   name: 'collect',
   summary: 'Take events over HTTP and store them in the buffer',
   arguments: [],
-  options: [...collectorOptions, ...bufferOptions, 'stopTimeout', 'logLevel', 'config'],
+  options: [
+    ...collectorOptions,
+    ...bufferOptions,
+    // To say what became of a receipt.
+    'kafkaGroup',
+    ...clickhouseOptions,
+    'stopTimeout',
+    'logLevel',
+    'config',
+  ],
   examples: [
     'millrace collect',
     'millrace collect --buffer kafka --kafka-brokers 10.0.0.1:9092,10.0.0.2:9092 --workers 4',
@@ -104,6 +117,7 @@ async function start(
       schema,
       writer,
       spool,
+      receipts: createReceipts(config, log),
       log,
       ...(gatherMetrics === undefined ? {} : { gatherMetrics }),
     });
@@ -126,6 +140,16 @@ async function openSpoolFor(
   const dir = join(config.dataDir, 'spool');
   if (!takesEvents && !existsSpool(dir, writer.topic)) return undefined;
   return await openSpool({ dir, maxBytes: config.spoolMaxBytes, writer, takesEvents, log });
+}
+
+/** Few connections and short waits: looking receipts up comes after everything else. */
+function createReceipts(config: Config, log: Logger): ReceiptLookup {
+  const client = { ...clickhouseClientOptions(config, ''), timeoutMs: 15_000, connections: 4 };
+  return createReceiptLookup({
+    openInspector: () => openInspector(config, log),
+    createClickHouse: () => createClickHouse(client),
+    tables: nameTables({ database: config.clickhouseDatabase, cluster: config.clickhouseCluster }),
+  });
 }
 
 function announce({ config, log }: CommandContext, port: number): void {

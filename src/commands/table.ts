@@ -8,6 +8,7 @@ import { replay } from './replay.ts';
 import { start } from './start.ts';
 import { stream } from './stream.ts';
 import { tail } from './tail.ts';
+import { verify } from './verify.ts';
 
 /** All commands, in the order of `--help`. */
 export const commands: readonly Command[] = [
@@ -16,6 +17,7 @@ export const commands: readonly Command[] = [
   stream,
   clickhouse,
   check,
+  verify,
   tail,
   deadLetters,
   replay,

@@ -411,7 +411,7 @@ export const options = {
     schema: type.boolean,
     default: 'false',
     placeholder: '',
-    doc: 'Print JSON: a summary as one line, dead letters one a line.',
+    doc: 'Print JSON: the result as one line, dead letters one a line.',
     group: 'client',
   }),
 
@@ -436,6 +436,12 @@ export const options = {
     group: 'client',
   }),
 
+  receipts: option({
+    schema: type.text.optional(),
+    placeholder: '<file>',
+    doc: 'A client\'s own list of what was acknowledged, to compare as well: NDJSON of receipts, as {"partition":0,"offset":17}, or of whole answers of the collector; - is standard input.',
+    group: 'client',
+  }),
   since: option({
     schema: type.time.optional(),
     placeholder: '<time>',
@@ -484,6 +490,20 @@ export const options = {
     default: 'false',
     placeholder: '',
     doc: 'Let `dead-letters replay` take events that have a key twice: the first value is kept, the others are dropped.',
+    group: 'client',
+  }),
+  all: option({
+    schema: type.boolean,
+    default: 'false',
+    placeholder: '',
+    doc: 'Compare from offset 0 on, also what the buffer holds no longer. Rows that a TTL has removed look like loss there.',
+    group: 'client',
+  }),
+  wait: option({
+    schema: type.duration(0, 86_400_000),
+    default: '0s',
+    placeholder: '<duration>',
+    doc: 'First wait, at most this long, until everything that is in the buffer now is delivered; exit code 99 when it is not.',
     group: 'client',
   }),
 } as const satisfies Record<string, Option>;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { runProgram } from '../support/program.ts';
 
-const commands = ['start', 'collect', 'stream', 'clickhouse', 'check', 'tail', 'replay'];
+const commands = ['start', 'collect', 'stream', 'clickhouse', 'check', 'verify', 'tail', 'replay'];
 
 describe('help', () => {
   test('lists every command', async () => {

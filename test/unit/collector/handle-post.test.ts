@@ -86,7 +86,11 @@ function createCollector(options: { spool?: Spool; schema?: PostContext['schema'
         endWithoutBody: () => {},
         end: (text) => resolve({ status, body: JSON.parse(text) as Sent['body'] }),
       };
-      const req: HttpRequest = { getHeader: (name) => headers[name] ?? '', getUrl: () => '/v1/events' };
+      const req: HttpRequest = {
+        getHeader: (name) => headers[name] ?? '',
+        getParameter: () => undefined,
+        getUrl: () => '/v1/events',
+      };
       handlePost(res, req, context, offsetName);
     });
   return { send, stored, idsOf: () => stored.map(({ headers }) => headers) };

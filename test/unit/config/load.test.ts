@@ -26,6 +26,23 @@ function faultsOf(sources: Parameters<typeof loadConfig>[0]): string {
   throw new Error('the configuration was accepted');
 }
 
+describe('a moment', () => {
+  const since = (value: string) => loadConfig({ flags: { since: value }, env: {}, allowed }).config.since;
+
+  test('is so long ago, or a time with its zone', () => {
+    const before = Date.now();
+    const ago = since('90m') ?? 0;
+    expect(ago).toBeGreaterThanOrEqual(before - 90 * 60_000);
+    expect(ago).toBeLessThanOrEqual(Date.now() - 90 * 60_000);
+    expect(since('2026-01-31T08:00:00Z')).toBe(Date.UTC(2026, 0, 31, 8));
+    expect(since('2026-01-31T08:00:00.250+02:00')).toBe(Date.UTC(2026, 0, 31, 6, 0, 0, 250));
+    for (const bad of ['yesterday', '2026-01-31', '2026-01-31T08:00:00', '2026-13-01T00:00:00Z'])
+      expect(faultsOf({ flags: { since: bad }, env: {}, allowed })).toContain(
+        '--since must be a duration ago',
+      );
+  });
+});
+
 describe('precedence', () => {
   test('a flag comes before a variable, a variable before the file, the file before the default', () => {
     const config = file('all.yaml', 'workers: 2\nbatch-rows: 2\nbatch-age: 2s\n');

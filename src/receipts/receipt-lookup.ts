@@ -1,0 +1,220 @@
+/** What became of an acknowledged event: asks the buffer and ClickHouse about one receipt. */
+import { type BufferInspector, OffsetOutOfRangeError, type TopicView } from '../buffer/buffer.ts';
+import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
+import type { Tables } from '../clickhouse/tables.ts';
+import { messageOf } from '../errors.ts';
+
+/** Names an event as the collector did when it acknowledged it. */
+export type ReceiptName =
+  | { readonly partition: number; readonly offset: number }
+  | { readonly spool: string; readonly offset: number };
+
+/** Where the event is; the properties are those of the answer's JSON. Times are RFC 3339, UTC. */
+export type ReceiptState =
+  | { readonly state: 'accepted' }
+  | { readonly state: 'stored'; readonly stored_at: string; readonly received_at: string }
+  | {
+      readonly state: 'dead_letter';
+      readonly refused_at: string;
+      readonly code: number;
+      readonly reason: string;
+    }
+  | { readonly state: 'repeat'; readonly first_offset: number };
+
+/** What a lookup came to. */
+export type LookupResult =
+  | ReceiptState
+  /** There is no such receipt, or nothing is left of it; `detail` says which. */
+  | { readonly state: 'unknown'; readonly detail: string }
+  /** The buffer or ClickHouse cannot be asked now. */
+  | { readonly state: 'unavailable'; readonly detail: string }
+  /** As many lookups as are allowed are under way. */
+  | { readonly state: 'overloaded'; readonly detail: string };
+
+/** Looks receipts up. */
+export interface ReceiptLookup {
+  /** Never rejects. */
+  find(name: ReceiptName): Promise<LookupResult>;
+  close(): Promise<void>;
+}
+
+/** What a lookup needs; both ends are opened when they are first needed. */
+export interface ReceiptLookupOptions {
+  openInspector(): Promise<BufferInspector>;
+  createClickHouse(): ClickHouse;
+  readonly tables: Tables;
+}
+
+/** Lookups at a time in one process: they must not take the buffer or ClickHouse from those who need it more. */
+const mostLookups = 16;
+/** A view may be so old where it cannot change the answer, milliseconds. */
+const viewAgeMs = 1_000;
+/** A lookup that has to scan gives up after so long, and takes one thread. */
+const querySettings = {
+  max_execution_time: 10,
+  max_threads: 1,
+  date_time_output_format: 'iso',
+  output_format_json_quote_64bit_integers: 0,
+} as const;
+
+/** ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE are no answer here: no streamer has run, so nothing is stored. */
+const notThere = new Set([60, 81]);
+
+interface FoundRow {
+  readonly source: 'event' | 'dead_letter' | 'repeat';
+  readonly received_at: string;
+  readonly at: string;
+  readonly number: number;
+  readonly reason: string;
+}
+
+/** Makes a lookup; nothing is opened before the first one. */
+export function createReceiptLookup(options: ReceiptLookupOptions): ReceiptLookup {
+  return new Lookup(options);
+}
+
+class Lookup implements ReceiptLookup {
+  readonly #options: ReceiptLookupOptions;
+  #inspector: Promise<BufferInspector> | undefined;
+  #clickhouse: ClickHouse | undefined;
+  #view: { readonly at: number; readonly view: TopicView } | undefined;
+  #running = 0;
+  #isClosed = false;
+
+  constructor(options: ReceiptLookupOptions) {
+    this.#options = options;
+  }
+
+  async find(name: ReceiptName): Promise<LookupResult> {
+    if (this.#running >= mostLookups) {
+      const detail = `the collector has its most of ${mostLookups} lookups under way; try again`;
+      return { state: 'overloaded', detail };
+    }
+    this.#running++;
+    try {
+      if (this.#isClosed) return { state: 'unavailable', detail: 'the collector is stopping' };
+      return await ('spool' in name ? this.#findSpooled(name) : this.#findRecord(name));
+    } catch (error) {
+      return { state: 'unavailable', detail: messageOf(error).slice(0, 500) };
+    } finally {
+      this.#running--;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const inspector = await this.#inspector?.catch(() => undefined);
+    await Promise.all([inspector?.close(), this.#clickhouse?.close()]);
+  }
+
+  /** The buffer first: what was below its commit then is in ClickHouse now, or nowhere. */
+  async #findRecord(name: { partition: number; offset: number }): Promise<LookupResult> {
+    const { partition, offset } = name;
+    const inspector = await this.#openInspector();
+    const { topicId, partitions } = await this.#lookAt(inspector, name);
+    const view = partitions[partition];
+    if (view === undefined) {
+      const detail = `topic ${inspector.topic} has ${partitions.length} partitions; there is none with the number ${partition}`;
+      return { state: 'unknown', detail };
+    }
+    if (offset >= view.end) {
+      const detail = `partition ${partition} of topic ${inspector.topic} ends before offset ${offset}`;
+      return { state: 'unknown', detail };
+    }
+    const condition = [
+      `topic = ${quoteText(inspector.topic)} AND topic_id = ${quoteText(topicId)}`,
+      `partition = ${partition} AND offset = ${offset}`,
+      ...(await receivedAt(inspector, name)),
+    ].join(' AND ');
+    const found = await this.#query(condition);
+    if (found !== undefined) return found;
+    if (offset >= (view.commit?.offset ?? view.start)) return { state: 'accepted' };
+    const later = this.#options.tables.isReplicated ? await this.#queryInSync(condition) : undefined;
+    if (later !== undefined) return later;
+    const detail = `offset ${offset} of partition ${partition} was delivered, but no table holds it: its row was removed, or it is no event`;
+    return { state: 'unknown', detail };
+  }
+
+  /** Whoever has the spool has the event: it is not known here which collector that is. */
+  async #findSpooled({ spool, offset }: { spool: string; offset: number }): Promise<LookupResult> {
+    const { topic } = await this.#openInspector();
+    const condition = `topic = ${quoteText(topic)} AND event_id = ${quoteText(`spool/${spool}/${offset}`)}`;
+    return (await this.#query(condition)) ?? { state: 'accepted' };
+  }
+
+  async #query(condition: string): Promise<ReceiptState | undefined> {
+    const { events, deadLetters, repeats } = this.#options.tables;
+    this.#clickhouse ??= this.#options.createClickHouse();
+    const sql = `
+      SELECT * FROM (
+        SELECT 'event' AS source, received_at, stored_at AS at, toUInt64(0) AS number, '' AS reason
+        FROM ${events} WHERE ${condition} LIMIT 1 UNION ALL
+        SELECT 'dead_letter', received_at, refused_at, toUInt64(code), reason
+        FROM ${deadLetters} WHERE ${condition} LIMIT 1 UNION ALL
+        SELECT 'repeat', received_at, received_at, first_offset, ''
+        FROM ${repeats} WHERE ${condition} LIMIT 1
+      )`;
+    const rows = await this.#clickhouse
+      .query<FoundRow>(sql, { settings: querySettings })
+      .catch((error: unknown) => {
+        const isThere = !(error instanceof Error && 'code' in error && notThere.has(Number(error.code)));
+        if (isThere) throw error;
+        return [];
+      });
+    // A dead letter that was replayed is an event.
+    const sources = ['event', 'repeat', 'dead_letter'] as const;
+    const row = sources.map((source) => rows.find((one) => one.source === source)).find(Boolean);
+    return row === undefined ? undefined : describe(row);
+  }
+
+  async #queryInSync(condition: string): Promise<ReceiptState | undefined> {
+    const { events, deadLetters, repeats } = this.#options.tables;
+    for (const table of [events, deadLetters, repeats])
+      await this.#clickhouse?.execute(`SYSTEM SYNC REPLICA ${table} LIGHTWEIGHT`);
+    return await this.#query(condition);
+  }
+
+  #openInspector(): Promise<BufferInspector> {
+    this.#inspector ??= this.#options.openInspector().catch((error: unknown) => {
+      this.#inspector = undefined;
+      throw error;
+    });
+    return this.#inspector;
+  }
+
+  /** A view that is a moment old will do where it holds the offset: ends and commits only grow. */
+  async #lookAt(
+    inspector: BufferInspector,
+    { partition, offset }: { partition: number; offset: number },
+  ): Promise<TopicView> {
+    const known = this.#view;
+    const isFresh = known !== undefined && performance.now() - known.at < viewAgeMs;
+    if (isFresh && offset < (known.view.partitions[partition]?.end ?? 0)) return known.view;
+    const at = performance.now();
+    const view = await inspector.view();
+    this.#view = { at, view };
+    return view;
+  }
+}
+
+/** The receive time, while the buffer still has the record: it leads ClickHouse to the few rows of that moment. */
+async function receivedAt(
+  inspector: BufferInspector,
+  { partition, offset }: { partition: number; offset: number },
+): Promise<string[]> {
+  try {
+    const { blocks } = await inspector.read(partition, offset, { maxBytes: 1 });
+    const [block] = blocks;
+    if (block === undefined || block.offsets[0] !== offset) return [];
+    return [`received_at = fromUnixTimestamp64Milli(toInt64(${block.receivedAt[0]}), 'UTC')`];
+  } catch (error) {
+    if (error instanceof OffsetOutOfRangeError) return [];
+    throw error;
+  }
+}
+
+function describe({ source, received_at, at, number, reason }: FoundRow): ReceiptState {
+  if (source === 'event') return { state: 'stored', stored_at: at, received_at };
+  if (source === 'repeat') return { state: 'repeat', first_offset: number };
+  return { state: 'dead_letter', refused_at: at, code: number, reason };
+}

@@ -1,0 +1,138 @@
+/** A report for a person: the verdict first. */
+import type { Range } from './ranges.ts';
+import type { Counts, PartitionReport, Report } from './report.ts';
+
+const mostRanges = 10;
+const mostPartitions = 64;
+
+/** The report as text, several lines. */
+export function formatReport(report: Report): string {
+  return [
+    verdictOf(report),
+    '',
+    ...formatPartitions(report),
+    ...formatFaults(report),
+    ...formatReceipts(report),
+    ...report.notes.flatMap((note) => ['', note]),
+    '',
+  ].join('\n');
+}
+
+function verdictOf({ verdict, total, receipts, seconds }: Report): string {
+  const compared = `${offsetsText(total.offsets)} compared in ${seconds.toFixed(1)} s`;
+  const open = [
+    ...(total.in_flight > 0 ? [`${formatNumber(total.in_flight)} in flight`] : []),
+    ...(total.waiting > 0 ? [`${formatNumber(total.waiting)} waiting`] : []),
+  ];
+  const rest = open.length === 0 ? '.' : `; ${open.join(', ')}.`;
+  if (verdict === 'ok') return `Nothing lost, nothing twice: ${compared}${rest}`;
+  if (verdict === 'not_delivered')
+    return `Not delivered yet, nothing lost, nothing twice so far: ${compared}${rest}`;
+  const lostReceipts = receipts === null ? 0 : receipts.missing + receipts.unknown;
+  const faults = [
+    ...(total.missing > 0 ? [`${formatNumber(total.missing)} missing`] : []),
+    ...(lostReceipts > 0 ? [`${formatNumber(lostReceipts)} acknowledged and not there`] : []),
+    ...(total.duplicated > 0 ? [`${formatNumber(total.duplicated)} there more than once`] : []),
+    ...((receipts?.spooled_duplicated ?? 0) > 0
+      ? [`${formatNumber(receipts?.spooled_duplicated ?? 0)} spooled events there more than once`]
+      : []),
+    ...(total.foreign > 0 ? [`${formatNumber(total.foreign)} rows of no record`] : []),
+  ];
+  const word = total.missing + lostReceipts > 0 ? 'LOSS' : total.foreign === 0 ? 'TWICE' : 'FOREIGN ROWS';
+  return `${word}: ${faults.join(', ')}; ${compared}${rest}`;
+}
+
+const columns: readonly [title: string, countOf: (counts: Counts) => number][] = [
+  ['offsets', ({ offsets }) => offsets],
+  ['rows', ({ rows }) => rows],
+  ['dead letters', ({ dead_letters }) => dead_letters],
+  ['repeats', ({ repeats }) => repeats],
+  ['gaps', ({ gaps }) => gaps],
+  ['missing', ({ missing }) => missing],
+  ['twice', ({ duplicated }) => duplicated],
+  ['foreign', ({ foreign }) => foreign],
+  ['in flight', ({ in_flight }) => in_flight],
+  ['waiting', ({ waiting }) => waiting],
+];
+
+function formatPartitions({ partitions, total }: Report): string[] {
+  const shown =
+    partitions.length <= mostPartitions ? partitions : partitions.filter(hasFault).slice(0, mostPartitions);
+  const rows = [
+    ['partition', 'from', 'to', ...columns.map(([title]) => title), 'oldest undelivered'],
+    ...shown.map((partition) => [
+      String(partition.partition),
+      String(partition.checked.start),
+      String(partition.checked.end),
+      ...columns.map(([, countOf]) => formatNumber(countOf(partition))),
+      partition.oldest_undelivered_seconds === null ? '' : `${partition.oldest_undelivered_seconds} s`,
+    ]),
+    ['total', '', '', ...columns.map(([, countOf]) => formatNumber(countOf(total))), ''],
+  ];
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  const lines = rows.map((row) =>
+    row
+      .map((cell, i) => cell.padStart(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  const hidden = partitions.length - shown.length;
+  return hidden === 0 ? lines : [...lines, `${hidden} partitions without a fault are not shown.`];
+}
+
+function hasFault({ missing, duplicated, foreign }: PartitionReport): boolean {
+  return missing + duplicated + foreign > 0;
+}
+
+function formatFaults({ partitions, foreign_rows }: Report): string[] {
+  const faults = partitions.filter(hasFault).slice(0, mostPartitions);
+  const lines = faults.flatMap(({ partition, missing_ranges, duplicated_ranges }) => [
+    ...listOf(missing_ranges, (range) => `  ${partition}: ${rangeText(range)} missing`),
+    ...listOf(
+      duplicated_ranges,
+      ({ rows, ...range }) => `  ${partition}: ${rangeText(range)} ${rows === 2 ? 'twice' : `${rows} times`}`,
+    ),
+  ]);
+  const foreign = listOf(
+    foreign_rows,
+    ({ table, partition, rows, first, last }) =>
+      `  ${formatNumber(rows)} rows in ${table} say partition ${partition}, ${rangeText({ start: first, end: last + 1 })}, which the buffer does not have`,
+  );
+  return lines.length + foreign.length === 0 ? [] : ['', ...lines, ...foreign];
+}
+
+function formatReceipts({ receipts }: Report): string[] {
+  if (receipts === null) return [];
+  const { receipts: total, delivered, pending, missing, unknown, spooled_not_found } = receipts;
+  const parts = [
+    `${formatNumber(delivered)} delivered`,
+    ...(pending > 0 ? [`${formatNumber(pending)} in flight or waiting`] : []),
+    ...(missing > 0 ? [`${formatNumber(missing)} missing`] : []),
+    ...(unknown > 0 ? [`${formatNumber(unknown)} acknowledged, but the buffer does not hold them`] : []),
+    ...(spooled_not_found > 0 ? [`${formatNumber(spooled_not_found)} spooled and not found yet`] : []),
+  ];
+  return [
+    '',
+    `Receipts: ${formatNumber(total)}; ${parts.join(', ')}.`,
+    ...listOf(receipts.lost, ({ partition, ...range }) => `  ${partition}: ${rangeText(range)} lost`),
+    ...listOf(receipts.not_found, ({ spool, ...range }) => `  ${spool}: ${rangeText(range)} not found yet`),
+  ];
+}
+
+function listOf<T>(items: readonly T[], format: (item: T) => string): string[] {
+  const lines = items.slice(0, mostRanges).map(format);
+  return items.length > mostRanges ? [...lines, '  ... more: see --json'] : lines;
+}
+
+/** Offsets as people name them: both ends included. */
+function rangeText({ start, end }: Range): string {
+  return end === start + 1 ? `offset ${start}` : `offsets ${start} to ${end - 1}`;
+}
+
+function offsetsText(offsets: number): string {
+  return offsets === 1 ? '1 offset' : `${formatNumber(offsets)} offsets`;
+}
+
+function formatNumber(value: number): string {
+  return value.toLocaleString('en-US');
+}

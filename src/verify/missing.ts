@@ -1,0 +1,226 @@
+/** Which offsets are missing: looks into the buckets that lack some, and asks the buffer what was there. */
+import { type BufferInspector, OffsetOutOfRangeError } from '../buffer/buffer.ts';
+import {
+  type Bucket,
+  bucketOffsets,
+  conditionsOf,
+  numberSettings,
+  rangeOf,
+  regions,
+  type Source,
+} from './coverage.ts';
+import { clip, intersect, type Range, RangeList, type RangeSet } from './ranges.ts';
+import type { PartitionScope } from './scope.ts';
+
+/** Missing offsets that one query gives at most, in about 4 MB; one bucket may have up to 65,536. */
+const mostCandidates = 500_000;
+const readBytes = 256 * 1024;
+
+/** How much of the buffer may be read in all, in bytes of records. */
+export interface ReadBudget {
+  left: number;
+}
+
+/** What is missing of one partition. */
+export interface Missing {
+  /** Records that no table holds. */
+  readonly missing: RangeList;
+  /** Of these, offsets of which the buffer was not asked whether it holds a record there. */
+  unconfirmed: number;
+  /** Offsets that no table holds, and the buffer neither: transactions of Kafka leave them. */
+  gaps: number;
+  /** Receipts that no table holds. */
+  readonly receipts: RangeList;
+}
+
+/** What finding the missing offsets of a partition needs. */
+export interface MissingContext {
+  readonly source: Source;
+  readonly inspector: BufferInspector;
+  readonly budget: ReadBudget;
+}
+
+/** Finds what is missing of one partition; `buckets` are those of this partition, in any order. */
+export async function findMissing(
+  context: MissingContext,
+  scope: PartitionScope,
+  { buckets, receipts }: { buckets: readonly Bucket[]; receipts: RangeSet | undefined },
+): Promise<Missing> {
+  const found: Missing = { missing: new RangeList(), unconfirmed: 0, gaps: 0, receipts: new RangeList() };
+  for (const suspect of suspects(scope, { buckets, receipts })) {
+    // Where there is not one row, there is nothing to ask ClickHouse.
+    const candidates = Array.isArray(suspect)
+      ? await readCandidates(context.source, scope, suspect)
+      : [suspect];
+    if (receipts !== undefined) {
+      for (const common of intersect(candidates, receipts)) found.receipts.add(common);
+    }
+    const ours = candidates
+      .map((candidate) => clip(candidate, scope.checked))
+      .filter(({ start, end }) => end > start);
+    if (ours.length > 0) await confirm(context, scope.partition, { candidates: ours, found });
+  }
+  return found;
+}
+
+/** What may lack offsets, in ascending order: buckets to look into together, or a range without any row. */
+function* suspects(
+  { checked, span }: PartitionScope,
+  { buckets, receipts }: { buckets: readonly Bucket[]; receipts: RangeSet | undefined },
+): Generator<Range | number[]> {
+  const delivered = sumDelivered(buckets);
+  let together: number[] = [];
+  let candidates = 0;
+  let empty: Range | undefined;
+  const last = span.end > span.start ? Math.ceil(span.end / bucketOffsets) : 0;
+  for (let bucket = Math.floor(span.start / bucketOffsets); bucket < last; bucket++) {
+    const range = clip(rangeOf(bucket), span);
+    const sums = delivered.get(bucket) ?? { checked: 0, all: 0 };
+    const ours = clip(range, checked);
+    const isLacking =
+      sums.checked < ours.end - ours.start ||
+      (receipts !== undefined && sums.all < range.end - range.start && !receipts.within(range).next().done);
+    if (!isLacking) continue;
+    if (sums.all === 0 && empty?.end === range.start) {
+      empty = { start: empty.start, end: range.end };
+      continue;
+    }
+    if (empty !== undefined) yield empty;
+    empty = undefined;
+    const isFull = candidates + bucketOffsets - sums.all > mostCandidates;
+    if (together.length > 0 && (sums.all === 0 || isFull)) {
+      yield together;
+      together = [];
+      candidates = 0;
+    }
+    if (sums.all === 0) empty = range;
+    else {
+      together.push(bucket);
+      candidates += bucketOffsets - sums.all;
+    }
+  }
+  if (empty !== undefined) yield empty;
+  if (together.length > 0) yield together;
+}
+
+/** Delivered offsets of each bucket: those that must be, and those that receipts may name as well. */
+function sumDelivered(buckets: readonly Bucket[]): Map<number, { checked: number; all: number }> {
+  const delivered = new Map<number, { checked: number; all: number }>();
+  for (const { bucket, region, delivered: count } of buckets) {
+    if (region === regions.outside) continue;
+    const sums = delivered.get(bucket) ?? { checked: 0, all: 0 };
+    sums.all += count;
+    if (region === regions.checked) sums.checked += count;
+    delivered.set(bucket, sums);
+  }
+  return delivered;
+}
+
+/** Offsets of the span that lie in these buckets and that no table holds, as ranges. */
+async function readCandidates(
+  source: Source,
+  { partition, span }: PartitionScope,
+  buckets: readonly number[],
+): Promise<Range[]> {
+  const { events, deadLetters, repeats } = source.tables;
+  const where = [
+    ...conditionsOf(source),
+    `partition = ${partition}`,
+    `offset >= ${rangeOf(buckets[0] ?? 0).start} AND offset < ${rangeOf(buckets.at(-1) ?? 0).end}`,
+    `bucket IN (${buckets.join(', ')})`,
+  ].join(' AND ');
+  const held = [events, deadLetters, repeats].map(
+    (table) => `
+      SELECT intDiv(offset, ${bucketOffsets}) AS bucket, groupBitmapState(toUInt32(offset % ${bucketOffsets})) AS seen
+      FROM ${table} WHERE ${where} GROUP BY bucket`,
+  );
+  const sql = `
+    SELECT bucket,
+      arraySort(bitmapToArray(
+        bitmapAndnot(bitmapBuild(range(toUInt32(${bucketOffsets}))), groupBitmapMergeState(seen)))) AS missing
+    FROM (${held.join(' UNION ALL ')}) GROUP BY bucket ORDER BY bucket`;
+  const rows = await source.clickhouse.query<{ bucket: number; missing: number[] }>(sql, {
+    settings: numberSettings,
+  });
+  return rows.flatMap(({ bucket, missing }) => {
+    const { start } = rangeOf(bucket);
+    return joinRuns(missing)
+      .map((run) => clip({ start: start + run.start, end: start + run.end }, span))
+      .filter((range) => range.end > range.start);
+  });
+}
+
+/** Ascending numbers as ranges. */
+function joinRuns(numbers: readonly number[]): Range[] {
+  const runs: Range[] = [];
+  let start = numbers[0] ?? 0;
+  for (const [i, number] of numbers.entries()) {
+    if (numbers[i + 1] === number + 1) continue;
+    runs.push({ start, end: number + 1 });
+    start = numbers[i + 1] ?? 0;
+  }
+  return runs;
+}
+
+/** Sorts candidates into records that are missing and offsets that never held one. */
+async function confirm(
+  { inspector, budget }: MissingContext,
+  partition: number,
+  { candidates, found }: { candidates: readonly Range[]; found: Missing },
+): Promise<void> {
+  if (inspector.isDense) {
+    for (const candidate of candidates) found.missing.add(candidate);
+    return;
+  }
+  for (const candidate of candidates) {
+    let position = candidate.start;
+    while (position < candidate.end) {
+      const step = await readStep(inspector, partition, { position, end: candidate.end, budget });
+      const to = Math.min(step.next, candidate.end);
+      let records = 0;
+      for (const offset of step.offsets) {
+        found.missing.add({ start: offset, end: offset + 1 });
+        records++;
+      }
+      if (step.isUnread) {
+        found.missing.add({ start: position, end: to });
+        found.unconfirmed += to - position;
+      } else {
+        found.gaps += to - position - records;
+      }
+      position = to;
+    }
+  }
+}
+
+interface Step {
+  readonly offsets: readonly number[];
+  readonly next: number;
+  /** Nothing could be read: retention has passed, or the budget is used up. */
+  readonly isUnread: boolean;
+}
+
+/** Reads the offsets of the records from a position on, as far as one read goes. */
+async function readStep(
+  inspector: BufferInspector,
+  partition: number,
+  { position, end, budget }: { position: number; end: number; budget: ReadBudget },
+): Promise<Step> {
+  if (budget.left <= 0) return { offsets: [], next: end, isUnread: true };
+  try {
+    const { blocks, next } = await inspector.read(partition, position, { maxBytes: readBytes });
+    const offsets: number[] = [];
+    for (const block of blocks) {
+      budget.left -= block.bytes.length;
+      for (let i = 0; i < block.count; i++) {
+        const offset = block.offsets[i] as number;
+        if (offset >= position && offset < end) offsets.push(offset);
+      }
+    }
+    return next > position ? { offsets, next, isUnread: false } : { offsets: [], next: end, isUnread: true };
+  } catch (error) {
+    if (!(error instanceof OffsetOutOfRangeError)) throw error;
+    const next = error.start > position ? error.start : end;
+    return { offsets: [], next, isUnread: true };
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * Compares the buffer with ClickHouse while both are in use. The order of the looks makes it sound:
+ *
+ * 1. the buffer: every offset below a commit is delivered from here on, and stays so;
+ * 2. ClickHouse: the offsets below those commits must all be there;
+ * 3. the buffer again: rows beyond an end that is read now are of no record.
+ */
+import type { BufferInspector, TopicView } from '../buffer/buffer.ts';
+import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
+import type { Tables } from '../clickhouse/tables.ts';
+import { exitCodes, OperatorError } from '../errors.ts';
+import { type Bucket, readBuckets, regions, type Source } from './coverage.ts';
+import { findDuplicates } from './duplicates.ts';
+import { findEarlierTopics, findForeign } from './foreign.ts';
+import { findMissing, type ReadBudget } from './missing.ts';
+import { collectNotes } from './notes.ts';
+import type { Receipts } from './receipts-file.ts';
+import { reportReceipts, type UndeliveredReceipts } from './receipts-report.ts';
+import { type PartitionReport, type Report, sumCounts, type Verdict } from './report.ts';
+import { chooseScope, type PartitionScope, type ScopeOptions } from './scope.ts';
+import { checkSpools } from './spools.ts';
+import { findFirst, waitForDelivery } from './undelivered.ts';
+
+/** What to compare, and how. */
+export interface VerifyOptions extends ScopeOptions {
+  readonly inspector: BufferInspector;
+  readonly clickhouse: ClickHouse;
+  readonly tables: Tables;
+  /** How long to wait for what was in the buffer at the start, milliseconds. */
+  readonly waitMs: number;
+  readonly receipts: Receipts | undefined;
+  /** Most bytes of records read to tell missing records from gaps. Default 1 GiB. */
+  readonly maxReadBytes?: number;
+  /** Told what is being done, for a person who waits. */
+  readonly onStep?: (step: string) => void;
+}
+
+/** ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE. */
+const notThere = new Set([60, 81]);
+
+/**
+ * Compares.
+ * @throws BufferUnavailableError, ClickHouseError and others when one of the two cannot be asked
+ * @throws OperatorError when the topic is made anew meanwhile, or the commits are not those of a streamer
+ */
+export async function verify(options: VerifyOptions): Promise<Report> {
+  const startedAt = performance.now();
+  const { inspector, receipts, waitMs, tables, clickhouse, onStep = () => {} } = options;
+  if (waitMs > 0) onStep('waiting until everything is delivered');
+  const allDelivered = waitMs > 0 ? await waitForDelivery(inspector, waitMs) : null;
+  const view = await inspector.view();
+  const source: Source = { clickhouse, tables, topic: inspector.topic, topicId: view.topicId };
+  const scopes = await chooseScope(inspector, view, { ...options, receipts: receipts?.partitions });
+  onStep('counting rows');
+  if (options.tables.isReplicated) await catchUp(source);
+  const buckets = await readAllBuckets(source, scopes, options);
+  const after = await inspector.view();
+  checkSame(inspector.topic, view, after);
+  const foreignRows = await findForeign(source, [...buckets.values()].flat(), after);
+  const budget = { left: options.maxReadBytes ?? 1024 ** 3 };
+  const missing: UndeliveredReceipts[] = [];
+  const partitions: PartitionReport[] = [];
+  for (const scope of scopes) {
+    onStep(`looking at partition ${scope.partition}`);
+    const own = buckets.get(scope.partition) ?? [];
+    const foreign = foreignRows
+      .filter(({ partition }) => partition === scope.partition)
+      .reduce((sum, { rows }) => sum + rows, 0);
+    partitions.push(
+      await reportPartition({ source, inspector, budget }, scope, { own, foreign, receipts, missing }),
+    );
+  }
+  const spools = await checkSpools(source, receipts?.spools ?? new Map());
+  const total = sumCounts(partitions);
+  const report = {
+    topic: inspector.topic,
+    topic_id: view.topicId,
+    total: { ...total, foreign: foreignRows.reduce((sum, { rows }) => sum + rows, 0) },
+    partitions,
+    foreign_rows: foreignRows,
+    earlier_topics: isUsed(scopes) ? await findEarlierTopics(source) : [],
+    all_delivered: allDelivered,
+    receipts: receipts === undefined ? null : reportReceipts(receipts, { scopes, missing, spools }),
+    seconds: Math.round(performance.now() - startedAt) / 1_000,
+  };
+  const notes = collectNotes(report, {
+    ...options,
+    isDense: inspector.isDense,
+    isBudgetUsed: budget.left <= 0,
+  });
+  return { verdict: judge(report), ...report, notes };
+}
+
+/** A replica may have yet to fetch what another one acknowledged. */
+async function catchUp({ clickhouse, tables }: Source): Promise<void> {
+  for (const table of [tables.events, tables.deadLetters, tables.repeats])
+    await clickhouse.execute(`SYSTEM SYNC REPLICA ${table} LIGHTWEIGHT`);
+}
+
+/** Buckets by partition, also of partitions that the buffer does not have. */
+async function readAllBuckets(
+  source: Source,
+  scopes: readonly PartitionScope[],
+  { since, until }: ScopeOptions,
+): Promise<Map<number, Bucket[]>> {
+  const limits = {
+    from: since === undefined && until === undefined ? undefined : ('span' as const),
+    to: until === undefined ? undefined : ('span' as const),
+  };
+  const byPartition = new Map<number, Bucket[]>();
+  try {
+    for await (const slice of readBuckets(source, scopes, limits)) {
+      for (const bucket of slice) {
+        const list = byPartition.get(bucket.partition);
+        if (list === undefined) byPartition.set(bucket.partition, [bucket]);
+        else list.push(bucket);
+      }
+    }
+  } catch (error) {
+    // Before the first streamer there are no tables, and nothing that had to be in them.
+    if (!(error instanceof ClickHouseError && notThere.has(error.code)) || isUsed(scopes)) throw error;
+  }
+  return byPartition;
+}
+
+function isUsed(scopes: readonly PartitionScope[]): boolean {
+  return scopes.some(({ view }) => view.commit !== undefined);
+}
+
+function checkSame(topic: string, before: TopicView, after: TopicView): void {
+  if (before.topicId === after.topicId) return;
+  throw new OperatorError(
+    `topic ${topic} was made anew while it was compared: nothing can be said. Run verify again`,
+    exitCodes.unavailable,
+  );
+}
+
+async function reportPartition(
+  context: { source: Source; inspector: BufferInspector; budget: ReadBudget },
+  scope: PartitionScope,
+  input: {
+    own: readonly Bucket[];
+    foreign: number;
+    receipts: Receipts | undefined;
+    missing: UndeliveredReceipts[];
+  },
+): Promise<PartitionReport> {
+  const { partition, view, checked, committed, inFlight, expired } = scope;
+  const { own, foreign } = input;
+  const receipts = input.receipts?.partitions.get(partition);
+  const found = await findMissing(context, scope, { buckets: own, receipts });
+  if (receipts !== undefined) input.missing.push({ partition, found: found.receipts });
+  const duplicates = await findDuplicates(context.source, partition, own);
+  const oldest = await findFirst(context.inspector, view);
+  const inside = own.filter(({ region }) => region === regions.checked);
+  const sum = (key: 'rows' | 'dead_letters' | 'repeats') => inside.reduce((n, bucket) => n + bucket[key], 0);
+  const deliveredEnd = Math.max(inFlight?.end ?? committed, view.start);
+  return {
+    partition,
+    checked,
+    buffer: { start: view.start, end: view.end },
+    committed: view.commit?.offset ?? null,
+    offsets: checked.end - checked.start,
+    rows: sum('rows'),
+    dead_letters: sum('dead_letters'),
+    repeats: sum('repeats'),
+    gaps: found.gaps,
+    missing: found.missing.offsets + (expired === undefined ? 0 : expired.end - expired.start),
+    unconfirmed: found.unconfirmed,
+    missing_ranges: found.missing.ranges,
+    expired: expired ?? null,
+    duplicated: duplicates.offsets,
+    duplicated_ranges: duplicates.ranges,
+    foreign,
+    in_flight: inFlight === undefined ? 0 : inFlight.end - inFlight.start,
+    in_flight_range: inFlight ?? null,
+    waiting: oldest === undefined ? 0 : Math.max(0, view.end - deliveredEnd),
+    oldest_undelivered_seconds:
+      oldest === undefined ? null : Math.max(0, Math.round((Date.now() - oldest.receivedAt) / 100) / 10),
+  };
+}
+
+function judge(report: Pick<Report, 'total' | 'receipts' | 'all_delivered'>): Verdict {
+  const { missing, duplicated, foreign } = report.total;
+  const { receipts } = report;
+  const lost = receipts === null ? 0 : receipts.missing + receipts.unknown + receipts.spooled_duplicated;
+  if (missing + duplicated + foreign + lost > 0) return 'loss';
+  const isOpen = report.all_delivered === false || (receipts?.spooled_not_found ?? 0) > 0;
+  return isOpen ? 'not_delivered' : 'ok';
+}
