@@ -88,6 +88,14 @@ describe('the audit', () => {
     expect(audit(delivered, end).faults).toEqual([expect.stringMatching(expected)]);
   });
 
+  test('sees an event that was acknowledged into a spool and never came out', () => {
+    const ledger = new Ledger();
+    for (const n of ledger.takeSerials(2)) ledger.acknowledgeSpooled(n);
+    const bounds = { partition: 0, start: 0, end: 1, commit: undefined };
+    const finding = compare(ledger, [row(0, 1)], { ...view, partitions: [bounds] });
+    expect(finding).toMatchObject({ acknowledged: 2, spooled: 2, missing: 1 });
+  });
+
   test('lets pass what retention removed, and no more', () => {
     const expired = [{ partition: 0, from: 0, to: 1 }];
     expect(audit([row(1, 1), row(2, 2)], 3, { expired }).faults).toEqual([]);

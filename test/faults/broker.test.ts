@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject } from 'vitest';
 import { byForm } from '../support/faults/form.ts';
-import { type Member, pause, type Rig } from '../support/faults/rig.ts';
+import { hasOption, type Member, pause, type Rig } from '../support/faults/rig.ts';
 import { scenario } from '../support/faults/scenario.ts';
 import { type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
 import { until } from '../support/program.ts';
@@ -12,6 +12,7 @@ import { apiKeys, type Fate } from '../support/tcp-proxy.ts';
 const hasKafka = inject('kafkaBrokers') !== undefined;
 const skip = hasKafka ? undefined : 'no Kafka';
 const mostResidentMiB = 250;
+const canSpool = await hasOption('collect', 'on-outage');
 
 describe('the broker', () => {
   let kafka: FaultyKafka;
@@ -68,6 +69,7 @@ describe('the broker', () => {
     await kafka.broker.restart();
     await untilAcknowledged(rig);
     await load.stop();
+    await until('an empty spool', async () => (await spooledEvents(collector)) === 0, 90_000);
     const most = Math.max(...resident);
     await rig.audit();
     process.stdout.write(`${rig.name}  at most ${Math.round(most)} MiB resident while Kafka was away\n`);
@@ -86,11 +88,33 @@ describe('the broker', () => {
       expect((await fetch(`${collector.url}/readyz`)).status).toBe(503);
     });
   });
+
+  const spoolSkip = canSpool ? skip : 'the collector has no --on-outage';
+  scenario('a long outage of Kafka under load, with a spool', { skip: spoolSkip }, async (rig) => {
+    rig.useBrokers(kafka.brokers);
+    await rig.startEngine();
+    await rig.startStreamer();
+    const collector = await rig.startCollector({ flags: ['--on-outage', 'spool'] });
+    await outage(rig, collector, async () => {
+      const before = rig.ledger.spooled.size;
+      expect(before).toBeGreaterThan(0);
+      await collector.kill();
+      await collector.ready();
+      await until('events taken again after a kill', async () => rig.ledger.spooled.size > before);
+    });
+    expect(rig.ledger.spooled.size).toBeGreaterThan(0);
+  });
 });
 
 async function untilAcknowledged(rig: Rig): Promise<void> {
   const since = Date.now();
   await until('events acknowledged again', async () => rig.ledger.lastAcknowledgedAt > since, 90_000);
+}
+
+/** Events in the spool of a collector; 0 when it has none. */
+async function spooledEvents(collector: Member): Promise<number> {
+  const status = (await (await fetch(`${collector.url}/status`)).json()) as { spool?: { events: number } };
+  return status.spool?.events ?? 0;
 }
 
 function residentMiB(member: Member): number {

@@ -18,6 +18,8 @@ export interface Delivered {
 export interface Finding {
   readonly sent: number;
   readonly acknowledged: number;
+  /** Of the acknowledged ones, those that went into the spool of a collector first. */
+  readonly spooled: number;
   readonly refused: number;
   readonly unknown: number;
   readonly rows: number;
@@ -82,7 +84,8 @@ export function compare(
   const count = (table: Table) => delivered.filter((row) => row.table === table).length;
   return {
     sent: ledger.sent,
-    acknowledged: ledger.acknowledged.length,
+    acknowledged: ledger.acknowledged.length + ledger.spooled.size,
+    spooled: ledger.spooled.size,
     refused: ledger.refused.size,
     unknown: ledger.unknown.size,
     rows: count('events'),
@@ -132,6 +135,7 @@ function checkSerials(
       faults.add('a refused event is stored', `${row.n} at ${row.partition}:${row.offset}`);
     if (row.n >= ledger.sent) faults.add('an event that nobody sent', `${row.n}`);
   }
+  for (const n of ledger.spooled) if (!seen.has(n)) faults.missSpooled(n);
   return unknownStored;
 }
 
@@ -146,6 +150,11 @@ class Faults {
     if (this.missing.has(place)) return;
     this.missing.add(place);
     this.add('missing from the tables', `${what} ${place}`);
+  }
+
+  missSpooled(n: number): void {
+    this.missing.add(`spooled ${n}`);
+    this.add('missing from the tables', `event ${n} was acknowledged into a spool`);
   }
 
   duplicate(what: string): void {
@@ -199,9 +208,10 @@ export async function selectText(clickhouse: string, sql: string): Promise<strin
 
 /** One line for each scenario. */
 export function describeFinding(name: string, seed: number, finding: Finding): string {
-  const { sent, acknowledged, refused, unknown, unknownStored, rows, deadLetters, repeats } = finding;
+  const { sent, acknowledged, spooled, refused, unknown, unknownStored, rows, deadLetters, repeats } =
+    finding;
   return (
-    `${name}  seed=${seed} sent=${sent} acknowledged=${acknowledged} refused=${refused} rows=${rows} ` +
+    `${name}  seed=${seed} sent=${sent} acknowledged=${acknowledged} ${spooled === 0 ? '' : `spooled=${spooled} `}refused=${refused} rows=${rows} ` +
     `dead letters=${deadLetters} repeats=${repeats} missing=${finding.missing} duplicated=${finding.duplicated} ` +
     `(unknown=${unknown}, of them stored ${unknownStored})`
   );

@@ -140,17 +140,22 @@ async function request(
   }
 }
 
+/** Where events are: in the buffer, or for now in the spool of a collector. */
+interface Receipt {
+  readonly partition?: number | undefined;
+  readonly spool?: string | undefined;
+  readonly offset: number;
+  readonly count: number;
+}
+
 /** The part of an answer that is used. */
 interface Answer {
   readonly code?: string;
   readonly partition?: number;
   readonly offset?: number;
   readonly rejected?: readonly { readonly index: number; readonly code: string }[];
-  readonly receipts?: readonly {
-    readonly partition: number;
-    readonly offset: number;
-    readonly count: number;
-  }[];
+  readonly receipts?: readonly Receipt[];
+  readonly spool?: string;
 }
 
 function note(ledger: Ledger, serials: readonly number[], { status, text, retryAfter }: RawAnswer): void {
@@ -159,7 +164,7 @@ function note(ledger: Ledger, serials: readonly number[], { status, text, retryA
   const accepted = serials.filter((_, index) => !rejected.has(index));
   if (status === 503 && retryAfter === undefined && answer.code !== 'BUFFER_REFUSED')
     throw new Error(`a 503 ${answer.code} without Retry-After`);
-  if (status !== 200) {
+  if (status !== 200 && status !== 202) {
     if (answer.code === 'OUTCOME_UNKNOWN') ledger.doubt(serials, answer.code);
     else ledger.refuse(serials, answer.code ?? String(status));
     return;
@@ -170,11 +175,14 @@ function note(ledger: Ledger, serials: readonly number[], { status, text, retryA
     if (code === 'OUTCOME_UNKNOWN') ledger.doubt([n], code);
     else ledger.refuse([n], code);
   }
-  const { partition = -1, offset = -1 } = answer;
+  const { partition, spool, offset = -1 } = answer;
   let next = 0;
-  for (const receipt of answer.receipts ?? [{ partition, offset, count: 1 }]) {
-    for (let i = 0; i < receipt.count; i++)
-      ledger.acknowledge(accepted[next++] as number, receipt.partition, receipt.offset + i);
+  for (const receipt of answer.receipts ?? [{ partition, spool, offset, count: 1 }]) {
+    for (let i = 0; i < receipt.count; i++) {
+      const n = accepted[next++] as number;
+      if (receipt.partition === undefined) ledger.acknowledgeSpooled(n);
+      else ledger.acknowledge(n, receipt.partition, receipt.offset + i);
+    }
   }
   if (next !== accepted.length) throw new Error(`${next} receipts for ${accepted.length} events: ${text}`);
 }

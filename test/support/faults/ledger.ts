@@ -12,6 +12,8 @@ export interface Acknowledged {
 /** Keeps the books of one topic. */
 export class Ledger {
   readonly acknowledged: Acknowledged[] = [];
+  /** Serials of events that a collector took into its spool: acknowledged, without an offset of the buffer. */
+  readonly spooled = new Set<number>();
   /** Serials of events of which the answer says that nothing was stored. */
   readonly refused = new Set<number>();
   /** Serials of events that may be stored or not. */
@@ -50,6 +52,12 @@ export class Ledger {
     this.acknowledged.push({ n, partition, offset });
     this.lastAcknowledgedAt = Date.now();
     this.#count('ok', 1);
+  }
+
+  acknowledgeSpooled(n: number): void {
+    this.spooled.add(n);
+    this.lastAcknowledgedAt = Date.now();
+    this.#count('spooled', 1);
   }
 
   refuse(serials: readonly number[], code: string): void {
