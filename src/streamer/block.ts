@@ -2,17 +2,18 @@
 import type { SealedBatch } from './batch.ts';
 import { type RecordOfRow, readRow } from './row-writer.ts';
 
-/** Rows of a batch, and the token that they are inserted under. */
+/** Rows of a batch that are inserted together. */
 export interface Block {
-  readonly token: string;
+  /** The token for those of the rows that one insert carries. */
+  readonly tokenFor: (rows: readonly number[]) => string;
   readonly batch: SealedBatch;
   /** Positions in the batch, ascending. */
   readonly rows: readonly number[];
 }
 
-/** All of a batch. */
+/** All of a batch, under the token of its plan. */
 export function blockOf(batch: SealedBatch): Block {
-  return { token: batch.plan.token, batch, rows: batch.ends.map((_, index) => index) };
+  return { tokenFor: () => batch.plan.token, batch, rows: batch.ends.map((_, index) => index) };
 }
 
 /** The record of row `index` of a batch. */

@@ -53,7 +53,7 @@ export async function insertBlock(
   { partition, lease }: BlockOwner,
 ): Promise<BlockResult> {
   const { clickhouse, tables, deadLetterTopic } = target;
-  const { batch, token } = block;
+  const { batch, tokenFor } = block;
 
   async function send(sql: string, body: Uint8Array, uniqueToken: string): Promise<void> {
     await lease.hold();
@@ -66,7 +66,7 @@ export async function insertBlock(
     if (rows.length === 0) return;
     const sql = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
     passFaultPoint('insert-sent', midInsertMs);
-    await send(sql, bodyOf(batch, rows), token);
+    await send(sql, bodyOf(batch, rows), tokenFor(rows));
     passFaultPoint('insert-answered');
   }
 
@@ -74,7 +74,7 @@ export async function insertBlock(
   const repeats = batch.repeats.filter(({ index }) => isHere.has(index));
   if (repeats.length > 0) {
     const sql = `INSERT INTO ${tables.repeats} FORMAT RowBinary`;
-    await send(sql, encodeRepeats(block, partition), partToken(token, 'repeats', repeats));
+    await send(sql, encodeRepeats(block, partition), partToken(block, 'repeats', repeats));
     passFaultPoint('repeats-written');
   }
   const isRepeat = new Set(repeats.map(({ index }) => index));
@@ -95,7 +95,7 @@ export async function insertBlock(
       await deadLetterTopic?.publish(letters);
       const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
       const body = encodeDeadLetters(letters, batch.plan.sealedAt);
-      await send(sql, body, partToken(token, 'dead', news));
+      await send(sql, body, partToken(block, 'dead', news));
     }
     passFaultPoint('dead-letters-written');
     const isRefused = new Set(refused.map(({ index }) => index));
@@ -109,8 +109,9 @@ export async function insertBlock(
  * Token of the rows of a block that are not for `events`. Made of which they are: where a later owner finds others,
  * as after the table was altered, its insert must not pass for a repeat of the earlier one.
  */
-function partToken(token: string, part: string, rows: readonly { readonly index: number }[]): string {
-  return `${token}:${part}:${crc32(JSON.stringify(rows.map(({ index }) => index)))}`;
+function partToken({ tokenFor }: Block, part: string, rows: readonly { index: number }[]): string {
+  const indexes = rows.map(({ index }) => index);
+  return `${tokenFor(indexes)}:${part}:${crc32(JSON.stringify(indexes))}`;
 }
 
 /** The refused rows that are not among the dead letters: an earlier owner may have found some of them. */

@@ -10,7 +10,7 @@
 import { crc32 } from 'node:zlib';
 import { ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import type { SealedBatch } from './batch.ts';
-import { type Block, recordOf } from './block.ts';
+import { type Block, blockOf, recordOf } from './block.ts';
 import { countDelivered, findOffsets } from './delivered-offsets.ts';
 import { type BlockOwner, type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
 import type { PartitionIdentity } from './plan.ts';
@@ -83,25 +83,33 @@ async function findGap(
 /**
  * The first insert may still be running somewhere. A month of which `events` has nothing yet goes under the
  * plan's own token, so that one of the two is dropped: ClickHouse judges each partition of a table by itself, and
- * writes it as a whole. What else is missing goes under a token made of it, so that two owners who find the same
- * gap fill it once. When an insert was answered and its rows are not there, the token has outlived its part:
- * the next round has another one.
+ * writes it as a whole. What else is missing goes under a token made of the rows that an insert carries, a month
+ * at a time, so that two owners who find the same gap fill it once. When an insert was answered and its rows are
+ * not there, the token has outlived its part: the next round has another one.
  */
 function splitGap(batch: SealedBatch, { missing, months }: Gap, round: number): Block[] {
-  const isUntouched = (index: number) =>
-    round === 1 && !months.has(monthOf(recordOf(batch, index).receivedAt));
-  const untouched = missing.filter((index) => isUntouched(index));
-  const others = missing.filter((index) => !isUntouched(index));
-  const blocks = [
-    { token: batch.plan.token, batch, rows: untouched },
-    { token: missingToken(batch, others, round), batch, rows: others },
-  ];
-  return blocks.filter(({ rows }) => rows.length > 0);
+  const untouched: number[] = [];
+  const others = new Map<number, number[]>();
+  for (const index of missing) {
+    const month = monthOf(recordOf(batch, index).receivedAt);
+    if (round === 1 && !months.has(month)) untouched.push(index);
+    else {
+      const rows = others.get(month);
+      if (rows === undefined) others.set(month, [index]);
+      else rows.push(index);
+    }
+  }
+  const blocks = [...others.values()].map((rows) => ({
+    tokenFor: (carried: readonly number[]) => missingToken(batch, carried, round),
+    batch,
+    rows,
+  }));
+  return untouched.length === 0 ? blocks : [{ ...blockOf(batch), rows: untouched }, ...blocks];
 }
 
-/** Token of a part of a batch: the same for whoever finds the same gap in the same round. */
-export function missingToken({ plan }: SealedBatch, missing: readonly number[], round: number): string {
-  return `${plan.token}:missing:${missing.length}:${crc32(JSON.stringify(missing))}:${round}`;
+/** Token of some rows of a batch: the same for whoever finds that these are missing, in the same round. */
+export function missingToken({ plan }: SealedBatch, rows: readonly number[], round: number): string {
+  return `${plan.token}:missing:${rows.length}:${crc32(JSON.stringify(rows))}:${round}`;
 }
 
 /** As 202611, UTC. */

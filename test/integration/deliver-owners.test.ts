@@ -203,7 +203,10 @@ describe('retention', () => {
     const next = createSink();
     const { observer, seen } = createObserver();
     await site.withPartition((partition) =>
-      partition.commit(1, encodeNote({ topicId: partition.topicId, ids: undefined, plan: undefined })),
+      partition.commit(
+        1,
+        encodeNote({ topicId: partition.topicId, ids: undefined, settleUntil: undefined, plan: undefined }),
+      ),
     );
     await site.deliver(next.sink, () => next.inserts.length === 1, {
       observer,
@@ -238,7 +241,16 @@ describe('a topic of the same name made anew', () => {
   /** The same partition with commits of its own, the last of them of a topic that is gone. */
   function withFormer(note: Partial<CommitNote>) {
     const commits = [
-      { offset: 1, plan: encodeNote({ topicId: 'former', ids: undefined, plan: undefined, ...note }) },
+      {
+        offset: 1,
+        plan: encodeNote({
+          topicId: 'former',
+          ids: undefined,
+          settleUntil: undefined,
+          plan: undefined,
+          ...note,
+        }),
+      },
     ];
     const alter = (partition: OwnedPartition) =>
       alterPartition(partition, {
@@ -259,7 +271,7 @@ describe('a topic of the same name made anew', () => {
     expect(counted).toEqual([]);
     expect(commits[1]).toEqual({
       offset: 0,
-      plan: encodeNote({ topicId: site.topicId, ids: undefined, plan: undefined }),
+      plan: encodeNote({ topicId: site.topicId, ids: undefined, settleUntil: undefined, plan: undefined }),
     });
   });
 

@@ -6,7 +6,7 @@ import type { Tables } from '../../src/clickhouse/tables.ts';
 import type { SealedBatch } from '../../src/streamer/batch.ts';
 import { blockOf } from '../../src/streamer/block.ts';
 import type { Sink } from '../../src/streamer/deliver.ts';
-import { type BlockOwner, insertBlock } from '../../src/streamer/insert-block.ts';
+import { type BlockOwner, type BlockTarget, insertBlock } from '../../src/streamer/insert-block.ts';
 import { missingToken, settleBatch } from '../../src/streamer/settle.ts';
 import { openDeliverySite } from '../support/delivery.ts';
 import { createRealSink, type DeliveryStore, openDeliveryStore, ownerOf } from '../support/delivery-store.ts';
@@ -44,7 +44,7 @@ async function prepare(values: readonly string[], records: TestRecords = {}) {
     batch,
     owner,
     insert: (rows = blockOf(batch).rows, token = batch.plan.token) =>
-      insertBlock(target, { token, batch, rows }, owner),
+      insertBlock(target, { tokenFor: () => token, batch, rows }, owner),
     settle: () => settleBatch(target, batch, owner),
     stored: () => store.stored(tables, topicId),
   };
@@ -62,7 +62,11 @@ function losing(isLost: (sql: string) => boolean): ClickHouse {
 }
 
 /** Inserts what is not for `events` and is killed then; gives the insert of `events` that was under way. */
-async function insertUntilEvents(batch: SealedBatch, owner: BlockOwner): Promise<() => Promise<void>> {
+async function insertUntilEvents(
+  batch: SealedBatch,
+  owner: BlockOwner,
+  insert = (target: BlockTarget): Promise<unknown> => insertBlock(target, blockOf(batch), owner),
+): Promise<() => Promise<void>> {
   let late = async (): Promise<void> => {};
   let isRefused = false;
   const clickhouse: ClickHouse = {
@@ -80,7 +84,7 @@ async function insertUntilEvents(batch: SealedBatch, owner: BlockOwner): Promise
       throw new FencedError('killed');
     },
   };
-  await insertBlock({ clickhouse, tables }, blockOf(batch), owner).catch((error: unknown) => {
+  await insert({ clickhouse, tables }).catch((error: unknown) => {
     if (!(error instanceof FencedError)) throw error;
   });
   return late;
@@ -165,8 +169,19 @@ describe('an insert that still runs on the server when its plan is settled lands
     expect((await stored()).events).toEqual([0, 1, 2, 3]);
   });
 
+  test('of what was missing, after its repeats and dead letters', async () => {
+    const { batch, owner, insert, settle, stored } = await prepare([good, bad, good, good, good], {
+      ids: ['x', undefined, 'x', 'y', 'z'],
+    });
+    await insert([0], forgotten());
+    const land = await insertUntilEvents(batch, owner, (target) => settleBatch(target, batch, owner));
+    await settle();
+    await land();
+    expect(await stored()).toEqual({ events: [0, 3, 4], deadLetters: [1], repeats: [2] });
+  });
+
   test('nor does that of a second owner who settles it at once', async () => {
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 10; round++) {
       const { insert, settle, stored } = await prepare([good, bad, good, good, good], {
         ids: ['x', undefined, 'x', 'y', 'z'],
       });

@@ -42,7 +42,7 @@ function createPartition() {
 
 test('a lease is the committed plan, committed again once it is 3 s old', async () => {
   const { partition, commits } = createPartition();
-  const lease = await Lease.take(partition, batch);
+  const lease = await Lease.take(partition, batch, undefined);
   expect(commits.map(([offset, note]) => [offset, decodeNote(note)?.plan])).toEqual([[7, batch.plan]]);
   now += 2_999;
   await lease.hold();
@@ -55,14 +55,14 @@ test('a lease is the committed plan, committed again once it is 3 s old', async 
 test('its age counts from before the commit: a stopped process may find an old answer', async () => {
   const { partition, state, commits } = createPartition();
   state.commitMs = 5_000;
-  const lease = await Lease.take(partition, batch);
+  const lease = await Lease.take(partition, batch, undefined);
   await lease.hold();
   expect(commits).toHaveLength(2);
 });
 
 test('an owner that was stopped and replaced sends no request, neither the first nor a later one', async () => {
   const { partition, state } = createPartition();
-  const lease = await Lease.take(partition, batch);
+  const lease = await Lease.take(partition, batch, undefined);
   const sent: string[] = [];
   const clickhouse = {
     async insert(sql: string) {
@@ -83,5 +83,5 @@ test('an owner that was stopped and replaced sends no request, neither the first
 test('a plan that could not be committed gives no lease', async () => {
   const { partition, state } = createPartition();
   state.isFenced = true;
-  await expect(Lease.take(partition, batch)).rejects.toThrow(FencedError);
+  await expect(Lease.take(partition, batch, undefined)).rejects.toThrow(FencedError);
 });
