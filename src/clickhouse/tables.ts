@@ -265,9 +265,9 @@ function createDeadLetters(name: string, { cluster }: TablesOptions): string {
   return createTable(name, lines, identityLayout, cluster);
 }
 
-/** `first_offset` is where the record lies that this one repeats: same topic, same partition. */
+/** `earlier_offset` is where the last record with the same id lies, which may be a repeat itself: same topic, same partition. */
 function createRepeats(name: string, { cluster }: TablesOptions): string {
-  const lines = [...identityLines, 'event_id String', 'first_offset UInt64'];
+  const lines = [...identityLines, 'event_id String', 'earlier_offset UInt64'];
   return createTable(name, lines, identityLayout, cluster);
 }
 

@@ -19,7 +19,7 @@ export type ReceiptState =
       readonly code: number;
       readonly reason: string;
     }
-  | { readonly state: 'repeat'; readonly first_offset: number };
+  | { readonly state: 'repeat'; readonly earlier_offset: number };
 
 /** What a lookup came to. */
 export type LookupResult =
@@ -151,7 +151,7 @@ class Lookup implements ReceiptLookup {
         FROM ${events} WHERE ${condition} LIMIT 1 UNION ALL
         SELECT 'dead_letter', received_at, refused_at, toUInt64(code), reason
         FROM ${deadLetters} WHERE ${condition} LIMIT 1 UNION ALL
-        SELECT 'repeat', received_at, received_at, first_offset, ''
+        SELECT 'repeat', received_at, received_at, earlier_offset, ''
         FROM ${repeats} WHERE ${condition} LIMIT 1
       )`;
     const rows = await this.#clickhouse
@@ -215,6 +215,6 @@ async function receivedAt(
 
 function describe({ source, received_at, at, number, reason }: FoundRow): ReceiptState {
   if (source === 'event') return { state: 'stored', stored_at: at, received_at };
-  if (source === 'repeat') return { state: 'repeat', first_offset: number };
+  if (source === 'repeat') return { state: 'repeat', earlier_offset: number };
   return { state: 'dead_letter', refused_at: at, code: number, reason };
 }

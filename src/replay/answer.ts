@@ -44,6 +44,8 @@ export interface RawAnswer {
   readonly body: string;
 }
 
+/** 202: the events wait in the collector's spool until its buffer is back. */
+const accepted = new Set([200, 202]);
 /** Statuses that speak about the events in the request, and not about the collector or the client. */
 const refusals = new Set([400, 413, 422]);
 /** Statuses after which a collector, or a proxy before it, may answer otherwise. */
@@ -54,7 +56,7 @@ const untouched = new Set([425, 429, 503]);
 /** Reads the answer to a request with `count` events. */
 export function readAnswer(answer: RawAnswer, count: number): Outcome {
   const body = parseObject(answer.body);
-  if (answer.status === 200) return readAcceptance(body, count) ?? notACollector(answer);
+  if (accepted.has(answer.status)) return readAcceptance(body, count) ?? notACollector(answer);
   const code = typeof body?.code === 'string' ? body.code : `HTTP_${answer.status}`;
   const detail = typeof body?.detail === 'string' ? body.detail : excerpt(answer.body);
   if (transient.has(answer.status)) {
@@ -102,7 +104,10 @@ function readAcceptance(body: Json | undefined, count: number): Outcome | undefi
     return { kind: 'answered', accepted: body.accepted, rejections: readRejections(body), receipts };
   }
   const offset = body.offset ?? body.Offset;
-  if (typeof body.partition !== 'number' || typeof offset !== 'number') return undefined;
+  if (typeof offset !== 'number') return undefined;
+  if (typeof body.spool === 'string')
+    return { kind: 'answered', accepted: count, rejections: [], receipts: [] };
+  if (typeof body.partition !== 'number') return undefined;
   const receipt = { partition: body.partition, offset, count };
   return { kind: 'answered', accepted: count, rejections: [], receipts: [receipt] };
 }

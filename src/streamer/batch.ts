@@ -18,7 +18,7 @@ export interface Repeat {
   /** Position in the batch. */
   readonly index: number;
   /** Offset of the record that it repeats. */
-  readonly firstOffset: number;
+  readonly earlierOffset: number;
 }
 
 /** A batch that will not change any more. */
@@ -172,8 +172,8 @@ export class GrowingBatch {
     const id = block.headers === undefined ? undefined : idOf(block, index);
     if (id === undefined) this.#ids?.advance(receivedAt);
     else {
-      const firstOffset = this.#ids?.see(id, offset, receivedAt);
-      if (firstOffset !== undefined) this.#repeats.push({ index: this.rows, firstOffset });
+      const earlierOffset = this.#ids?.see(id, offset, receivedAt);
+      if (earlierOffset !== undefined) this.#repeats.push({ index: this.rows, earlierOffset });
     }
     this.#writer.write(block, index, id);
     this.#end = offset + 1;

@@ -130,11 +130,11 @@ async function withoutWritten(
 function encodeRepeats({ batch, rows }: Block, { topic, topicId, partition }: PartitionIdentity): Buffer {
   const encoded = new RowBinary();
   const isHere = new Set(rows);
-  for (const { index, firstOffset } of batch.repeats) {
+  for (const { index, earlierOffset } of batch.repeats) {
     if (!isHere.has(index)) continue;
     const { offset, receivedAt, eventId } = recordOf(batch, index);
     encoded.text(topic).text(topicId).uint32(partition).int64(offset).int64(receivedAt);
-    encoded.text(eventId).int64(firstOffset);
+    encoded.text(eventId).int64(earlierOffset);
   }
   return encoded.build();
 }

@@ -64,7 +64,7 @@ describe.each(['uws', 'node'])('what became of a receipt, by the server %s', (se
     // In two tables: a dead letter that was replayed is an event.
     expect((await ask('0/2')).body).toMatchObject({ state: 'stored' });
     await insert('DELETE FROM events WHERE offset > 0');
-    expect((await ask('0/1')).body).toEqual({ partition: 0, offset: 1, state: 'repeat', first_offset: 0 });
+    expect((await ask('0/1')).body).toEqual({ partition: 0, offset: 1, state: 'repeat', earlier_offset: 0 });
     expect((await ask('0/2')).body).toMatchObject({ state: 'dead_letter', code: 27, reason: 'no number' });
 
     for (const path of ['0/3', '0/9007199254740991', '1/0', '9999999999/0']) {

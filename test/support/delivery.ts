@@ -27,7 +27,7 @@ export interface SeenInsert {
   /** Values of all records of the batch. */
   readonly rows: readonly string[];
   /** Offsets of those that repeat an id, and of what they repeat. */
-  readonly repeats: readonly (readonly [offset: number, firstOffset: number])[];
+  readonly repeats: readonly (readonly [offset: number, earlierOffset: number])[];
   readonly how: InsertOptions;
   /** The note that was committed at that moment. */
   readonly note: string;
@@ -50,7 +50,10 @@ export function createSink(
       inserts.push({
         token: batch.plan.token,
         rows: batch.ends.map((_, index) => recordOf(batch, index).raw.toString()),
-        repeats: batch.repeats.map(({ index, firstOffset }) => [recordOf(batch, index).offset, firstOffset]),
+        repeats: batch.repeats.map(({ index, earlierOffset }) => [
+          recordOf(batch, index).offset,
+          earlierOffset,
+        ]),
         how,
         note: commit?.plan ?? '',
       });

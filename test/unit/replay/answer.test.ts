@@ -24,6 +24,12 @@ describe('an answer', () => {
     });
   });
 
+  it('may accept events into the spool of the collector', () => {
+    const receipts = [{ spool: 'abc', offset: 4, count: 3 }];
+    expect(read(202, { status: 'ok', accepted: 3, rejected: [], receipts })).toMatchObject({ accepted: 3 });
+    expect(read(202, { status: 'ok', spool: 'abc', offset: 4 }, { count: 1 })).toMatchObject({ accepted: 1 });
+  });
+
   it('may reject events of a batch, or all of it', () => {
     const rejected = [{ index: 1, code: 'INVALID_EVENT', detail: 'must have event' }];
     expect(read(200, { status: 'partial', accepted: 2, rejected, receipts: [] })).toMatchObject({

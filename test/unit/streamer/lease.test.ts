@@ -73,7 +73,7 @@ test('an owner that was stopped and replaced sends no request, neither the first
     },
   } as unknown as ClickHouse;
   const target = { clickhouse, tables: nameTables({ database: 'd', cluster: undefined }) };
-  const repeating = { ...batch, repeats: [{ index: 1, firstOffset: 7 }] };
+  const repeating = { ...batch, repeats: [{ index: 1, earlierOffset: 7 }] };
   await expect(insertBlock(target, blockOf(repeating), { partition, lease })).rejects.toThrow(FencedError);
   expect(sent).toEqual([expect.stringContaining('repeats')]);
   await expect(insertBlock(target, blockOf(batch), { partition, lease })).rejects.toThrow(FencedError);
