@@ -139,7 +139,10 @@ describe('what must never happen stops delivery instead', () => {
     const { sink, inserts } = createSink();
     const error = await site.deliver(sink, () => false, {
       // As after the topic was compacted.
-      alter: (partition) => alterPartition(partition, { read: async () => ({ blocks: [], next: 2 }) }),
+      alter: (partition) =>
+        alterPartition(partition, {
+          read: async (from, options) => (from < 2 ? { blocks: [], next: 2 } : partition.read(from, options)),
+        }),
     });
     expect(String(error)).toMatch(/says 2 rows .* but it holds 0 rows/);
     expect(inserts).toEqual([]);
