@@ -31,7 +31,7 @@ describe('repeats', () => {
     await site.appendWithIds('a', undefined, 'a', 'b', 'a', undefined, 'b');
     const { sink, inserts } = createSink();
     await site.deliver(sink, () => inserts.length === 3);
-    expect(inserts.map(({ repeats }) => repeats)).toEqual([[[2, 0]], [[4, 0]], [[6, 3]]]);
+    expect(inserts.map(({ repeats }) => repeats)).toEqual([[[2, 0]], [[4, 2]], [[6, 3]]]);
   });
 
   test('are found across owners, in the batch in flight as well', async () => {
@@ -55,7 +55,7 @@ describe('repeats', () => {
     expect(third.inserts[0]?.how.doubt).toBeUndefined();
     expect(third.inserts[1]?.repeats).toEqual([
       [6, 1],
-      [7, 4],
+      [7, 5],
     ]);
   });
 
@@ -63,7 +63,7 @@ describe('repeats', () => {
     await site.appendWithIds('a', 'b', 'a');
     const first = crashing();
     await site.deliver(first.sink, () => first.inserts.length === 1);
-    expect((await site.committed())?.ids).toBeUndefined();
+    expect((await site.committed())?.ids?.offset).toBeUndefined();
     const second = createSink();
     await site.deliver(second.sink, () => second.inserts.length === 1);
     expect(second.inserts[0]).toMatchObject({ repeats: [[2, 0]], token: first.inserts[0]?.token });
@@ -106,7 +106,7 @@ describe('repeats', () => {
     await site.deliver(first.sink, () => first.inserts.length === 1);
     const second = createSink();
     await site.deliver(second.sink, () => second.inserts.length === 1, { ids: { windowMs: 0 } });
-    expect(second.inserts[0]?.how).toMatchObject({ isReplay: true, doubt: 'other ids count as repeats' });
+    expect(second.inserts[0]?.how).toMatchObject({ isReplay: true, doubt: expect.stringContaining('count as repeats') });
   });
 });
 
