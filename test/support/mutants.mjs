@@ -341,12 +341,7 @@ ${deadLettersStart}`,
       {
         file: 'streamer/recover.ts',
         find: 'if (offset > bounds.end) throw shorter(partition, offset, bounds.end);',
-        replace: '',
-      },
-      {
-        file: 'streamer/batch-source.ts',
-        find: 'if (error.from > error.end) throw shorter(this.#partition, error.from, error.end);',
-        replace: '',
+        replace: 'if (offset > bounds.end) return { position: bounds.end, ids: undefined };',
       },
     ],
     tests: [deliver],
