@@ -3,7 +3,7 @@ import { brokersOf, openReader, topicToCreate } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
-import { type DeadLetterTopic, openDeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
+import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
@@ -85,7 +85,7 @@ export const stream: Command = {
       limits: { rows: config.batchRows, bytes: config.batchBytes, ageMs: config.batchAge },
       idsLimits: { windowMs: config.deduplicationWindow, maxIds: config.deduplicationIds },
       settleAfterMs: config.settleAfter,
-      deadLetterTopic: openDeadLetters(config, log),
+      deadLetterTopic: await openDeadLetters(config, log),
       log,
     };
     const streamer = await startStreamer(options);
@@ -112,8 +112,9 @@ export const stream: Command = {
 };
 
 /** On Kafka, dead letters also go to a topic. */
-function openDeadLetters(config: Config, log: Logger): DeadLetterTopic | undefined {
+async function openDeadLetters(config: Config, log: Logger): Promise<DeadLetterTopic | undefined> {
   if (config.buffer !== 'kafka') return undefined;
+  const { openDeadLetterTopic } = await import('../dead-letters/dead-letter-topic.ts');
   const topic = config.deadLetterTopic ?? `${config.kafkaTopic}-dead-letters`;
   const created = topicToCreate(config);
   return openDeadLetterTopic({
