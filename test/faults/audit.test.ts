@@ -96,9 +96,24 @@ describe('the audit', () => {
     expect(finding).toMatchObject({ acknowledged: 2, spooled: 2, missing: 1 });
   });
 
+  test('sees a record in the buffer that is not what was acknowledged, nor what the row says', () => {
+    const records = new Map([[0, new Map([[0, 7]])]]);
+    const ledger = new Ledger();
+    const [n] = ledger.takeSerials(1) as [number];
+    ledger.acknowledge(n, 0, 0);
+    const bounds = { partition: 0, start: 0, end: 1, commit: undefined };
+    const { faults } = compare(ledger, [row(0, n)], { ...view, partitions: [bounds], records });
+    expect(faults).toEqual([
+      expect.stringMatching(/^another event in the buffer .*0:0 holds 7, not 0/),
+      expect.stringMatching(/^a row of events that is not its record .*0:0 is 0, the record 7/),
+    ]);
+  });
+
   test('lets pass what retention removed, and no more', () => {
     const expired = [{ partition: 0, from: 0, to: 1 }];
     expect(audit([row(1, 1), row(2, 2)], 3, { expired }).faults).toEqual([]);
     expect(audit([row(2, 2)], 3, { expired }).missing).toBe(1);
+    const counted = audit([row(0, 0), row(1, 1), row(2, 2)], 3, { expired });
+    expect(counted.faults).toEqual([expect.stringMatching(/^counted as expired/)]);
   });
 });

@@ -43,17 +43,24 @@ export interface AuditOptions {
   readonly isResent?: boolean;
 }
 
+/** The buffer when everything was delivered and nobody sent. */
+export interface BufferPicture extends TopicView {
+  /** Serials of its records by partition and offset; -1 for a record without one. Not compared when absent. */
+  readonly records?: ReadonlyMap<number, ReadonlyMap<number, number>>;
+}
+
 const examplesOfEach = 5;
 
-/** Compares. The view must have been taken when everything was delivered and nobody sent. */
+/** Compares. */
 export function compare(
   ledger: Ledger,
   delivered: readonly Delivered[],
-  view: TopicView,
+  view: BufferPicture,
   options: AuditOptions = {},
 ): Finding {
   const faults = new Faults();
   const byOffset = indexByOffset(delivered, faults);
+  const bySerial = new Map(delivered.map((row) => [row.n, row]));
   const isExpired = (partition: number, offset: number) =>
     options.expired?.some(
       (range) => range.partition === partition && range.from <= offset && offset < range.to,
@@ -65,11 +72,17 @@ export function compare(
     if (found === undefined) {
       if (!isExpired(partition, offset)) faults.miss(partition, offset, `event ${n} was acknowledged at`);
     } else if (found.n !== n && found.n !== -1) {
-      faults.add(
-        'another event at an acknowledged offset',
-        `${partition}:${offset} holds ${found.n}, not ${n}`,
-      );
+      const elsewhere = bySerial.get(n);
+      const place = elsewhere === undefined ? 'nowhere' : `at ${elsewhere.partition}:${elsewhere.offset}`;
+      const what = `${partition}:${offset} holds ${found.n}, not ${n}, which is ${place}`;
+      faults.add('another event at an acknowledged offset', what);
+      if (elsewhere === undefined) faults.missing.add(`event ${n}`);
     }
+  }
+  for (const { partition, from, to } of options.expired ?? []) {
+    for (let offset = from; offset < to; offset++)
+      if (at(partition, offset) !== undefined)
+        faults.add('counted as expired, and delivered', `${partition}:${offset}`);
   }
   for (const { partition, start, end } of view.partitions) {
     for (let offset = start; offset < end; offset++) {
@@ -80,6 +93,7 @@ export function compare(
       if (offset >= end)
         faults.add('a row beyond the end of the buffer', `${partition}:${offset}, end ${end}`);
   }
+  if (view.records !== undefined) compareRecords(ledger, delivered, view.records, faults);
   const unknownStored = checkSerials(ledger, delivered, faults, options);
   const count = (table: Table) => delivered.filter((row) => row.table === table).length;
   return {
@@ -109,6 +123,31 @@ function indexByOffset(delivered: readonly Delivered[], faults: Faults): Map<num
     partition.set(row.offset, row);
   }
   return byOffset;
+}
+
+/** The buffer itself holds what was acknowledged, and the rows are what the buffer holds. */
+function compareRecords(
+  ledger: Ledger,
+  delivered: readonly Delivered[],
+  records: ReadonlyMap<number, ReadonlyMap<number, number>>,
+  faults: Faults,
+): void {
+  for (const { n, partition, offset } of ledger.acknowledged) {
+    const stored = records.get(partition)?.get(offset);
+    if (stored !== undefined && stored !== n)
+      faults.add(
+        'another event in the buffer than acknowledged',
+        `${partition}:${offset} holds ${stored}, not ${n}`,
+      );
+  }
+  for (const { table, n, partition, offset } of delivered) {
+    const stored = records.get(partition)?.get(offset);
+    if (n !== -1 && stored !== undefined && stored !== n)
+      faults.add(
+        `a row of ${table} that is not its record`,
+        `${partition}:${offset} is ${n}, the record ${stored}`,
+      );
+  }
 }
 
 /** Each serial at most once in `events` and `dead_letters` together, and none that was refused or never sent. */

@@ -16,7 +16,7 @@ import { type Load, type LoadOptions, postEvents, startLoad } from './generator.
 import { type Kept, keep } from './keeper.ts';
 import { Ledger } from './ledger.ts';
 import type { Random } from './random.ts';
-import { viewEmbedded, viewKafka } from './topic-view.ts';
+import { type Place, readSerials, viewTopic } from './topic-view.ts';
 
 /** What a rig is made of. */
 export interface RigOptions {
@@ -83,6 +83,10 @@ export class Rig {
   /** Consumer group of the streamers. */
   get group(): string {
     return this.#brokers === undefined ? 'millrace' : this.topic;
+  }
+
+  get #place(): Place {
+    return { dataDir: this.dataDir, brokers: this.#brokers, topic: this.topic, group: this.group };
   }
 
   /** Address of ClickHouse itself. */
@@ -155,10 +159,11 @@ export class Rig {
     return startLoad({ urls, rate: 1_000, random: this.random, ledger: this.ledger, ...options });
   }
 
-  /** Flags by which a streamer, or `verify`, finds buffer and ClickHouse. */
+  /** Flags by which a streamer finds buffer and ClickHouse. */
   streamerFlags(clickhouse = this.clickhouseForStreamers): string[] {
     const session = this.#brokers === undefined ? [] : ['--kafka-session-timeout', '6s'];
-    return [...this.bufferFlags(), ...this.#groupFlags(), ...session, '--clickhouse-url', clickhouse];
+    const group = ['--kafka-group', this.group];
+    return [...this.bufferFlags(), ...group, ...session, '--clickhouse-url', clickhouse];
   }
 
   /** Flags of the buffer for both ends of it. */
@@ -180,8 +185,7 @@ export class Rig {
 
   /** Ends of the buffer and commits, as of now. */
   async view(): Promise<TopicView> {
-    if (this.#brokers === undefined) return await viewEmbedded(this.dataDir, this.topic, this.group);
-    return await viewKafka(this.#brokers, this.topic, this.group);
+    return await viewTopic(this.#place);
   }
 
   /** Waits until everything in the buffer is committed as delivered. */
@@ -244,7 +248,9 @@ export class Rig {
     const ledger = options.ledger ?? this.ledger;
     await ledger.close();
     const view = await this.delivered(timeoutMs);
-    const finding = compare(ledger, await readDelivered(this.clickhouse, view.topicId), view, options);
+    const delivered = await readDelivered(this.clickhouse, view.topicId);
+    const records = await readSerials(this.#place);
+    const finding = compare(ledger, delivered, { ...view, records }, options);
     const isWell = finding.faults.length === 0;
     if (isVerified && isWell && ledger.path !== undefined) await this.#verify(ledger.path);
     return finding;
@@ -267,10 +273,6 @@ export class Rig {
     this.#directory.remove();
   }
 
-  #groupFlags(): string[] {
-    return ['--kafka-group', this.group];
-  }
-
   async #start(kind: string, url: string, args: readonly string[], options: LaunchOptions): Promise<Member> {
     const member = this.#launch(kind, url, args, options);
     await member.ready();
@@ -285,20 +287,17 @@ export class Rig {
     return member;
   }
 
-  /**
-   * The program's own check of the same receipts: it must agree. Runs as soon as the program has the command.
-   */
+  /** The program's own check of the same receipts: it must come to the same. */
   async #verify(receipts: string): Promise<void> {
     if (!(await hasCommand('verify'))) return;
-    const flags = ['--receipts', receipts, '--wait', '60s', '--json', ...this.streamerFlags(this.clickhouse)];
-    const known = flags.filter((_, i) => !isFlagOfStreamOnly(flags[i]) && !isFlagOfStreamOnly(flags[i - 1]));
-    const { code, stdout, stderr } = await runProgram(['verify', ...known]);
+    const kafka = this.#brokers === undefined ? [] : ['--buffer', 'kafka', '--kafka-brokers', this.#brokers];
+    const { code, stdout, stderr } = await runProgram([
+      ...['verify', '--receipts', receipts, '--wait', '60s', '--json', '--data-dir', this.dataDir],
+      ...[...kafka, '--kafka-topic', this.topic, '--kafka-group', this.group],
+      ...['--clickhouse-url', this.clickhouse],
+    ]);
     if (code !== 0) throw new Error(`${this.name}: millrace verify ended with ${code}:\n${stdout}${stderr}`);
   }
-}
-
-function isFlagOfStreamOnly(flag: string | undefined): boolean {
-  return flag === '--kafka-session-timeout' || flag === '--kafka-partitions';
 }
 
 const commands = new Map<string, boolean>();

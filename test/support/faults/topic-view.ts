@@ -1,27 +1,72 @@
 /** Looks at a buffer from outside: its ends and what the streamers have committed. */
 import { Kafka, logLevel } from 'kafkajs';
-import type { Commit, TopicView } from '../../../src/buffer/buffer.ts';
-import { readCommit, readPartition } from '../../../src/buffer/embedded/log-state.ts';
-import { openLog } from '../../../src/buffer/embedded/open-log.ts';
+import { pino } from 'pino';
+import type { BufferInspector, Commit, TopicView } from '../../../src/buffer/buffer.ts';
+import { openEmbeddedInspector } from '../../../src/buffer/embedded/inspector.ts';
+import { openKafkaInspector } from '../../../src/buffer/kafka/inspector.ts';
 import { describeTopic } from '../../../src/buffer/kafka/topics.ts';
 
-/** Looks at the embedded log below a data directory, which must exist. */
-export async function viewEmbedded(dataDir: string, topic: string, group: string): Promise<TopicView> {
-  const options = { dir: `${dataDir}/log`, topic, partitions: 1, maxBytes: 2 ** 34 };
-  const { environment, identity } = await openLog(options);
+/** A buffer as the scenarios use it. */
+export interface Place {
+  readonly dataDir: string;
+  /** Brokers of Kafka; the embedded log without. */
+  readonly brokers?: string | undefined;
+  readonly topic: string;
+  readonly group: string;
+}
+
+const maxBytes = 16 * 1024 ** 3;
+
+/** Looks at a buffer as it is now. The embedded log must exist. */
+export async function viewTopic(place: Place): Promise<TopicView> {
+  if (place.brokers !== undefined) return await viewKafka(place.brokers, place);
+  const inspector = await openInspector(place);
   try {
-    const partitions = Array.from({ length: identity.partitions }, (_, partition) => {
-      const commit = readCommit(environment, group, partition);
-      return { partition, ...readPartition(environment, partition), commit };
-    });
-    return { topicId: identity.topicId, partitions };
+    return await inspector.view();
   } finally {
-    await environment.release();
+    await inspector.close();
   }
 }
 
-/** Looks at a topic of Kafka. */
-export async function viewKafka(brokers: string, topic: string, group: string): Promise<TopicView> {
+/** Reads the serials of all records in the buffer, by partition and offset; -1 for a record without one. */
+export async function readSerials(place: Place): Promise<Map<number, Map<number, number>>> {
+  const inspector = await openInspector(place);
+  try {
+    const serials = new Map<number, Map<number, number>>();
+    for (const { partition, start, end } of (await inspector.view()).partitions) {
+      const own = new Map<number, number>();
+      serials.set(partition, own);
+      for (let at = start; at < end; ) {
+        const { blocks, next } = await inspector.read(partition, at, { maxBytes: 4 * 1024 ** 2 });
+        for (const block of blocks) {
+          for (let i = 0; i < block.count; i++) {
+            const value = Buffer.from(block.bytes.subarray(block.starts[i], block.ends[i])).toString();
+            own.set(block.offsets[i] as number, Number(/"n":(\d+)/.exec(value)?.[1] ?? -1));
+          }
+        }
+        at = next;
+      }
+    }
+    return serials;
+  } finally {
+    await inspector.close();
+  }
+}
+
+async function openInspector({ dataDir, brokers, topic, group }: Place): Promise<BufferInspector> {
+  if (brokers === undefined)
+    return await openEmbeddedInspector({ dir: `${dataDir}/log`, topic, group, maxBytes });
+  return await openKafkaInspector({
+    brokers: brokers.split(','),
+    topic,
+    group,
+    clientId: 'faults',
+    log: pino({ level: 'silent' }),
+  });
+}
+
+/** With another client than the program's, so that both can be compared. */
+async function viewKafka(brokers: string, { topic, group }: Place): Promise<TopicView> {
   return await withAdmin(brokers, async (admin) => {
     const [committed] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
     const bounds = await admin.fetchTopicOffsets(topic);
