@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 // Each test file runs in a process of its own: they share the seed by the environment.
-process.env.MILLRACE_SEED ??= String(Math.floor(Math.random() * 1e9));
+process.env.TEST_SEED ??= String(Math.floor(Math.random() * 1e9));
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
