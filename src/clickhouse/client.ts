@@ -110,12 +110,13 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
       // The answer is complete before its status: an exception in mid-result cannot pass for a short result.
       const path = pathOf({ default_format: 'JSONEachRow', wait_end_of_query: '1' }, statement);
       const text = await send(path, sql, statement?.signal);
-      return text === ''
-        ? []
-        : text
-            .trimEnd()
-            .split('\n')
-            .map((line) => JSON.parse(line) as T);
+      try {
+        const lines = text === '' ? [] : text.trimEnd().split('\n');
+        return lines.map((line) => JSON.parse(line) as T);
+      } catch (error) {
+        const message = `${url.origin} does not answer as ClickHouse does: ${text.slice(0, 200)}`;
+        throw new ClickHouseUnavailableError(message, { cause: error });
+      }
     },
     async execute(sql, statement) {
       await send(pathOf({ wait_end_of_query: '1' }, statement), sql, statement?.signal);

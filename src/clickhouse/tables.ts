@@ -69,6 +69,22 @@ export function nameTables({ database, cluster }: Pick<TablesOptions, 'database'
   };
 }
 
+/**
+ * Names the tables as they are: whether they are replicated is up to who made them.
+ * @throws ClickHouseError, ClickHouseUnavailableError
+ */
+export async function findTables(
+  clickhouse: ClickHouse,
+  options: Pick<TablesOptions, 'database' | 'cluster'>,
+): Promise<Tables> {
+  const [row] = await clickhouse.query<{ readonly engine: string }>(
+    "SELECT engine FROM system.tables WHERE database = {database:String} AND name = 'events'",
+    { params: { database: options.database } },
+  );
+  const named = nameTables(options);
+  return row === undefined ? named : { ...named, isReplicated: row.engine.startsWith('Replicated') };
+}
+
 /** How rows of `events` are read. */
 export interface RowStructure {
   /** The inserted columns and their types, quoted as the argument of a table function. */

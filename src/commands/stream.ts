@@ -50,6 +50,12 @@ export const readerOptions = [
   'deadLetterTopic',
 ] as const satisfies readonly OptionKey[];
 
+/**
+ * Above the number of partitions of a streamer: an insert must not wait for a connection after its lease was
+ * looked at. They are opened as they are needed.
+ */
+const connections = 1_024;
+
 /** `millrace stream`. */
 export const stream: Command = {
   name: 'stream',
@@ -71,7 +77,7 @@ export const stream: Command = {
   async run({ config, log }) {
     const schema = loadSchema(config.schema);
     const port = await probePort(config.streamListen, 'stream-listen');
-    const clickhouse = createClickHouse(clickhouseClientOptions(config, ''));
+    const clickhouse = createClickHouse({ ...clickhouseClientOptions(config, ''), connections });
     const options: StreamerOptions = {
       listen: { host: config.streamListen.host, port },
       reader: await openReader(config, log),
@@ -113,7 +119,7 @@ export const stream: Command = {
 
 /** On Kafka, dead letters also go to a topic. */
 async function openDeadLetters(config: Config, log: Logger): Promise<DeadLetterTopic | undefined> {
-  if (config.buffer !== 'kafka') return undefined;
+  if (config.buffer !== 'kafka' || config.deadLetterTopic === '') return undefined;
   const { openDeadLetterTopic } = await import('../dead-letters/dead-letter-topic.ts');
   const topic = config.deadLetterTopic ?? `${config.kafkaTopic}-dead-letters`;
   const created = topicToCreate(config);

@@ -247,9 +247,9 @@ export const options = {
   }),
 
   deadLetterTopic: option({
-    schema: type.text.optional(),
+    schema: type.optionalText.optional(),
     placeholder: '<topic>',
-    doc: 'Topic that dead letters go to as well; created with one partition when it does not exist. Without it: the name of the topic followed by -dead-letters.',
+    doc: 'Topic that dead letters go to as well; created with one partition when it does not exist. Without it: the name of the topic followed by -dead-letters. Empty: none, the table is enough.',
     group: 'kafka',
   }),
 

@@ -1,7 +1,7 @@
 /** The batches of a partition in order: the next one grows while one is inserted. */
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import { BatchReader, type SealedBatch } from './batch.ts';
-import type { DeliveryOptions } from './deliver.ts';
+import type { DeliveryOptions, Sink } from './deliver.ts';
 import type { ReadBack } from './recent-ids.ts';
 import { type Recovered, shorter, skipExpired } from './recover.ts';
 
@@ -15,13 +15,15 @@ export interface NextBatch {
 /** Reads ahead by one batch. */
 export class BatchSource {
   readonly #partition: OwnedPartition;
+  readonly #sink: Sink;
   readonly #options: DeliveryOptions & Recovered;
   #reader: BatchReader;
   #growing: Promise<SealedBatch> | undefined;
   #isReady = false;
 
-  constructor(partition: OwnedPartition, options: DeliveryOptions & Recovered) {
+  constructor(partition: OwnedPartition, sink: Sink, options: DeliveryOptions & Recovered) {
     this.#partition = partition;
+    this.#sink = sink;
     this.#options = options;
     this.#reader = this.#openReader(options.position);
   }
@@ -67,7 +69,7 @@ export class BatchSource {
         if (!(error instanceof OffsetOutOfRangeError)) throw error;
         if (error.from > error.end) throw shorter(this.#partition, error.from, error.end);
         const gap = { offset: position, start: error.start, ids: this.idsBefore };
-        position = await skipExpired(this.#partition, gap, this.#options);
+        position = await skipExpired(this.#partition, this.#sink, { ...this.#options, ...gap });
         this.#reader = this.#openReader(position);
       } finally {
         this.#growing = undefined;

@@ -19,6 +19,8 @@ export interface InsertObserver {
   inserted(batch: SealedBatch, partition: OwnedPartition, result: InsertResult): void;
   /** One attempt failed; `code` is ClickHouse's, 0 without an answer. */
   insertFailed(code: number, error: Error): void;
+  /** ClickHouse refused rows of an insert, with this code. */
+  refused(code: number): void;
   /** A batch was settled by asking, for this reason; ClickHouse had `found` of its records. */
   settled(batch: SealedBatch, partition: OwnedPartition, settlement: { reason: string; found: number }): void;
 }
@@ -55,10 +57,16 @@ function isRetriable(error: unknown): error is Error {
   );
 }
 
+function describeTrouble(isTopic: boolean, message: string): string {
+  if (isTopic)
+    return `dead letters cannot be published, their batch waits; --dead-letter-topic names their topic: ${message}`;
+  return `ClickHouse did not take a batch; it is tried again with the same token: ${message}`;
+}
+
 /** Makes the sink. */
 export function createClickHouseSink(options: SinkOptions): Sink {
   const { clickhouse, tables, observer, settleAfterMs, log } = options;
-  const refused = (error: ClickHouseError): void => observer.insertFailed(error.code, error);
+  const refused = ({ code }: ClickHouseError): void => observer.refused(code);
   const target: BlockTarget = { ...options, refused };
 
   /** Why the token must not be relied on in this attempt. */
@@ -121,12 +129,11 @@ export function createClickHouseSink(options: SinkOptions): Sink {
         return result;
       } catch (error) {
         if (!isRetriable(error)) throw error;
-        observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
+        const isTopic = error instanceof BufferUnavailableError;
+        if (!isTopic) observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
         if (messageOf(error) !== lastMessage) {
           lastMessage = messageOf(error);
-          log.warn(
-            `ClickHouse did not take a batch; it is tried again with the same token: ${lastMessage.slice(0, 1_000)}`,
-          );
+          log.warn(describeTrouble(isTopic, lastMessage.slice(0, 1_000)));
         }
         await backOff.wait(signal);
       }

@@ -88,7 +88,7 @@ async function deliverBatches(
 ): Promise<void> {
   const { observer } = options;
   const recovered = await recover(partition, sink, options);
-  const source = new BatchSource(partition, { ...options, ...recovered });
+  const source = new BatchSource(partition, sink, { ...options, ...recovered });
   for (let done = recovered.position; ; ) {
     const { batch, committed } = await source.next(done);
     const settleUntil = stillToSettle(recovered, committed);

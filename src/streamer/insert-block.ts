@@ -87,7 +87,7 @@ export async function insertBlock(
     target.refused?.(error);
     const probe = await createRowProbe(clickhouse, tables.database, { signal: partition.signal });
     const refused = await findRefusedRows(batch, rows, probe);
-    if (refused.length === 0) throw error;
+    if (refused.length === 0) throw notAlone(error);
     const news = await withoutWritten(target, block, { refused, partition });
     if (news.length > 0) {
       const letters = deadLettersOf(batch, news, partition);
@@ -103,6 +103,14 @@ export async function insertBlock(
     await sendEvents(good);
     return { rows: good.length, repeats: repeats.length, refused };
   }
+}
+
+/** Rows are tried against the columns that Millrace fills; what an operator has added to the table it cannot try. */
+function notAlone(error: ClickHouseError): ClickHouseError {
+  const cause =
+    'no row is refused by the columns of Millrace: a column, a constraint or a materialized view that was added ' +
+    'to the table refuses one. Change or drop it; nothing is lost meanwhile';
+  return new ClickHouseError(error.code, `${cause}. ${error.message}`);
 }
 
 /**

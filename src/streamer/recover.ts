@@ -58,14 +58,15 @@ async function tryRecover(
     await leaveFormerTopic(partition, sink, { note, observer, start: bounds.start });
     return { position: bounds.start, ids: createIds(options.idsLimits, undefined), settleUntil: undefined };
   }
-  // Never committed: everything that is stored is undelivered. Not a reset: nothing was promised from before.
-  const offset = commit?.offset ?? bounds.start;
+  const offset = commit?.offset ?? (await findFirst(partition, sink, bounds.start));
   if (offset > bounds.end) throw shorter(partition, offset, bounds.end);
-  const ids = createIds(options.idsLimits, note?.ids);
-  await readIds(partition, ids, { mark: note?.ids, start: bounds.start, end: offset });
+  const mark = note === undefined ? { offset: offset - options.idsLimits.maxIds, logTime: 0 } : note.ids;
+  const ids = createIds(options.idsLimits, mark);
+  await readIds(partition, ids, { mark, start: bounds.start, end: offset });
   const plan = note?.plan;
   if (plan === undefined) {
-    const position = await skipExpired(partition, { offset, start: bounds.start, ids: note?.ids }, options);
+    const gap = { offset, start: bounds.start, ids: note?.ids };
+    const position = await skipExpired(partition, sink, { ...options, ...gap });
     return { position, ids, settleUntil: await findDoubt(partition, sink, { note, position, observer }) };
   }
   assertInvariant(
@@ -74,12 +75,18 @@ async function tryRecover(
   );
   const settleUntil = await findDoubt(partition, sink, { note, position: plan.end, observer });
   await finishPlan(partition, sink, { note, plan, ids, options });
-  const position = await skipExpired(
-    partition,
-    { offset: plan.end, start: bounds.start, ids: ids?.readBack },
-    options,
-  );
+  const gap = { offset: plan.end, start: bounds.start, ids: ids?.readBack };
+  const position = await skipExpired(partition, sink, { ...options, ...gap });
   return { position, ids, settleUntil };
+}
+
+/**
+ * Where delivery begins without a commit: at the start of the buffer. Not a reset when there never was one. When the
+ * commit was forgotten, and retention has passed what ClickHouse had last, the gap in between is part of it.
+ */
+async function findFirst(partition: OwnedPartition, sink: Sink, start: number): Promise<number> {
+  const last = start === 0 ? undefined : await sink.findLastDelivered(partition, 0, partition.signal);
+  return last === undefined ? start : Math.min(last + 1, start);
 }
 
 /**
@@ -173,15 +180,28 @@ async function leaveFormerTopic(
   );
 }
 
-/** Goes on where the buffer starts when retention has passed the position; counts what that skips. */
+/** Records that retention may have taken before they were delivered, and the ids remembered before them. */
+interface ExpiredGap extends Pick<DeliveryOptions, 'observer'> {
+  readonly offset: number;
+  readonly start: number;
+  readonly ids: ReadBack | undefined;
+}
+
+/**
+ * Goes on where the buffer starts when retention has passed the position; counts what that skips and ClickHouse
+ * has not: after a commit was set back, it may have all of it.
+ */
 export async function skipExpired(
   partition: OwnedPartition,
-  { offset, start, ids }: { offset: number; start: number; ids: ReadBack | undefined },
-  { observer }: Pick<DeliveryOptions, 'observer'>,
+  sink: Sink,
+  { observer, offset, start, ids }: ExpiredGap,
 ): Promise<number> {
   if (offset >= start) return offset;
-  observer.expired(partition, offset, start, start - offset);
+  const range = { start: offset, end: start };
+  const lost = start - offset - (await sink.countDelivered(partition, range, partition.signal));
+  if (lost > 0) observer.expired(partition, offset, start, lost);
   const { topicId } = partition;
+  // The next owner finds out again whether there is something to doubt.
   await partition.commit(start, encodeNote({ topicId, ids, settleUntil: undefined, plan: undefined }));
   return start;
 }
@@ -201,7 +221,10 @@ function createIds(limits: IdsLimits, mark: ReadBack | undefined): RecentIds | u
   return new RecentIds({ ...limits, ...(mark === undefined ? {} : { logTime: mark.logTime }) });
 }
 
-/** Reads the ids before a position again, as far as the one who committed it remembered them. */
+/**
+ * Reads the ids before a position again, as far as the one who committed it remembered them; without its note, as
+ * far as it can have.
+ */
 async function readIds(
   partition: OwnedPartition,
   ids: RecentIds | undefined,

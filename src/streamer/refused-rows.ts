@@ -19,7 +19,7 @@ export interface RefusedRow {
  * Source: src/Common/ErrorCodes.cpp of ClickHouse.
  */
 const dataErrorCodes = new Set([
-  6, 25, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 128, 130, 131, 165, 306, 349, 376, 407, 675, 676,
+  6, 25, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 128, 130, 131, 165, 306, 349, 376, 407, 469, 675, 676,
 ]);
 /** INCORRECT_DATA. */
 const incorrectData = 117;

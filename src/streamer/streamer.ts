@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { BufferReader, DependencyState } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import { explainPermanent } from '../clickhouse/permanent-errors.ts';
-import { ensureTables, nameTables, type TablesOptions } from '../clickhouse/tables.ts';
+import { ensureTables, findTables, type Tables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Address } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { messageOf } from '../errors.ts';
@@ -55,12 +55,6 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   const tally = createTally(log);
   const retention = watchRetention(reader, log);
   const registry = createRegistry({ ...tally.instruments, retentionSecondsLeft: retention.secondsLeft });
-  const tables = nameTables(options.tables);
-  const sink = createClickHouseSink({
-    ...{ clickhouse, tables, settleAfterMs, log },
-    observer: tally,
-    deadLetterTopic: options.deadLetterTopic,
-  });
   const startedAt = Date.now();
 
   function status(): StatusAnswer {
@@ -97,11 +91,17 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
     void tally.sampleLag(reader);
     void tally.sampleClickHouse(clickhouse);
   }, lagIntervalMs);
-  const ready = prepareTables(options, stopping.signal, tally.clickhouseAnswered);
-  const done = ready
-    .then(() =>
-      reader.run((partition) => deliverPartition(partition, sink, { limits, idsLimits, observer: tally })),
-    )
+  const tablesReady = prepareTables(options, stopping.signal, tally.clickhouseAnswered);
+  const ready = tablesReady.then(() => {});
+  const done = tablesReady
+    .then((tables) => {
+      const { deadLetterTopic } = options;
+      const target = { clickhouse, tables, deadLetterTopic };
+      const sink = createClickHouseSink({ ...target, observer: tally, settleAfterMs, log });
+      return reader.run((partition) =>
+        deliverPartition(partition, sink, { limits, idsLimits, observer: tally }),
+      );
+    })
     .catch((error: unknown) => {
       if (!stopping.signal.aborted) throw error;
     });
@@ -126,21 +126,22 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
 }
 
 /**
- * Waits for ClickHouse, saying so, and makes the tables fit.
+ * Waits for ClickHouse, saying so, makes the tables fit, and names them.
  * @throws OperatorError exit 78 when ClickHouse refuses in a way that waiting does not mend
  */
 async function prepareTables(
   { clickhouse, tables, log }: StreamerOptions,
   signal: AbortSignal,
   answered: (state: DependencyState) => void,
-): Promise<void> {
+): Promise<Tables> {
   const backOff = new BackOff();
   let lastMessage = '';
   for (;;) {
     try {
       await ensureTables(clickhouse, tables, log);
+      const found = await findTables(clickhouse, tables);
       answered({ ok: true });
-      return;
+      return found;
     } catch (error) {
       if (!(error instanceof ClickHouseUnavailableError || error instanceof ClickHouseError)) throw error;
       const permanent = explainPermanent(error);

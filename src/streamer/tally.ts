@@ -37,6 +37,7 @@ export function createTally(log: Logger) {
       clickhouse = { ok: false, detail: error.message.slice(0, 500) };
       insertErrors.add(1, String(code));
     },
+    refused: (code) => insertErrors.add(1, String(code)),
     settled({ plan }, { topic, partition }, { reason, found }) {
       settled.add(1);
       const { start, end, rows: planned } = plan;

@@ -67,7 +67,7 @@ type Tables = Awaited<ReturnType<typeof createTables>>;
 
 /** Delivers events as the streamer does. */
 async function deliver({ tables }: Tables, events: readonly (string | Uint8Array)[]): Promise<void> {
-  const observer = { inserted() {}, insertFailed() {}, settled() {} };
+  const observer = { inserted() {}, insertFailed() {}, refused() {}, settled() {} };
   const sink = createClickHouseSink({ clickhouse, tables, observer, settleAfterMs: 1_800_000, log });
   const signal = new AbortController().signal;
   const partition = {
@@ -294,7 +294,8 @@ describe('the streamer beside a replay', () => {
       },
     };
     let refusals = 0;
-    const observer = { inserted() {}, insertFailed: () => void refusals++, settled() {} };
+    const count = (): void => void refusals++;
+    const observer = { inserted() {}, insertFailed: count, refused: count, settled() {} };
     const sink = createClickHouseSink({
       ...{ clickhouse: flaky, tables: tables.tables, observer, log },
       settleAfterMs: 1_800_000,

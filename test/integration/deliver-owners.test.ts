@@ -172,7 +172,7 @@ describe('retention', () => {
   test('that passed a plan and more: both are counted, once', async () => {
     await leavePlan();
     const next = createSink();
-    next.state.delivered = 1;
+    next.state.delivered = (start) => (start === 0 ? 1 : 0);
     const { observer, seen } = createObserver();
     await site.deliver(next.sink, () => next.inserts.length === 1, {
       observer,
@@ -217,6 +217,35 @@ describe('retention', () => {
     });
     expect(next.inserts.map(({ rows }) => rows)).toEqual([['3']]);
     expect(seen).toEqual(['expired 1-3: 2 lost']);
+  });
+
+  test('that passed what ClickHouse has, after the commit was set back: nothing is lost', async () => {
+    await site.append('0', '1', '2', '3');
+    const next = createSink();
+    next.state.delivered = 3;
+    const { observer, seen } = createObserver();
+    await site.deliver(next.sink, () => next.inserts.length === 1, {
+      observer,
+      alter: (partition) =>
+        alterPartition(expiring({ start: 3 })(partition), {
+          committed: async () => ({ offset: 0, plan: '' }),
+        }),
+    });
+    expect(next.inserts.map(({ rows }) => rows)).toEqual([['3']]);
+    expect(seen).toEqual([]);
+  });
+
+  test('that passed the position while the commit was forgotten: ClickHouse knows what is lost', async () => {
+    await site.append('0', '1', '2', '3');
+    const next = createSink();
+    next.state.last = 0;
+    const { observer, seen } = createObserver();
+    await site.deliver(next.sink, () => next.inserts.length === 1, {
+      observer,
+      alter: expiring({ start: 3 }),
+    });
+    expect(next.inserts.map(({ rows }) => rows)).toEqual([['3']]);
+    expect(seen[0]).toBe('expired 1-3: 2 lost');
   });
 
   test('that passes a running reader: what was read before is delivered, only what is gone is counted', async () => {

@@ -24,7 +24,7 @@ afterEach(async () => {
 const committed = () => site.committed();
 
 /** A commit with nothing in flight. */
-const delivered = (offset: number) => ({ offset, topicId: site.topicId, ids: undefined, plan: undefined });
+const delivered = (offset: number) => ({ offset, topicId: site.topicId, plan: undefined });
 
 describe('the protocol', () => {
   test('writes the plan of a batch down before it inserts it, and the end afterwards', async () => {
@@ -36,7 +36,7 @@ describe('the protocol', () => {
       ['4', '5'],
     ]);
     for (const { token, note } of inserts) expect(decodeNote(note)?.plan?.token).toBe(token);
-    expect(await committed()).toEqual(delivered(5));
+    expect(await committed()).toMatchObject(delivered(5));
   });
 
   test('the next batch starts where the one before ended, across owners', async () => {
@@ -46,7 +46,7 @@ describe('the protocol', () => {
     await site.append('3');
     await site.deliver(sink, () => inserts.length === 2);
     expect(inserts.map(({ rows }) => rows)).toEqual([['1', '2'], ['3']]);
-    expect(await committed()).toEqual(delivered(3));
+    expect(await committed()).toMatchObject(delivered(3));
   });
 
   test('a token names the topic, its id, the partition and the range', async () => {
@@ -78,7 +78,7 @@ describe('an owner that stops between plan and end', () => {
     });
     expect(next.inserts[1]).toMatchObject({ rows: ['3', '4', '5'], how: { isReplay: false } });
     expect(seen).toEqual(['replaying 0-2']);
-    expect(await committed()).toEqual(delivered(5));
+    expect(await committed()).toMatchObject(delivered(5));
   });
 
   test('stays at the plan however many owners crash over it', async () => {
@@ -101,7 +101,7 @@ describe('an owner that stops between plan and end', () => {
       await sleep(300);
     });
     await site.deliver(sink, () => isInserting);
-    expect(await committed()).toEqual(delivered(1));
+    expect(await committed()).toMatchObject(delivered(1));
   });
 });
 

@@ -33,6 +33,14 @@ export interface SeenInsert {
   readonly note: string;
 }
 
+/** What a sink says of ClickHouse. */
+interface SinkState {
+  /** How much of a range it has, by the start of the range. */
+  delivered: number | ((start: number) => number);
+  /** The last offset that it has. */
+  last: number | undefined;
+}
+
 /** A sink that remembers what it is given; `during` may make it wait or fail. */
 export function createSink(
   during: (
@@ -43,7 +51,7 @@ export function createSink(
 ) {
   const inserts: SeenInsert[] = [];
   const counted: { topicId: string; start: number; end: number }[] = [];
-  const state: { delivered: number; last: number | undefined } = { delivered: 0, last: undefined };
+  const state: SinkState = { delivered: 0, last: undefined };
   const sink: Sink = {
     async insert(batch, partition, how) {
       const commit = await partition.committed().catch(() => undefined);
@@ -61,7 +69,7 @@ export function createSink(
     },
     async countDelivered({ topicId }, { start, end }) {
       counted.push({ topicId, start, end });
-      return state.delivered;
+      return typeof state.delivered === 'number' ? state.delivered : state.delivered(start);
     },
     findLastDelivered: async () => state.last,
   };
