@@ -18,7 +18,7 @@ const notThere = new Set([60, 81]);
 
 /**
  * `millrace dead-letters list|replay`. Exit codes: 0, also when there is nothing to do; 1 when `replay` leaves some
- * that are still refused; 69 when ClickHouse or the tables are not there.
+ * that are still refused, or that do not stay in `events`; 69 when ClickHouse or the tables are not there.
  */
 export const deadLetters: Command = {
   name: 'dead-letters',
@@ -70,7 +70,7 @@ async function run(context: CommandContext): Promise<ExitCode> {
     const { dryRun, skipDuplicatePaths } = config;
     const result = await replayLetters({ ...options, cluster, dryRun, skipDuplicatePaths, log: context.log });
     await print((config.json ? formatReplayJson : formatReplay)(result, dryRun));
-    return result.refused.count === 0 ? exitCodes.ok : exitCodes.failure;
+    return result.refused.count + result.vanished === 0 ? exitCodes.ok : exitCodes.failure;
   } catch (error) {
     // The reader of the pipe, as head, has what it wanted.
     if (isBrokenPipe(error)) return exitCodes.ok;

@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
 import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
-import { exitCodes, OperatorError } from '../errors.ts';
 import { createRowProbe, isDataError, type RowProbe } from '../streamer/refused-rows.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { encodeEvents, findRefusedLetters } from './event-rows.ts';
@@ -13,8 +12,8 @@ import { cutHeads, findAll, type LetterHead, type Place, readLetters, readStored
 import { RefusedTally } from './refused-tally.ts';
 import { ReplayLog, type ReplayPlan } from './replay-log.ts';
 
-/** How long a replica may take to show rows that another one has taken, milliseconds. */
-const visibleWithinMs = 10_000;
+/** How long rows that ClickHouse has taken may take to appear, milliseconds. */
+const defaultVisibleWithinMs = 10_000;
 
 /** What to replay and how. */
 export interface ReplayOptions {
@@ -28,6 +27,8 @@ export interface ReplayOptions {
   /** Of a path that an event has twice, keep the first value. */
   readonly skipDuplicatePaths: boolean;
   readonly log: Logger;
+  /** How long rows that ClickHouse has taken may take to appear, milliseconds. Default 10 s. */
+  readonly visibleWithinMs?: number;
 }
 
 /** What a replay did. */
@@ -36,8 +37,19 @@ export interface ReplayResult {
   replayed: number;
   /** Dead letters that were in `events` already. */
   alreadyThere: number;
+  /** Rows that ClickHouse took from this run and that `events` does not show: a TTL or a person removed them. */
+  vanished: number;
+  /** Plans of earlier replays that were closed although their rows are not in `events`: these are pending again. */
+  readonly closedPlans: ClosedPlan[];
   /** Dead letters that ClickHouse still refuses. */
   readonly refused: RefusedTally;
+}
+
+/** A plan that was closed without its rows. */
+export interface ClosedPlan {
+  readonly plan: number;
+  /** Rows of it that are not in `events`. */
+  readonly rows: number;
 }
 
 /**
@@ -45,7 +57,7 @@ export interface ReplayResult {
  *
  * Each chunk: settle the last plan of any replay, ask which rows are missing, write their offsets down as the next
  * plan, insert them under its token, and look whether they are there (see {@link ReplayLog}).
- * @throws OperatorError when inserted rows do not appear
+ * A plan whose rows do not appear is closed all the same, or its token would stand in the way of every later replay.
  */
 export async function replayLetters(options: ReplayOptions): Promise<ReplayResult> {
   const { clickhouse, tables } = options;
@@ -59,7 +71,11 @@ class Replay {
   readonly #replays: ReplayLog;
   readonly #probe: RowProbe;
   readonly #insertSql: string;
-  readonly #result: ReplayResult = { replayed: 0, alreadyThere: 0, refused: new RefusedTally() };
+  readonly #result: ReplayResult = {
+    ...{ replayed: 0, alreadyThere: 0, vanished: 0 },
+    closedPlans: [],
+    refused: new RefusedTally(),
+  };
 
   constructor(options: ReplayOptions, probe: RowProbe) {
     const { clickhouse, tables, cluster } = options;
@@ -106,23 +122,36 @@ class Replay {
       if (missing.length > 0) {
         const plan = this.#planOf(last + 1, place, missing);
         if (!(await this.#replays.propose(plan))) continue;
-        const error = await this.#insertPlan(plan, missing);
-        if (error === undefined) this.#result.replayed += missing.length;
-        else for (const letter of missing) this.#result.refused.add(letter, error);
+        const inserted = await this.#insertPlan(plan, missing);
+        if (inserted instanceof ClickHouseError) {
+          for (const letter of missing) this.#result.refused.add(letter, inserted);
+        } else {
+          this.#result.replayed += inserted;
+          this.#result.vanished += missing.length - inserted;
+        }
       }
       this.#result.alreadyThere += stored.size;
       return;
     }
   }
 
-  /** Finishes the last plan if whoever made it has not; gives its number, 0 when there is none. */
+  /**
+   * Finishes the last plan if whoever made it has not; gives its number, 0 when there is none. Only what is not
+   * there is inserted, since ClickHouse may have forgotten the token; under the same token all the same, since
+   * whoever made the plan may be about to insert it.
+   */
   async #settle(): Promise<number> {
     const latest = await this.#replays.latest();
     if (latest === undefined) return 0;
     const { plan, isOver } = latest;
     if (isOver) return plan.number;
-    this.#options.log.info({ plan: plan.number, rows: plan.offsets.length }, 'finishing an earlier replay');
-    await this.#insertPlan(plan, await readLetters(this.#options, plan, plan.offsets));
+    const letters = await readLetters(this.#options, plan, plan.offsets);
+    const stored = letters.length === 0 ? undefined : await readStored(this.#options, plan, letters);
+    const missing = letters.filter(({ offset }) => !stored?.has(offset));
+    this.#options.log.info({ plan: plan.number, rows: missing.length }, 'finishing an earlier replay');
+    const inserted = await this.#insertPlan(plan, missing);
+    if (!(inserted instanceof ClickHouseError) && inserted < missing.length)
+      this.#result.closedPlans.push({ plan: plan.number, rows: missing.length - inserted });
     return plan.number;
   }
 
@@ -134,8 +163,11 @@ class Replay {
     return { number, topicId, partition, offsets, token, skipDuplicatePaths };
   }
 
-  /** Inserts the rows of a plan and waits until they are there; gives the error when ClickHouse refuses them. */
-  async #insertPlan(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<ClickHouseError | undefined> {
+  /**
+   * Inserts rows of a plan, waits until they are there, and closes it. Gives how many are there, or the error when
+   * ClickHouse refuses them.
+   */
+  async #insertPlan(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<number | ClickHouseError> {
     const { clickhouse, log } = this.#options;
     const settings = { ...settingsOf(plan), insert_deduplication_token: plan.token };
     try {
@@ -146,28 +178,29 @@ class Replay {
       await this.#replays.finish(plan, 'refused');
       return error;
     }
-    await this.#waitUntilThere(plan, letters);
-    await this.#replays.finish(plan, 'done');
+    const rows = await this.#countThere(plan, letters);
     const { topicId, partition, number } = plan;
-    log.info({ plan: number, topicId, partition, rows: letters.length }, 'replayed dead letters');
-    return undefined;
+    const place = { plan: number, topicId, partition };
+    await this.#replays.finish(plan, rows === letters.length ? 'done' : 'vanished');
+    if (rows === letters.length) log.info({ ...place, rows }, 'replayed dead letters');
+    else log.warn({ ...place, rows: letters.length - rows }, 'replayed rows are not in table events');
+    return rows;
   }
 
-  async #waitUntilThere(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<void> {
-    if (letters.length === 0) return;
-    const deadline = performance.now() + visibleWithinMs;
+  /** How many of these are in `events`: waits for those that are not there yet. */
+  async #countThere(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<number> {
+    if (letters.length === 0) return 0;
+    const { clickhouse, tables } = this.#options;
+    const deadline = performance.now() + (this.#options.visibleWithinMs ?? defaultVisibleWithinMs);
     for (;;) {
       const stored = await readStored(this.#options, plan, letters);
-      if (stored.size === letters.length) return;
-      if (performance.now() > deadline) {
-        throw new OperatorError(
-          `ClickHouse took ${letters.length} rows of plan ${plan.number}, but table events shows ${stored.size} of them. ` +
-            'Replay again when replication has caught up; what is there is not inserted twice',
-          exitCodes.failure,
-        );
-      }
+      if (stored.size === letters.length) return stored.size;
+      if (performance.now() > deadline) break;
       await sleep(200);
     }
+    // A replica that is behind must not pass for rows that are gone: they would be inserted under a new token.
+    if (tables.isReplicated) await clickhouse.execute(`SYSTEM SYNC REPLICA ${tables.events} LIGHTWEIGHT`);
+    return (await readStored(this.#options, plan, letters)).size;
   }
 }
 

@@ -4,12 +4,12 @@
  * Every insert of a replay is a plan with a number, the exact offsets and a token. A number is taken once, since
  * ClickHouse drops the second insert under the same token; a plan may be made only when those before it are over.
  * So whatever was killed in the middle, or runs at the same time with other filters, no two plans hold the same
- * dead letter unless it is a row by then: whoever comes next inserts the last plan again under its own token, which
- * is dropped if it is there, and only then asks what is missing and makes a plan of that.
+ * dead letter unless it is a row by then: whoever comes next inserts what is missing of the last plan, under its own
+ * token, so that it is dropped if it is there by then, and only then asks what is missing and makes a plan of that.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ClickHouse, quoteName } from '../clickhouse/client.ts';
+import { type ClickHouse, quoteName, quoteText } from '../clickhouse/client.ts';
 import { createTable, insertSettings } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import type { Place } from './read-letters.ts';
@@ -23,8 +23,13 @@ export interface ReplayPlan extends Place {
   readonly skipDuplicatePaths: boolean;
 }
 
-/** How a plan ended: all rows are in `events`, or ClickHouse refused them all and nothing was stored. */
-export type ReplayOutcome = 'done' | 'refused';
+/**
+ * How a plan ended: all rows are in `events`; ClickHouse refused them all and nothing was stored; or ClickHouse
+ * says that it has taken them and some are not there, as after a DELETE.
+ */
+export type ReplayOutcome = 'done' | 'refused' | 'vanished';
+
+const stepType = "Enum8('planned' = 1, 'done' = 2, 'refused' = 3, 'vanished' = 4)";
 
 /** How long a replica may take to show what was written, milliseconds. */
 const visibleWithinMs = 10_000;
@@ -32,21 +37,23 @@ const visibleWithinMs = 10_000;
 /** The log; every method may throw what {@link ClickHouse} throws. */
 export class ReplayLog {
   readonly #clickhouse: ClickHouse;
+  readonly #database: string;
   readonly #table: string;
   readonly #cluster: string | undefined;
   readonly #replay = randomUUID();
 
   constructor(clickhouse: ClickHouse, database: string, cluster: string | undefined) {
     this.#clickhouse = clickhouse;
+    this.#database = database;
     this.#table = `${quoteName(database)}.dead_letter_replays`;
     this.#cluster = cluster;
   }
 
-  /** Makes the table unless it exists. */
+  /** Makes the table unless it exists, and lets one of an earlier release take all steps. */
   async ensureTable(): Promise<void> {
     const lines = [
       'number UInt64',
-      "step Enum8('planned' = 1, 'done' = 2, 'refused' = 3)",
+      `step ${stepType}`,
       "at DateTime64(3, 'UTC')",
       'replay String',
       'topic_id String',
@@ -56,6 +63,13 @@ export class ReplayLog {
       'skip_duplicate_paths Bool',
     ];
     await this.#clickhouse.execute(createTable(this.#table, lines, 'ORDER BY (number, step)', this.#cluster));
+    const [step] = await this.#clickhouse.query<{ readonly type: string }>(
+      `SELECT type FROM system.columns
+       WHERE database = ${quoteText(this.#database)} AND table = 'dead_letter_replays' AND name = 'step'`,
+    );
+    if (step === undefined || step.type.includes('vanished')) return;
+    const on = this.#cluster === undefined ? '' : ` ON CLUSTER ${quoteName(this.#cluster)}`;
+    await this.#clickhouse.execute(`ALTER TABLE ${this.#table}${on} MODIFY COLUMN step ${stepType}`);
   }
 
   /** The plan with the highest number, and whether it is over; undefined when there is none. */
@@ -69,7 +83,7 @@ export class ReplayLog {
         exitCodes.unavailable,
       );
     }
-    return { plan: planned, isOver: rows.length > 1 };
+    return { plan: planned, isOver: rows.some(({ step }) => step !== 'planned') };
   }
 
   /** Takes a number for the plan; false when another replay has taken it. */

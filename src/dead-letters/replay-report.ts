@@ -1,16 +1,24 @@
 /** What a replay did, or would do, as text and as JSON. */
 import type { ReplayResult } from './replay-letters.ts';
-import { alignColumns } from './text-table.ts';
+import { alignColumns, countOf } from './text-table.ts';
 
 const maxPatternCharacters = 120;
 
 /** For people. */
 export function formatReplay(result: ReplayResult, dryRun: boolean): string {
-  const { replayed, alreadyThere, refused } = result;
+  const { replayed, alreadyThere, vanished, closedPlans, refused } = result;
   const lines = [
     dryRun ? `would replay ${replayed}; nothing was changed` : `replayed ${replayed}`,
     `still refused ${refused.count}`,
     `already in events ${alreadyThere}`,
+    ...(vanished === 0
+      ? []
+      : [`taken by ClickHouse and not in events ${vanished}: a TTL or somebody removes them`]),
+    ...closedPlans.map(
+      ({ plan, rows }) =>
+        `plan ${plan} of an earlier replay is closed: ClickHouse has taken it, but events lacks ` +
+        `${countOf(rows, 'row')} of it, pending again`,
+    ),
   ];
   const rows = refused
     .groups()
@@ -29,12 +37,14 @@ export function formatReplay(result: ReplayResult, dryRun: boolean): string {
 
 /** One line. */
 export function formatReplayJson(result: ReplayResult, dryRun: boolean): string {
-  const { replayed, alreadyThere, refused } = result;
+  const { replayed, alreadyThere, vanished, closedPlans, refused } = result;
   return JSON.stringify({
     dry_run: dryRun,
     replayed,
     refused: refused.count,
     already_there: alreadyThere,
+    vanished,
+    closed_plans: closedPlans,
     reasons: refused.groups(),
   });
 }

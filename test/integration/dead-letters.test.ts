@@ -7,8 +7,18 @@ import {
   ClickHouseUnavailableError,
   createClickHouse,
 } from '../../src/clickhouse/client.ts';
-import { ensureTables, insertSettings, nameTables, type TablesOptions } from '../../src/clickhouse/tables.ts';
+import {
+  ensureTables,
+  insertedColumns,
+  insertSettings,
+  nameTables,
+  type TablesOptions,
+} from '../../src/clickhouse/tables.ts';
 import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
+import { encodeEvents } from '../../src/dead-letters/event-rows.ts';
+import { readLetters } from '../../src/dead-letters/read-letters.ts';
+import { replayLetters } from '../../src/dead-letters/replay-letters.ts';
+import { formatReplay } from '../../src/dead-letters/replay-report.ts';
 import type { Column } from '../../src/schema/columns.ts';
 import { GrowingBatch, type SealedBatch } from '../../src/streamer/batch.ts';
 import { createClickHouseSink } from '../../src/streamer/clickhouse-sink.ts';
@@ -89,22 +99,27 @@ async function insertAs(sink: Sink, batch: SealedBatch, partition: OwnedPartitio
 }
 
 /** Puts many dead letters into the table at once. */
-async function addLetters(tables: Tables, partition: number, count: number): Promise<void> {
-  const letters = Array.from(
-    { length: count },
-    (_, offset): DeadLetter => ({
+async function addLetters(
+  tables: Tables,
+  partition: number,
+  count: number,
+  from = { offset: 0, receivedAt },
+): Promise<void> {
+  const letters = Array.from({ length: count }, (_, i): DeadLetter => {
+    const offset = from.offset + i;
+    return {
       topic: 'events',
       topicId: 'T',
       partition,
       offset,
-      receivedAt: receivedAt + offset,
+      receivedAt: from.receivedAt + offset,
       eventId: '',
       code: 117,
       column: 'status',
       reason: 'too narrow',
       raw: Buffer.from(JSON.stringify({ event: 'a', status: 256 + offset, text: 'x'.repeat(400) })),
-    }),
-  );
+    };
+  });
   await clickhouse.insert(
     `INSERT INTO ${tables.tables.deadLetters} FORMAT RowBinary`,
     encodeDeadLetters(letters, receivedAt),
@@ -278,6 +293,141 @@ describe('replay', () => {
       { partition: 1, rows: 25_000, offsets: 25_000, last: 24_999, wrong: 0 },
     ]);
     expect(await countOf('dead_letters', '1')).toBe(85_000);
+  });
+});
+
+describe('a replay that ended before it could say so', () => {
+  const month = 31 * 86_400_000;
+
+  /** Three dead letters that fit by now, over two months, as ClickHouse cuts a part for each. */
+  async function createPending(): Promise<Tables> {
+    const tables = await createTables();
+    await addLetters(tables, 0, 2);
+    await addLetters(tables, 0, 1, { offset: 2, receivedAt: receivedAt + month });
+    await tables.widen();
+    return tables;
+  }
+
+  const replay = (tables: Tables, changed: Partial<ClickHouse> = {}) =>
+    replayLetters({
+      clickhouse: { ...clickhouse, ...changed },
+      tables: tables.tables,
+      cluster: undefined,
+      filter: {},
+      dryRun: false,
+      skipDuplicatePaths: false,
+      log,
+      visibleWithinMs: 300,
+    });
+
+  /** Ends before the insert into this table that `isFatal` picks. */
+  const dyingBefore = (isFatal: (sql: string, body: string) => boolean): Partial<ClickHouse> => ({
+    async insert(sql, body, options) {
+      if (isFatal(sql, Buffer.from(body).toString())) throw new ClickHouseUnavailableError('killed');
+      await clickhouse.insert(sql, body, options);
+    },
+  });
+  const beforeDone = dyingBefore((sql, body) => sql.includes('dead_letter_replays') && body.includes('done'));
+  const isForEvents = (sql: string) => /^INSERT INTO \S+\bevents\b/.test(sql);
+  const beforeInsert = dyingBefore(isForEvents);
+
+  /** As a hundred thousand other inserts do. */
+  async function forgetTokens({ database }: Tables): Promise<void> {
+    const setWindow = (size: number) =>
+      clickhouse.execute(
+        `ALTER TABLE ${database}.events MODIFY SETTING non_replicated_deduplication_window = ${size}`,
+      );
+    await setWindow(1);
+    await clickhouse.execute(
+      `INSERT INTO ${database}.events (received_at, topic, offset, data) VALUES (now64(3), 'other', 99, '{}')`,
+    );
+    await clickhouse.execute(`DELETE FROM ${database}.events WHERE topic = 'other'`);
+    await setWindow(100_000);
+  }
+
+  const each = [{ offset: 0 }, { offset: 1 }, { offset: 2 }];
+
+  test('stores no row twice, though ClickHouse has forgotten its token', async () => {
+    const tables = await createPending();
+    await expect(replay(tables, beforeDone)).rejects.toThrow('killed');
+    await forgetTokens(tables);
+    expect(await replay(tables)).toMatchObject({ replayed: 0, alreadyThere: 3, closedPlans: [] });
+    expect(await tables.rows('offset')).toEqual(each);
+    await expect(replay(tables)).resolves.toMatchObject({ replayed: 0, alreadyThere: 3 });
+  });
+
+  test('is finished with what is missing alone, with its token known or not', async () => {
+    for (const isForgotten of [true, false]) {
+      const tables = await createPending();
+      await expect(replay(tables, beforeInsert)).rejects.toThrow('killed');
+      // ClickHouse was killed between the parts of the insert.
+      const [plan] = await clickhouse.query<{ token: string }>(
+        `SELECT token FROM ${tables.database}.dead_letter_replays`,
+      );
+      const letters = await readLetters(
+        { clickhouse, tables: tables.tables },
+        { topicId: 'T', partition: 0 },
+        [0, 1],
+      );
+      const sql = `INSERT INTO ${tables.tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+      const settings = { ...insertSettings, insert_deduplication_token: plan?.token ?? '' };
+      await clickhouse.insert(sql, encodeEvents(letters), { settings });
+      if (isForgotten) await forgetTokens(tables);
+      expect(await replay(tables)).toMatchObject({ replayed: 0, alreadyThere: 3, closedPlans: [] });
+      expect(await tables.rows('offset')).toEqual(each);
+    }
+  });
+
+  test('is closed when its rows were removed since, and what is pending gets a token of its own', async () => {
+    const tables = await createPending();
+    await expect(replay(tables, beforeDone)).rejects.toThrow('killed');
+    await clickhouse.execute(`DELETE FROM ${tables.database}.events WHERE 1`);
+    const result = await replay(tables);
+    expect(result).toMatchObject({ replayed: 3, alreadyThere: 0, closedPlans: [{ plan: 1, rows: 3 }] });
+    expect(formatReplay(result, false)).toContain('plan 1 of an earlier replay is closed');
+    expect(await tables.rows('offset')).toEqual(each);
+    const steps = await clickhouse.query(
+      `SELECT toInt32(number) AS number, step FROM ${tables.database}.dead_letter_replays ORDER BY number, step`,
+    );
+    expect(steps).toEqual([
+      { number: 1, step: 'planned' },
+      { number: 1, step: 'vanished' },
+      { number: 2, step: 'planned' },
+      { number: 2, step: 'done' },
+    ]);
+  });
+
+  test('says when rows do not stay, and the next one is not stuck, in a table of an earlier release too', async () => {
+    const tables = await createPending();
+    await clickhouse.execute(
+      `CREATE TABLE ${tables.database}.dead_letter_replays (number UInt64,
+         step Enum8('planned' = 1, 'done' = 2, 'refused' = 3), at DateTime64(3, 'UTC'), replay String, topic_id String,
+         partition UInt32, offsets Array(UInt64), token String, skip_duplicate_paths Bool)
+       ENGINE = MergeTree ORDER BY (number, step) SETTINGS non_replicated_deduplication_window = 1000`,
+    );
+    const result = await replay(tables, {
+      async insert(sql, body, options) {
+        await clickhouse.insert(sql, body, options);
+        if (isForEvents(sql))
+          await clickhouse.execute(`DELETE FROM ${tables.database}.events WHERE offset < 2`);
+      },
+    });
+    expect(result).toMatchObject({ replayed: 1, vanished: 2 });
+    expect(formatReplay(result, false)).toContain('not in events 2');
+    expect(await replay(tables)).toMatchObject({ replayed: 2, alreadyThere: 1, closedPlans: [] });
+    expect(await tables.rows('offset')).toEqual(each);
+  });
+
+  test('is not over because its plan is there twice', async () => {
+    const tables = await createPending();
+    await expect(replay(tables, beforeInsert)).rejects.toThrow('killed');
+    const log = `${tables.database}.dead_letter_replays`;
+    await clickhouse.execute(`INSERT INTO ${log} SELECT * FROM ${log}`, {
+      settings: { insert_deduplicate: 0 },
+    });
+    expect(await replay(tables, { query: clickhouse.query })).toMatchObject({ replayed: 0, alreadyThere: 3 });
+    const [over] = await clickhouse.query(`SELECT step FROM ${log} WHERE step != 'planned'`);
+    expect(over).toEqual({ step: 'done' });
   });
 });
 
