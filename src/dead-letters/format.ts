@@ -15,15 +15,20 @@ export function formatGroups(groups: readonly LetterGroup[], table: string): str
   const replayed = groups.reduce((sum, group) => sum + group.replayed, 0);
   const head = `${countOf(pending + replayed, 'dead letter')} in ${table}: ${pending} pending, ${replayed} replayed`;
   if (groups.length === 0) return head;
-  const rows = groups.map((group) => [
-    String(group.pending),
-    String(group.replayed),
-    String(group.code),
-    group.column || '-',
-    formatTime(group.firstAt),
-    formatTime(group.lastAt),
-    group.pattern.slice(0, maxPatternCharacters),
-  ]);
+  const rows = groups.map((group) => {
+    const isOthers = group.kinds > 1;
+    return [
+      String(group.pending),
+      String(group.replayed),
+      isOthers ? '-' : String(group.code),
+      isOthers ? '-' : escapeControls(group.column) || '-',
+      formatTime(group.firstAt),
+      formatTime(group.lastAt),
+      isOthers
+        ? `${group.kinds} other reasons: see --reason and --json`
+        : escapeControls(group.pattern.slice(0, maxPatternCharacters)),
+    ];
+  });
   const titles = ['PENDING', 'REPLAYED', 'CODE', 'COLUMN', 'FIRST RECEIVED', 'LAST RECEIVED', 'REASON'];
   return [head, '', ...alignColumns([titles, ...rows], 3)].join('\n');
 }
@@ -61,9 +66,10 @@ export function formatLetterJson(letter: StoredLetter, state: LetterState): stri
   });
 }
 
-/** ISO 8601, UTC. */
+/** ISO 8601, UTC; the number where another producer wrote one that is no date. */
 function formatTime(ms: number): string {
-  return new Date(ms).toISOString();
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? String(ms) : date.toISOString();
 }
 
 /** A reason in one line, without what every reason begins and ends with. */

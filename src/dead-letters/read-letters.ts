@@ -30,8 +30,13 @@ export interface StoredLetter extends DeadLetter {
   readonly refusedAt: number;
 }
 
-/** Dead letters of the same kind. */
+/** Kinds of dead letters that are counted apart. */
+const mostKinds = 50;
+
+/** Dead letters of the same kind; the last group may stand for all the other kinds. */
 export interface LetterGroup {
+  /** 1, or how many other kinds it stands for: its code, column and pattern are those of one of them. */
+  readonly kinds: number;
   readonly code: number;
   readonly column: string;
   /** Reason without what differs from row to row. */
@@ -49,7 +54,7 @@ export interface LetterSource {
   readonly tables: Tables;
 }
 
-/** Counts by code, column and pattern of the reason, most pending ones first. */
+/** Counts by code, column and pattern of the reason, most pending ones first; beyond 50 kinds the others together. */
 export async function countLetters(
   { clickhouse, tables: { deadLetters, events } }: LetterSource,
   filter: DeadLetterFilter,
@@ -60,14 +65,20 @@ export async function countLetters(
   const stored = `SELECT topic_id, partition, offset FROM ${events}
     WHERE received_at BETWEEN ${received('min')} AND ${received('max')}
       AND offset IN (SELECT offset FROM ${deadLetters} WHERE ${where})`;
+  const kinds = `
+    SELECT code, column, pattern, countIf(NOT is_replayed) AS pending, countIf(is_replayed) AS replayed,
+      min(received_at) AS first, max(received_at) AS last,
+      row_number() OVER (ORDER BY pending DESC, replayed DESC, code, column, pattern) AS place
+    FROM (
+      SELECT code, column, ${patternSql()} AS pattern, received_at,
+        (topic_id, partition, offset) IN (${stored}) AS is_replayed
+      FROM ${deadLetters} WHERE ${where} ORDER BY refused_at DESC LIMIT 1 BY topic_id, partition, offset
+    ) GROUP BY code, column, pattern`;
   return await clickhouse.query<LetterGroup>(
-    `SELECT code, column, pattern, countIf(NOT is_replayed) AS pending, countIf(is_replayed) AS replayed,
-       toUnixTimestamp64Milli(min(received_at)) AS firstAt, toUnixTimestamp64Milli(max(received_at)) AS lastAt
-     FROM (
-       SELECT code, column, ${patternSql()} AS pattern, received_at,
-         (topic_id, partition, offset) IN (${stored}) AS is_replayed
-       FROM ${deadLetters} WHERE ${where} ORDER BY refused_at DESC LIMIT 1 BY topic_id, partition, offset
-     ) GROUP BY code, column, pattern ORDER BY pending DESC, replayed DESC, code, column, pattern`,
+    `SELECT toUInt32(count()) AS kinds, any(code) AS code, any(column) AS column, any(pattern) AS pattern,
+       sum(pending) AS pending, sum(replayed) AS replayed,
+       toUnixTimestamp64Milli(min(first)) AS firstAt, toUnixTimestamp64Milli(max(last)) AS lastAt
+     FROM (${kinds}) GROUP BY least(place, ${mostKinds + 1}) AS position ORDER BY position`,
     { params, settings },
   );
 }
@@ -175,9 +186,18 @@ export async function readStored(
     [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
   );
   const offsets = letters.map(({ offset }) => offset);
+  // The time spares ClickHouse most of the table. What is no number in JavaScript is none to look for.
+  const received = [
+    ...(Number.isSafeInteger(first)
+      ? [`received_at >= fromUnixTimestamp64Milli(toInt64(${first}), 'UTC')`]
+      : []),
+    ...(Number.isSafeInteger(last)
+      ? [`received_at <= fromUnixTimestamp64Milli(toInt64(${last}), 'UTC')`]
+      : []),
+  ];
+  const where = [atOffsets(place, offsets), ...received].join(' AND ');
   const rows = await clickhouse.query<{ readonly offset: number }>(
-    `SELECT DISTINCT offset FROM ${tables.events} WHERE ${atOffsets(place, offsets)}
-       AND received_at BETWEEN fromUnixTimestamp64Milli(${first}, 'UTC') AND fromUnixTimestamp64Milli(${last}, 'UTC')`,
+    `SELECT DISTINCT offset FROM ${tables.events} WHERE ${where}`,
     { settings },
   );
   return new Set(rows.map(({ offset }) => offset));

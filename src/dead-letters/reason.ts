@@ -5,6 +5,10 @@ import { quoteText } from '../clickhouse/client.ts';
 const replacements: readonly (readonly [pattern: string, replacement: string])[] = [
   ['^Code: [0-9]+\\. DB::Exception: ', ''],
   ['^Cannot insert data into JSON column: ', ''],
+  // Text of the event without quotes: values, and the path of a key that is there twice.
+  ['convert value [\\s\\S]* to enum', 'convert value … to enum'],
+  ['FixedString\\([0-9]+\\): [\\s\\S]*$', 'FixedString'],
+  ['JSON object: [\\s\\S]*$', 'JSON object'],
   // What follows says where within the insert, which changes with the batch.
   ['[: ]*(\\((while reading|at row)|While executing|\\n)[\\s\\S]*$', ''],
   [' here: [\\s\\S]*$', ''],

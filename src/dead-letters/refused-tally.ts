@@ -13,6 +13,11 @@ export interface RefusedGroup {
   readonly first: { readonly topic: string; readonly partition: number; readonly offset: number };
 }
 
+/** Kinds that are counted apart; reasons can hold text of the events, so that each could be of its own kind. */
+const mostKinds = 1_000;
+/** Kinds that are told. */
+const mostGroups = 50;
+
 /** Dead letters that ClickHouse still refuses. */
 export class RefusedTally {
   #count = 0;
@@ -31,11 +36,17 @@ export class RefusedTally {
     const key = JSON.stringify([code, column, reason]);
     const group = this.#groups.get(key);
     if (group !== undefined) group.count++;
-    else this.#groups.set(key, { count: 1, code, column, reason, first: { topic, partition, offset } });
+    else if (this.#groups.size < mostKinds)
+      this.#groups.set(key, { count: 1, code, column, reason, first: { topic, partition, offset } });
   }
 
-  /** By reason, the most frequent first. */
+  /** By reason, the most frequent first, at most 50. */
   groups(): RefusedGroup[] {
-    return [...this.#groups.values()].sort((a, b) => b.count - a.count);
+    return [...this.#groups.values()].sort((a, b) => b.count - a.count).slice(0, mostGroups);
+  }
+
+  /** How many are in none of the {@link groups}. */
+  get others(): number {
+    return this.groups().reduce((left, { count }) => left - count, this.#count);
   }
 }

@@ -29,6 +29,7 @@ export function formatReplay(result: ReplayResult, dryRun: boolean): string {
       `${first.topic}/${first.partition} offset ${first.offset}`,
       reason.slice(0, maxPatternCharacters),
     ]);
+  if (refused.others > 0) rows.push([String(refused.others), '-', '-', '-', 'other reasons']);
   if (rows.length === 0) return lines.join('\n');
   return [...lines, '', ...alignColumns([['REFUSED', 'CODE', 'COLUMN', 'FIRST', 'REASON'], ...rows], 2)].join(
     '\n',
@@ -46,5 +47,6 @@ export function formatReplayJson(result: ReplayResult, dryRun: boolean): string 
     vanished,
     closed_plans: closedPlans,
     reasons: refused.groups(),
+    other_reasons: refused.others,
   });
 }

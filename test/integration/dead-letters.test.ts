@@ -155,6 +155,24 @@ describe('list', () => {
     expect(letters[3]).toMatchObject({ event_id: 'order-1', column: 'status', raw: events[1] });
   });
 
+  test('shows times that are no dates, and does not grow with what the events bring into the reasons', async () => {
+    const tables = await createTables();
+    await addLetters(tables, 0, 1, { offset: 0, receivedAt: 8.64e15 + 7 });
+    await addLetters(tables, 1, 1, { offset: 1, receivedAt: 2 ** 63 - 1024 });
+    await clickhouse.execute(
+      `INSERT INTO ${tables.database}.dead_letters (topic, topic_id, partition, offset, code, reason)
+       SELECT 'events', 'T', 2, number, 117, 'Duplicate path found during parsing JSON object: key' || number FROM numbers(500)
+       UNION ALL SELECT 'events', 'T', 3, number, 117, 'unheard of: ' || char(97 + number % 26, 97 + number / 26) FROM numbers(200)`,
+    );
+    const { code, stdout } = await tables.run('list', '--limit', '2');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^702 dead letters/);
+    expect(stdout).toContain('received 8640000000000007');
+    expect(stdout).toMatch(/ 500 +0 +117 .*JSON object\n/);
+    expect(stdout).toMatch(/ 152 +0 +- +- .* 152 other reasons/);
+    expect(stdout.split('\n').length).toBeLessThan(70);
+  });
+
   test.each([
     [
       ['--offset', '1-2'],

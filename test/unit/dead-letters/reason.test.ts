@@ -21,7 +21,15 @@ describe('reasons that differ only in the row have one pattern', () => {
     ['Cannot parse JSON object here: nope (at row 3)\nmore', 'Cannot parse JSON object'],
     [
       'Cannot insert data into JSON column: Duplicate path found during parsing JSON object: x. You can enable setting type_json_skip_duplicated_paths to skip duplicated paths during insert',
-      'Duplicate path found during parsing JSON object: x',
+      'Duplicate path found during parsing JSON object',
+    ],
+    [
+      'Cannot insert data into JSON column: cannot convert value no\nsuch (thing) to enum: there is no such value in enum (while reading path x)',
+      'cannot convert value … to enum: there is no such value in enum',
+    ],
+    [
+      "Cannot insert data into JSON column: too large string for FixedString(2): it's me (while reading path x)",
+      'too large string for FixedString',
     ],
   ])('%s', (reason, pattern) => {
     expect(patternOf(reasonOf(reason))).toBe(pattern);
