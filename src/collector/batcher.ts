@@ -14,6 +14,9 @@ import { BatchQueues, type Placed } from './batch-queues.ts';
 import { type BatchLimits, headersSize, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
 import type { Spool } from './spool.ts';
 
+/** How often it is looked whether the spool is drained, while events wait for that. */
+const holdPollMs = 2;
+
 /** Told about each append. */
 export interface AppendObserver {
   /** The buffer has stored events. */
@@ -46,6 +49,8 @@ export class Batcher {
   /** Batches that the buffer did not take, on their way to the spool. */
   readonly #diverted: OpenBatch[] = [];
   #isSpooling = false;
+  /** Whether it is looked soon whether the spool is drained. */
+  #isHolding = false;
   readonly #drained: (() => void)[] = [];
   #isScheduled = false;
   readonly #flush = (): void => {
@@ -99,7 +104,8 @@ export class Batcher {
     const { partitions } = this.#writer;
     if (this.#spool === undefined) this.#failUnsendable(partitions);
     else {
-      const takesAll = partitions === 0 || this.#spool.isOpen();
+      if (this.#waitsForDrain(this.#spool)) return;
+      const takesAll = partitions === 0 || this.#isBoundForSpool || this.#spool.isOpen();
       this.#sendToSpool(this.#spool, takesAll);
       if (takesAll) return;
     }
@@ -110,13 +116,38 @@ export class Batcher {
     }
   }
 
-  /** Without a number of partitions there is no place for anything, and none for events with an id that came then. */
+  /**
+   * While the buffer is away nobody waits in line to find that out: each batch would take its own time to fail.
+   * Without a number of partitions there is no place for anything, and none for events with an id that came then.
+   */
   #failUnsendable(partitions: number): void {
+    if (this.#queues.length === 0) return;
+    const state = this.#writer.state();
+    const detail = partitions === 0 || state.ok ? 'the buffer was not reached yet' : state.detail;
     for (;;) {
-      const batch = partitions === 0 ? this.#queues.takeOldest() : this.#queues.takeUnplaced();
+      const takesAll = partitions === 0 || !state.ok;
+      const batch = takesAll ? this.#queues.takeOldest() : this.#queues.takeUnplaced();
       if (batch === undefined) return;
-      this.#fail(batch, new BufferUnavailableError('the buffer was not reached yet'));
+      this.#fail(batch, new BufferUnavailableError(detail));
     }
+  }
+
+  /** Whether earlier events are on their way to the spool: what came later must not overtake them. */
+  get #isBoundForSpool(): boolean {
+    return this.#isSpooling || this.#diverted.length > 0;
+  }
+
+  /** Whether events wait a moment, since the spool is about to be drained: under steady load it never would be. */
+  #waitsForDrain(spool: Spool): boolean {
+    if (this.#isBoundForSpool || this.#queues.length === 0) return false;
+    if (spool.holdMs() <= 0) return false;
+    if (this.#isHolding) return true;
+    this.#isHolding = true;
+    setTimeout(() => {
+      this.#isHolding = false;
+      this.#send();
+    }, holdPollMs);
+    return true;
   }
 
   #sendToSpool(spool: Spool, takesAll: boolean): void {

@@ -11,6 +11,11 @@ export interface Spool {
    */
   isOpen(): boolean;
   /**
+   * For how many milliseconds new events should wait before they are appended here, because little is left and is
+   * on its way to the buffer: once it has arrived, they go there, too. Zero at any other time. Cheap, as `isOpen`.
+   */
+  holdMs(): number;
+  /**
    * Stores all events of the batch durably, consecutively and in order; gives the offset of the first within
    * the spool. One append is in flight at most. The batch must not be changed until the promise settles.
    * @throws BufferUnavailableError when it is full or the disk is; nothing was stored then

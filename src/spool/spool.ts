@@ -38,6 +38,14 @@ const group = 'drain';
 /** How old the answer of {@link DurableSpool.isOpen} may be, where another process makes the difference. */
 const maxAgeMs = 20;
 const figuresAgeMs = 200;
+/**
+ * So many events are one small chunk, which takes some 10 ms. While more come in meanwhile, the spool is never
+ * empty: new ones are held up to `holdMs`, once in `holdPeriodMs`. By the clock, so that all processes that share
+ * the spool hold theirs at the same time.
+ */
+const fewEvents = 10_000;
+const holdMs = 60;
+const holdPeriodMs = 500;
 
 /** Whether there is a spool for this topic. */
 export function existsSpool(dir: string, topic: string): boolean {
@@ -108,6 +116,17 @@ export class DurableSpool implements ObservedSpool {
       this.#checkedAt = now;
     }
     return this.#isUndrained;
+  }
+
+  holdMs(): number {
+    const { writer } = this.#options;
+    const isDraining = this.#isUndrained && this.#delay === undefined && writer.partitions > 0;
+    if (!isDraining || !writer.state().ok) return 0;
+    const leftMs = holdMs - (Date.now() % holdPeriodMs);
+    if (leftMs <= 0) return 0;
+    const { events } = this.#backlog.figures();
+    if (events === 0) this.#forget();
+    return events > 0 && events <= fewEvents ? leftMs : 0;
   }
 
   async append(batch: EventBatch): Promise<number> {

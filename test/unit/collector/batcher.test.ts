@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import {
   BufferUnavailableError,
   type BufferWriter,
+  type DependencyState,
   OutcomeUnknownError,
   RecordsRefusedError,
 } from '../../../src/buffer/buffer.ts';
@@ -24,6 +25,7 @@ interface Append {
 /** A writer whose appends end when the test says so. */
 function createWriter(partitions: number) {
   const appends: Append[] = [];
+  const condition: { state: DependencyState } = { state: { ok: true } };
   const writer: BufferWriter = {
     topic: 'events',
     partitions,
@@ -31,10 +33,10 @@ function createWriter(partitions: number) {
       new Promise((finish, fail) => {
         appends.push({ partition, texts: textsOf(batch), finish, fail });
       }),
-    state: () => ({ ok: true }),
+    state: () => condition.state,
     close: async () => {},
   };
-  return { writer, appends };
+  return { writer, appends, condition };
 }
 
 function createWaiter() {
@@ -124,6 +126,24 @@ describe('Batcher', () => {
     appends[1]?.finish(3);
     await batcher.drain();
     expect([a.log, b.log]).toEqual([['0+1 failed: away'], ['0+1 at 0/3']]);
+  });
+
+  test('what waits fails at once when the buffer is found to be away', async () => {
+    const { writer, appends, condition } = createWriter(1);
+    const batcher = new Batcher(writer, { maxBytes: 100, maxEvents: 1 }, { observer });
+    const { waiter, log } = createWaiter();
+    for (let i = 0; i < 3; i++) batcher.add(Buffer.from(`plain ${i}`), 0, waiter);
+    for (let i = 0; i < 2; i++) batcher.add(Buffer.from(`keyed ${i}`), 0, waiter, [[idHeader, 'x']]);
+    await turn();
+    condition.state = { ok: false, detail: 'Kafka cannot be reached' };
+    appends[0]?.fail(new OutcomeUnknownError('lost'));
+    await batcher.drain();
+    expect(appends).toHaveLength(1);
+    expect(log.sort()).toEqual([
+      ...['0+1', '1+1', '2+1'].map((part) => `${part} failed: Kafka cannot be reached`),
+      '3+1 failed: lost',
+      '4+1 failed: Kafka cannot be reached',
+    ]);
   });
 
   describe('events with an id', () => {
@@ -236,6 +256,58 @@ describe('Batcher', () => {
       expect(failed).toHaveLength(failures);
     });
 
+    test('no event overtakes one that is on its way there', async () => {
+      const { writer, appends } = createWriter(1);
+      const { spool, state } = createSpool();
+      let finish: (offset: number) => void = () => {};
+      const slow: Spool = { ...spool, append: () => new Promise((resolve) => (finish = resolve)) };
+      const batcher = new Batcher(writer, limits, { observer, spool: slow });
+      const [a, b] = [createWaiter(), createWaiter()];
+      batcher.add(Buffer.from('a'), 0, a.waiter, [[idHeader, 'x']]);
+      await turn();
+      appends[0]?.fail(new BufferUnavailableError('away for a moment'));
+      await turn();
+      batcher.add(Buffer.from('b'), 0, b.waiter, [[idHeader, 'x']]);
+      await turn();
+      expect(appends).toHaveLength(1);
+      state.isOpen = true;
+      finish(0);
+      await turn();
+      expect(a.log).toEqual(['0+1 in here/0']);
+      finish(1);
+      await batcher.drain();
+      expect(b.log).toEqual(['0+1 in here/1']);
+    });
+
+    test('when it is nearly drained, events wait for that, and then go to the buffer', async () => {
+      const { writer, appends } = createWriter(1);
+      const { spool, state } = createSpool();
+      const batcher = new Batcher(writer, limits, { observer, spool });
+      const { waiter, log } = createWaiter();
+      Object.assign(state, { isOpen: true, holdMs: 50 });
+      batcher.add(Buffer.from('a'), 0, waiter);
+      await turn();
+      expect([state.texts, appends]).toEqual([[], []]);
+      Object.assign(state, { isOpen: false, holdMs: 0 });
+      await expect.poll(() => appends.length).toBe(1);
+      appends[0]?.finish(7);
+      await batcher.drain();
+      expect(log).toEqual(['0+1 at 0/7']);
+    });
+
+    test('when that takes longer, they go there after all', async () => {
+      const { writer } = createWriter(1);
+      const { spool, state } = createSpool();
+      const batcher = new Batcher(writer, limits, { observer, spool });
+      const { waiter, log } = createWaiter();
+      Object.assign(state, { isOpen: true, holdMs: 50 });
+      batcher.add(Buffer.from('a'), 0, waiter);
+      await turn();
+      state.holdMs = 0;
+      await batcher.drain();
+      expect(log).toEqual(['0+1 in here/0']);
+    });
+
     test('when it is full, events fail with its reason', async () => {
       const { writer } = createWriter(1);
       const { spool, state } = createSpool();
@@ -296,10 +368,14 @@ function textsOf(batch: EventBatch): string[] {
 
 /** A spool in memory; `places` learns where each text is. */
 function createSpool(places = new Map<string, string>()) {
-  const state = { isOpen: false, isFull: false, texts: [] as string[], inFlight: 0, mostInFlight: 0 };
+  const state = {
+    ...{ isOpen: false, isFull: false, holdMs: 0 },
+    ...{ texts: [] as string[], inFlight: 0, mostInFlight: 0 },
+  };
   const spool: Spool = {
     id: 'here',
     isOpen: () => state.isOpen,
+    holdMs: () => state.holdMs,
     state: () => ({ ok: true }),
     async append(batch) {
       state.mostInFlight = Math.max(state.mostInFlight, ++state.inFlight);

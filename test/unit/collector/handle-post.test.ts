@@ -182,6 +182,7 @@ describe('while the buffer is away', () => {
     return {
       id: 'host"1',
       isOpen,
+      holdMs: () => 0,
       append: async ({ count }) => {
         end += count;
         return end - count;
