@@ -3,12 +3,12 @@ import { BufferUnavailableError, OutcomeUnknownError, RecordsRefusedError } from
 import { idHeader, type RecordHeaders } from '../buffer/record-block.ts';
 import { messageOf } from '../errors.ts';
 import type { Batcher } from './batcher.ts';
-import { ownId } from './event-id.ts';
+import { batchId, ownId } from './event-id.ts';
 import type { HttpRequest, HttpResponse } from './http-app.ts';
 import type { Part, Waiter } from './open-batch.ts';
 import { type PostedEvent, type PostedEvents, parseEvents } from './parse-events.ts';
 import { type HeaderLimits, type PostHeaders, readPostHeaders } from './post-headers.ts';
-import type { Problem, Rejection } from './problem.ts';
+import { overloaded, type Problem, type Rejection } from './problem.ts';
 import { readBody } from './read-body.ts';
 import {
   type Answer,
@@ -20,6 +20,11 @@ import {
   reply,
 } from './reply.ts';
 import { type EventLimits, validateEvent } from './validate-event.ts';
+
+/** Bytes that an id takes beside its characters until its event is stored, as measured: one of the event's own. */
+const ownIdBytes = 150;
+/** The same for one made from the key of the request, whose text is its own too. */
+const madeIdBytes = 200;
 
 /** What handling a post needs. */
 export interface PostContext extends EventLimits, HeaderLimits {
@@ -140,6 +145,13 @@ class Post implements Waiter {
       this.refuse(posted);
       return;
     }
+    const { budget } = this.#context;
+    const idBytes = this.#idBytes(posted.events);
+    if (!budget.tryTake(idBytes)) {
+      this.refuse(overloaded(budget.max));
+      return;
+    }
+    this.#held += idBytes;
     this.#isSingle = posted.isSingle;
     for (const rejection of posted.rejected) this.#rejected.push(rejection);
     for (const event of posted.events) {
@@ -165,7 +177,20 @@ class Post implements Waiter {
     const own = this.#context.schema.hasId ? ownId(value) : undefined;
     if (own !== undefined) return [[idHeader, own]];
     if (this.#key === '') return undefined;
-    return [[idHeader, this.#isSingle ? this.#key : `${this.#key}/${index}`]];
+    return [[idHeader, this.#isSingle ? this.#key : batchId(this.#key, index)]];
+  }
+
+  /** Bytes of memory that the ids of these events take, about: small events may take less than their ids. */
+  #idBytes(events: readonly PostedEvent[]): number {
+    const { hasId } = this.#context.schema;
+    const made = this.#key === '' ? 0 : this.#key.length + madeIdBytes;
+    if (!hasId) return made * events.length;
+    let bytes = 0;
+    for (const { value } of events) {
+      const own = ownId(value);
+      bytes += own === undefined ? made : own.length + ownIdBytes;
+    }
+    return bytes;
   }
 
   #answerNoneAccepted(): void {

@@ -7,6 +7,10 @@
 export interface HttpRequest {
   /** A header by its lower-case name; empty when absent. */
   getHeader(name: string): string;
+  /** Visits all headers, as often as they were sent, by their lower-case names. Slow: not for every request. */
+  forEach(visit: (name: string, value: string) => void): void;
+  /** Whether this header was sent, and blank. Absent where that cannot be told without a visit to all. */
+  isBlank?(name: string): boolean;
   /** The path, without the query. */
   getUrl(): string;
   /** What stands in the path for parameter `index` of the route, from 0; as sent, not decoded. */

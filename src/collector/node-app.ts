@@ -40,6 +40,8 @@ export function createNodeApp(): HttpImplementation {
       const request: HttpRequest = {
         getUrl: () => path,
         getHeader: (name) => headerOf(message, name),
+        isBlank: (name) => message.headers[name] === '',
+        forEach: (visit) => visitHeaders(message, visit),
         getParameter: (index) => parameters[index],
       };
       routes.get(key ?? '')?.(new NodeResponse(message, response), request);
@@ -76,6 +78,12 @@ function listen(server: Server, host: string, port: number): Promise<HttpServer 
       });
     });
   });
+}
+
+function visitHeaders({ rawHeaders }: IncomingMessage, visit: (name: string, value: string) => void): void {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    visit((rawHeaders[i] as string).toLowerCase(), rawHeaders[i + 1] as string);
+  }
 }
 
 function headerOf(message: IncomingMessage, name: string): string {

@@ -1,7 +1,7 @@
 /** What the headers of a post say, and whether they allow to read its body. */
 import type { ByteBudget } from './byte-budget.ts';
 import { type Encoding, supportedEncodings } from './decompress.ts';
-import { checkKey } from './event-id.ts';
+import { readKey } from './event-id.ts';
 import type { HttpRequest } from './http-app.ts';
 import type { BodyType } from './parse-events.ts';
 import { overloaded, type Problem, tooLarge } from './problem.ts';
@@ -43,9 +43,8 @@ export function readPostHeaders(
   if (!supportedEncodings.includes(encoding)) {
     return { code: 'UNSUPPORTED_ENCODING', detail: `send one of ${supportedEncodings.join(', ')}` };
   }
-  const key = req.getHeader('idempotency-key');
-  const keyProblem = key === '' ? undefined : checkKey(key);
-  if (keyProblem !== undefined) return keyProblem;
+  const key = readKey(req);
+  if (typeof key !== 'string') return key;
   const contentLength = Number(req.getHeader('content-length') || 0);
   if (contentLength > maxBodyBytes) return tooLarge(maxBodyBytes);
   return budget.used + contentLength > budget.max ? overloaded(budget.max) : { type, encoding, key };

@@ -342,6 +342,23 @@ describe.each(['auto', 'node'])('ids, http-server %s', (kind) => {
     );
     expect(problem.detail).toContain('200');
   });
+
+  test.each([
+    ['sent twice', 'idempotency-key: a\r\nidempotency-key: b'],
+    ['cut off in its quotes', 'idempotency-key: "42-日'],
+  ])('a key that was %s is refused', async (_, lines) => {
+    const { url } = await startCollector('--http-server', kind);
+    const socket = await openSocket(url);
+    socket.write(
+      `POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 13\r\n${lines}\r\n\r\n{"event":"a"}`,
+    );
+    let answer = '';
+    for await (const piece of socket) {
+      answer += piece;
+      if (answer.includes('}')) break;
+    }
+    expect(answer).toContain('INVALID_IDEMPOTENCY_KEY');
+  });
 });
 
 describe('limits of the process', () => {

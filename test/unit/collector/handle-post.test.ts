@@ -29,8 +29,9 @@ interface Sent {
 }
 
 /** A collector without its sockets, on a writer in memory. */
-function createCollector(options: { spool?: Spool; schema?: PostContext['schema'] } = {}) {
-  const { spool, schema = loadSchema() } = options;
+function createCollector(options: { spool?: Spool; schema?: PostContext['schema']; maxBytes?: number } = {}) {
+  const { spool, schema = loadSchema(), maxBytes = 1e7 } = options;
+  const budget = new ByteBudget(maxBytes);
   const stored: Stored[] = [];
   const ends = Array.from({ length: partitions }, () => 0);
   const writer: BufferWriter = {
@@ -59,7 +60,7 @@ function createCollector(options: { spool?: Spool; schema?: PostContext['schema'
     maxEventBytes: 1e5,
     maxEventDepth: 10,
     batcher,
-    budget: new ByteBudget(1e7),
+    budget,
     maxBodyBytes: 1e6,
     maxBatchEvents: 1_000,
     observer: { opened: () => {}, closed: () => {}, stored: () => {}, rejected: () => {} },
@@ -88,12 +89,15 @@ function createCollector(options: { spool?: Spool; schema?: PostContext['schema'
       };
       const req: HttpRequest = {
         getHeader: (name) => headers[name] ?? '',
+        forEach: (visit) => {
+          for (const [name, value] of Object.entries(headers)) visit(name, value);
+        },
         getParameter: () => undefined,
         getUrl: () => '/v1/events',
       };
       handlePost(res, req, context, offsetName);
     });
-  return { send, stored, idsOf: () => stored.map(({ headers }) => headers) };
+  return { send, stored, budget, idsOf: () => stored.map(({ headers }) => headers) };
 }
 
 describe('the id of an event', () => {
@@ -112,21 +116,21 @@ describe('the id of an event', () => {
 
   test('comes from the Idempotency-Key of the request, but its own wins', async () => {
     const { send, idsOf } = createCollector();
-    const key = { 'idempotency-key': 'k 1' };
+    const key = { 'idempotency-key': 'k/1' };
     await send({ event: 'a' }, key);
     await send({ event: 'a', id: 'own' }, key);
-    expect(idsOf()).toEqual([[['id', 'k 1']], [['id', 'own']]]);
+    expect(idsOf()).toEqual([[['id', 'k/1']], [['id', 'own']]]);
   });
 
-  test('is key/index in a batch, by the position in the request', async () => {
+  test('is key and index in a batch, by the position in the request', async () => {
     const { send, stored } = createCollector();
     const lines = '{"event":"a"}\n{oops\n{"event":1}\n{"event":"b","id":"own"}\n{"event":"c"}';
     const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'k' };
     const { body } = await send(lines, headers);
     expect(Object.fromEntries(stored.map(({ text, headers: pairs }) => [text, pairs]))).toEqual({
-      '{"event":"a"}': [['id', 'k/0']],
+      '{"event":"a"}': [['id', 'k 0']],
       '{"event":"b","id":"own"}': [['id', 'own']],
-      '{"event":"c"}': [['id', 'k/4']],
+      '{"event":"c"}': [['id', 'k 4']],
     });
     expect(body.rejected?.map(({ index }) => index)).toEqual([1, 2]);
   });
@@ -145,8 +149,48 @@ describe('the id of an event', () => {
     expect(idsOf()).toEqual([[['id', '😀']]]);
   });
 
+  test('from the key of a batch is never that of a single event', async () => {
+    const { send, idsOf } = createCollector();
+    await send([{ event: 'a' }], { 'idempotency-key': 'q' });
+    const [[[, id = '']] = [['', '']]] = idsOf() as [[string, string]][];
+    expect(id).toContain('q');
+    expect((await send({ event: 'a' }, { 'idempotency-key': id })).status).toBe(400);
+  });
+
+  test('comes from a key in quotes as from one without', async () => {
+    const { send, idsOf } = createCollector();
+    await send({ event: 'a' }, { 'idempotency-key': '"k"' });
+    await send({ event: 'a' }, { 'idempotency-key': 'k' });
+    expect(idsOf()).toEqual([[['id', 'k']], [['id', 'k']]]);
+  });
+
+  test('cannot be one that a spool gives', async () => {
+    const { send, stored } = createCollector();
+    const id = 'spool/8c0f/17';
+    expect(await send({ event: 'a', id })).toMatchObject({ status: 422, body: { code: 'INVALID_EVENT' } });
+    for (const key of [id, `"${id}"`]) {
+      const answer = await send({ event: 'a' }, { 'idempotency-key': key });
+      expect(answer).toMatchObject({ status: 400, body: { code: 'INVALID_IDEMPOTENCY_KEY' } });
+    }
+    expect(stored).toEqual([]);
+  });
+
+  test.each([
+    ['of its own', (i: number) => ({ event: 'a', id: `${i}` }), {}],
+    ['from the key', () => ({ event: 'a' }), { 'idempotency-key': 'k' }],
+  ])('%s counts against the bytes that the process may hold', async (_, eventOf, headers) => {
+    const { send, stored, budget } = createCollector({ maxBytes: 50_000 });
+    const events = (count: number) => Array.from({ length: count }, (_, i) => eventOf(i));
+    expect((await send(events(100), headers)).status).toBe(200);
+    expect(await send(events(500), headers)).toMatchObject({ status: 503, body: { code: 'OVERLOADED' } });
+    expect(stored).toHaveLength(100);
+    expect(budget.used).toBe(0);
+  });
+
   test.each([
     ['too long', 'k'.repeat(201)],
+    ['without its last quote', '"k'],
+    ['with a space', 'a b'],
     ['not ASCII', 'schlüssel'],
     ['with a control character', 'a\tb'],
   ])('cannot come from a key that is %s', async (_, key) => {
