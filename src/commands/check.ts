@@ -8,7 +8,7 @@ import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { loadSchema } from '../schema/schema.ts';
-import { bufferOptions, collectorOptions } from './collect.ts';
+import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
 import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 
@@ -30,6 +30,7 @@ export const check: Command = {
   options: [...collectorOptions, ...bufferOptions, ...clickhouseOptions, 'create', 'logLevel', 'config'],
   examples: ['millrace check', 'millrace check --buffer kafka --kafka-brokers 10.0.0.1:9092 --create'],
   async run({ config }) {
+    checkOutage(config);
     const schema = loadSchema(config.schema);
     report({ kind: 'ok', text: `schema ${schema.file}: ${schema.columns.length} typed columns` });
     const tables = {

@@ -8,6 +8,7 @@ import { type Collector, startCollector } from '../collector/collector.ts';
 import { connectToParent, startWorkers } from '../collector/workers.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
+import { exitCodes, OperatorError } from '../errors.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { createReceiptLookup, type ReceiptLookup } from '../receipts/receipt-lookup.ts';
@@ -79,6 +80,7 @@ export const collect: Command = {
 
 async function runParent(context: CommandContext): Promise<void> {
   const { config, log } = context;
+  checkOutage(config);
   loadSchema(config.schema);
   const port = await probePort(config.listen, 'listen');
   if (config.workers === 1) {
@@ -128,13 +130,25 @@ async function start(
   }
 }
 
+/**
+ * Refuses a spool beside the embedded log: that is no more away than the disk that the spool would be on.
+ * @throws OperatorError exit 78
+ */
+export function checkOutage({ buffer, onOutage }: Config): void {
+  if (buffer !== 'embedded' || onOutage !== 'spool') return;
+  throw new OperatorError(
+    "--on-outage spool is for --buffer kafka: the embedded log is on this machine's disk itself, as the spool " +
+      'would be. Leave it out, or give --buffer kafka',
+    exitCodes.configuration,
+  );
+}
+
 /** The spool, when events may go there, or when an earlier run may have left some. */
 async function openSpoolFor(
   writer: BufferWriter,
   config: Config,
   log: Logger,
 ): Promise<DurableSpool | undefined> {
-  // The embedded log is no more away than the disk that a spool would be on.
   if (!isResumable(writer)) return undefined;
   const takesEvents = config.onOutage === 'spool';
   const dir = join(config.dataDir, 'spool');

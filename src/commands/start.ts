@@ -9,7 +9,7 @@ import { portInUse, probePort } from '../process/probe-port.ts';
 import { type Supervised, supervise } from '../process/supervisor.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { version } from '../version.ts';
-import { bufferOptions, collectorOptions } from './collect.ts';
+import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command, CommandContext } from './command.ts';
 import { clickhouseOptions, readerOptions, streamerOptions } from './stream.ts';
 
@@ -37,6 +37,7 @@ export const start: Command = {
   async run(context) {
     const { config, log } = context;
     const startedAt = performance.now();
+    checkOutage(config);
     loadSchema(config.schema);
     const unlock = await lockDirectory(config.dataDir);
     const running: Supervised[] = [];

@@ -5,7 +5,7 @@ import type { Lease } from '../buffer/embedded/lease.ts';
 import { messageOf } from '../errors.ts';
 import { drainPartition } from './drain.ts';
 import { pause } from './pause.ts';
-import type { DrainContext } from './send.ts';
+import type { DrainContext, DrainTaskObserver } from './send.ts';
 
 /** How often it is looked whether there is something to do. */
 const pollMs = 200;
@@ -13,10 +13,13 @@ const pollMs = 200;
 const leaseMs = 4_000;
 const renewMs = 1_000;
 const retryMs = 2_000;
+/** What goes on failing in the same way is told again after so long. */
+const tellAgainMs = 600_000;
 
 /** What the task drains. */
 export interface DrainTaskOptions extends DrainContext {
   readonly backlog: Backlog;
+  readonly observer: DrainTaskObserver;
   /** Opens a reader of the spool, of the group that the backlog is of. */
   openReader(): Promise<BufferReader>;
 }
@@ -30,6 +33,8 @@ export class DrainTask {
   readonly #lease: Lease;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
+  /** What the log was told last, and when. */
+  #told = { message: '', at: 0 };
 
   constructor(options: DrainTaskOptions) {
     this.#options = options;
@@ -45,17 +50,27 @@ export class DrainTask {
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
-    const { backlog, writer, log, observer } = this.#options;
+    const { backlog, writer } = this.#options;
     while (!signal.aborted) {
       try {
         if (!backlog.isEmpty() && writer.state().ok && (await this.#lease.take())) await this.#drain();
       } catch (error) {
-        observer.delayed(messageOf(error));
-        log.error({ err: error }, `the spool cannot be drained now: ${messageOf(error)}`);
+        this.#tell(error);
         await pause(retryMs, signal);
       }
       await pause(pollMs, signal);
     }
+  }
+
+  /** Says once what is wrong, and again when that changes: it is tried every few seconds. */
+  #tell(error: unknown): void {
+    const { log, observer } = this.#options;
+    const message = messageOf(error);
+    const now = performance.now();
+    observer.failed(message);
+    if (message === this.#told.message && now - this.#told.at < tellAgainMs) return;
+    this.#told = { message, at: now };
+    log.error({ err: error }, `the spool cannot be drained now: ${message}`);
   }
 
   /** Drains as long as the lease lasts. */
@@ -97,5 +112,7 @@ export class DrainTask {
     await reader.close();
     await running;
     if (failure !== undefined) throw failure;
+    this.#told.message = '';
+    if (this.#options.backlog.isEmpty()) this.#options.observer.emptied();
   }
 }

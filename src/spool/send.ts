@@ -24,6 +24,14 @@ export interface DrainObserver {
   delayed(reason: string | undefined): void;
 }
 
+/** Told about draining as a whole, too. */
+export interface DrainTaskObserver extends DrainObserver {
+  /** Nothing is left. */
+  emptied(): void;
+  /** Draining ended for this reason; it is begun again soon. */
+  failed(reason: string): void;
+}
+
 /** What draining needs. */
 export interface DrainContext {
   readonly writer: ResumableWriter;

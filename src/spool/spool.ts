@@ -16,9 +16,9 @@ import { openEmbeddedReader } from '../buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../buffer/embedded/writer.ts';
 import type { EventBatch } from '../buffer/event-batch.ts';
 import type { ObservedSpool, SpoolFigures } from '../collector/observed-spool.ts';
-
 import { DrainTask } from './drain-task.ts';
-import type { DrainObserver } from './send.ts';
+import type { DrainTaskObserver } from './send.ts';
+import { SpoolLog } from './spool-log.ts';
 
 /** What a spool is opened with. */
 export interface SpoolOptions {
@@ -82,6 +82,7 @@ export class DurableSpool implements ObservedSpool {
   readonly #store: BufferWriter;
   readonly #backlog: Backlog;
   readonly #task: DrainTask;
+  readonly #log: SpoolLog;
   #isUndrained = false;
   #checkedAt = Number.NEGATIVE_INFINITY;
   #figures: { value: SpoolFigures; at: number } | undefined;
@@ -92,15 +93,15 @@ export class DurableSpool implements ObservedSpool {
 
   /** Use {@link openSpool}. */
   constructor(options: SpoolOptions, { store, backlog, openReader }: SpoolParts) {
-    const { writer, log, takesEvents } = options;
+    const { dir, writer, log, takesEvents } = options;
     this.id = backlog.topicId;
     this.takesEvents = takesEvents;
     this.#options = options;
     this.#store = store;
     this.#backlog = backlog;
     const { events } = backlog.figures();
-    if (events > 0)
-      log.warn({ events }, `${events} events of an earlier run wait in the spool; they go first`);
+    this.#log = new SpoolLog(log, dir);
+    if (events > 0) this.#log.foundEvents(events);
     this.#task = new DrainTask({
       ...{ writer, log, backlog, openReader },
       spoolId: this.id,
@@ -114,6 +115,7 @@ export class DurableSpool implements ObservedSpool {
     if (now - this.#checkedAt > maxAgeMs) {
       this.#isUndrained = !this.#backlog.isEmpty();
       this.#checkedAt = now;
+      if (!this.#isUndrained) this.#log.left();
     }
     return this.#isUndrained;
   }
@@ -135,6 +137,7 @@ export class DurableSpool implements ObservedSpool {
       const offset = await this.#store.append(0, batch);
       this.#spooled += count;
       this.#forget();
+      this.#log.entered(this.#options.writer.state());
       return offset;
     } catch (error) {
       throw error instanceof BufferFullError ? new BufferFullError(this.#fullMessage()) : error;
@@ -165,6 +168,7 @@ export class DurableSpool implements ObservedSpool {
 
   async close(): Promise<void> {
     await this.#task.close();
+    this.#log.stopped(this.#backlog.figures().events);
     await this.#store.close();
     await this.#backlog.close();
   }
@@ -175,11 +179,12 @@ export class DurableSpool implements ObservedSpool {
     this.#figures = undefined;
   }
 
-  #createObserver(): DrainObserver {
+  #createObserver(): DrainTaskObserver {
     const { log } = this.#options;
     return {
       drained: (events) => {
         this.#drained += events;
+        this.#log.drained(events);
         this.#forget();
       },
       unsure: (events) => {
@@ -188,6 +193,13 @@ export class DurableSpool implements ObservedSpool {
       delayed: (reason) => {
         if (reason !== undefined && reason !== this.#delay) log.warn(`the spool waits: ${reason}`);
         this.#delay = reason;
+      },
+      failed: (reason) => {
+        this.#delay = reason;
+      },
+      emptied: () => {
+        this.#forget();
+        this.#log.emptied();
       },
     };
   }

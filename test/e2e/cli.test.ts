@@ -57,6 +57,15 @@ describe('wrong use', () => {
     }
   });
 
+  test.each(['start', 'collect', 'check'])(
+    '%s with a spool beside the embedded log: exit 78',
+    async (command) => {
+      const { code, stderr } = await runProgram([command, '--on-outage', 'spool']);
+      expect(code).toBe(78);
+      expect(stderr).toContain('--on-outage spool is for --buffer kafka');
+    },
+  );
+
   test('a schema that cannot be read: exit 78, names the file', async () => {
     const { code, stderr } = await runProgram(['start', '--schema', '/no/such/schema.json']);
     expect(code).toBe(78);

@@ -1,5 +1,6 @@
 /** The collector while Kafka is away: what clients and the operator see. */
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
 import {
@@ -96,6 +97,10 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('an outage of Kafka', () =
     await isEmpty();
     expect(await metric('millrace_spooled_events_total')).toBe(3);
     expect(await metric('millrace_spool_drained_events_total')).toBe(3);
+    const story = program.output.stderr;
+    expect(story.match(/events go to the spool in/g)).toHaveLength(1);
+    expect(story).toContain(join(directory.path, 'spool'));
+    expect(story).toContain('the spool is drained: 3 events');
     await until(
       'posts that go to Kafka again',
       async () => (await post(url, { event: 'after' })).status === 200,
@@ -116,6 +121,7 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('an outage of Kafka', () =
     expect(await metric('millrace_spool_events')).toBe(stored);
     expect(await metric('millrace_spooled_events_total')).toBe(stored);
     expect(await spooling.stop()).toBe(0);
+    expect(spooling.output.stderr).toContain(`stopped with ${stored} events in the spool in`);
     kafka.proxy.target = broker;
     const rejecting = await collect();
     expect(rejecting.output.stderr).toContain('wait in the spool');

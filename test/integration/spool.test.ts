@@ -7,6 +7,8 @@ import { BufferFullError, type ResumableWriter } from '../../src/buffer/buffer.t
 import { EventBatch } from '../../src/buffer/event-batch.ts';
 import { openKafkaWriter } from '../../src/buffer/kafka/writer.ts';
 import { partitionOf } from '../../src/buffer/partition-of.ts';
+import { Batcher } from '../../src/collector/batcher.ts';
+import type { Waiter } from '../../src/collector/open-batch.ts';
 import { spoolEventId } from '../../src/spool/chunk.ts';
 import { type DurableSpool, openSpool } from '../../src/spool/spool.ts';
 import type { StoredRecord } from '../support/buffer-reading.ts';
@@ -158,6 +160,43 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('spool', () => {
     expect(next).toBeGreaterThan(halves);
     await isDrained();
     await expectExactlyOnce(next);
+  });
+
+  test('under a load that never pauses it is drained and left, and the order is kept', async () => {
+    await takeAway();
+    const observer = { appended: () => {}, appendFailed: () => {} };
+    const batcher = new Batcher(writer, { maxBytes: 512 * 1024, maxEvents: 10_000 }, { observer, spool });
+    const told = { stored: 0, spooled: 0, failed: 0 };
+    const waiter: Waiter = {
+      added: 0,
+      stored: (_partition, _offset, { count }) => (told.stored += count),
+      spooled: (_spool, _offset, { count }) => (told.spooled += count),
+      failed: (_error, { count }) => (told.failed += count),
+    };
+    const load = setInterval(() => {
+      for (let n = 0; n < 10; n++) {
+        const i = waiter.added;
+        const value = Buffer.from(JSON.stringify({ event: 'a', i, filler: 'x'.repeat(200) }));
+        batcher.add(value, receivedFrom + i, waiter, [['id', `client-${i}`]]);
+      }
+    }, 1);
+    try {
+      await waitUntil(() => told.spooled > 3_000, 30_000);
+      bringBack();
+      await waitUntil(() => told.stored > 1_000, 30_000);
+    } finally {
+      clearInterval(load);
+      await batcher.drain();
+    }
+    await isDrained();
+    expect(told.failed).toBe(0);
+    const stored = await readAll(topic, partitions);
+    for (const records of stored) {
+      const numbers = records.map(numberOf);
+      expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    }
+    const all = stored.flat().map(numberOf);
+    expect(all.toSorted((a, b) => a - b)).toEqual(Array.from({ length: waiter.added }, (_, i) => i));
   });
 
   test('lost answers, lost requests and a hanging broker in mid-drain repeat nothing', async () => {
