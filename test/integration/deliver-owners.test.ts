@@ -1,7 +1,7 @@
 /** What passes from one owner of a partition to the next: ids, open plans, topics, the right to insert. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FencedError, OffsetOutOfRangeError, type OwnedPartition } from '../../src/buffer/buffer.ts';
-import { type CommitNote, encodeNote } from '../../src/streamer/plan.ts';
+import { type CommitNote, decodeNote, encodeNote } from '../../src/streamer/plan.ts';
 import {
   alterPartition,
   createObserver,
@@ -266,6 +266,39 @@ describe('retention', () => {
     ]);
     expect(seen).toEqual(['expired 5-7: 2 lost']);
     expect(await site.committed()).toMatchObject({ offset: 9, plan: undefined });
+  });
+});
+
+describe('a commit that was lost or set back', () => {
+  test('is noticed: each batch up to what ClickHouse has is settled by asking, the others are not', async () => {
+    await site.append('0', '1', '2', '3', '4', '5', '6', '7');
+    const { sink, inserts, state } = createSink();
+    state.last = 4;
+    const { observer, seen } = createObserver();
+    await site.deliver(sink, () => inserts.length === 3, { observer });
+    expect(seen).toEqual(['regressed 0, 4 is there']);
+    expect(inserts.map(({ how }) => how.doubt?.includes('up to offset 4') ?? false)).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(inserts.map(({ note }) => decodeNote(note)?.settleUntil)).toEqual([5, 5, undefined]);
+  });
+
+  test('is not forgotten by the next owner, who finds the plan of a batch that is to be settled', async () => {
+    await site.append('0', '1', '2');
+    const first = crashing();
+    first.state.last = 2;
+    await site.deliver(first.sink, () => first.inserts.length === 1);
+    const second = createSink();
+    const { observer, seen } = createObserver();
+    await site.deliver(second.sink, () => second.inserts.length === 1, { observer });
+    expect(second.inserts[0]?.how).toMatchObject({
+      isReplay: true,
+      doubt: expect.stringContaining('offset 2'),
+    });
+    expect(seen).toEqual(['replaying 0-3']);
+    expect((await site.committed())?.settleUntil).toBeUndefined();
   });
 });
 

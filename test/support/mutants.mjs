@@ -10,11 +10,12 @@ const replay = 'test/unit/streamer/replay-plan.test.ts';
 const refused = 'test/unit/streamer/refused-rows.test.ts';
 const buffer = 'test/integration/buffer-embedded.test.ts';
 
-const insertLine = 'await sink.insert(batch, partition, { lease, isReplay: false });';
+const insertLine =
+  'await sink.insert(batch, partition, { lease, isReplay: false, ...doubtOf(settleUntil) });';
 const takeLine = 'await lease.hold();\n    return lease;';
 const takenWithoutCommit = 'lease.#confirmedAt = performance.now();\n    return lease;';
 const uniqueTime = '`${tokenOf(this.#identity, start, end)}:${process.hrtime.bigint()}`';
-const deadLettersStart = '    const letters = await withoutWritten({';
+const deadLettersStart = '    const news = await withoutWritten(target, block,';
 
 /** Each edit's `find` must be in the file exactly once. */
 export const mutants = [
@@ -27,7 +28,7 @@ export const mutants = [
         file: 'streamer/deliver.ts',
         find: insertLine,
         replace: `${insertLine}
-    await partition.commit(batch.plan.start, encodeNote({ topicId: partition.topicId, ids: batch.idsBefore, plan: batch.plan }));`,
+    await partition.commit(batch.plan.start, encodeNote({ topicId: partition.topicId, ids: batch.idsBefore, settleUntil, plan: batch.plan }));`,
       },
     ],
     tests: [deliver],
@@ -38,8 +39,8 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/lease.ts',
-        find: 'encodeNote({ topicId: partition.topicId, ids, plan })',
-        replace: 'encodeNote({ topicId: partition.topicId, ids, plan: undefined })',
+        find: 'encodeNote({ topicId: partition.topicId, ids, settleUntil, plan })',
+        replace: 'encodeNote({ topicId: partition.topicId, ids, settleUntil, plan: undefined })',
       },
     ],
     tests: [deliver],
@@ -51,7 +52,7 @@ export const mutants = [
       {
         file: 'streamer/deliver.ts',
         find: insertLine,
-        replace: `await partition.commit(batch.plan.end, encodeNote({ topicId: partition.topicId, ids: source.idsBefore, plan: undefined }));
+        replace: `await partition.commit(batch.plan.end, encodeNote({ topicId: partition.topicId, ids: source.idsBefore, settleUntil, plan: undefined }));
     ${insertLine}`,
       },
     ],
@@ -158,7 +159,7 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/clickhouse-sink.ts',
-        find: 'if (attempt === 1 && !isReplay) return undefined;',
+        find: 'if (isFirst({ attempt, isReplay })) return undefined;',
         replace: 'if (attempt === 1) return undefined;',
       },
     ],
@@ -230,8 +231,8 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/insert-block.ts',
-        find: 'if (letters.length > 0) {',
-        replace: 'if (letters.length < 0) {',
+        find: 'if (news.length > 0) {',
+        replace: 'if (news.length < 0) {',
       },
     ],
     tests: [poison],
@@ -292,7 +293,7 @@ ${deadLettersStart}`,
     edits: [
       {
         file: 'streamer/recover.ts',
-        find: 'observer.expired(partition, offset, start, start - offset);',
+        find: 'if (lost > 0) observer.expired(partition, offset, start, lost);',
         replace: '',
       },
     ],
@@ -316,8 +317,32 @@ ${deadLettersStart}`,
     edits: [
       {
         file: 'streamer/recover.ts',
-        find: "expired > 0 ? 'retention has passed it'",
-        replace: "expired < 0 ? ''",
+        find: "if (expired > 0) reasons.doubt = 'retention has passed it';",
+        replace: '',
+      },
+    ],
+    tests: [owners],
+  },
+  {
+    name: 'commit that was set back believed',
+    rule: 'ClickHouse is the last judge of a commit',
+    edits: [
+      {
+        file: 'streamer/recover.ts',
+        find: 'if (last === undefined) return note?.settleUntil;',
+        replace: 'if (last !== -1) return note?.settleUntil;',
+      },
+    ],
+    tests: [owners],
+  },
+  {
+    name: 'doubt forgotten by the next owner',
+    rule: 'ClickHouse is the last judge of a commit',
+    edits: [
+      {
+        file: 'streamer/recover.ts',
+        find: 'const reasons = { ...doubtOf(settleUntil) };',
+        replace: 'const reasons: { doubt?: string } = {};',
       },
     ],
     tests: [owners],
@@ -382,8 +407,8 @@ ${deadLettersStart}`,
     edits: [
       {
         file: 'streamer/recover.ts',
-        find: 'if (ids === undefined || mark === undefined) return;',
-        replace: 'if (ids === undefined || mark === undefined || end >= 0) return;',
+        find: 'if (ids === undefined || mark?.offset === undefined) return;',
+        replace: 'if (ids === undefined || mark?.offset === undefined || end >= 0) return;',
       },
     ],
     tests: [owners],
@@ -394,8 +419,8 @@ ${deadLettersStart}`,
     edits: [
       {
         file: 'streamer/lease.ts',
-        find: 'encodeNote({ topicId: partition.topicId, ids, plan })',
-        replace: 'encodeNote({ topicId: partition.topicId, ids: ids && undefined, plan })',
+        find: 'encodeNote({ topicId: partition.topicId, ids, settleUntil, plan })',
+        replace: 'encodeNote({ topicId: partition.topicId, ids: ids && undefined, settleUntil, plan })',
       },
     ],
     tests: [owners],
