@@ -1,4 +1,5 @@
 import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
+import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import { nameTables } from '../clickhouse/tables.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
 import type { DeadLetterFilter } from '../dead-letters/filter.ts';
@@ -12,9 +13,6 @@ import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 /** Options that have a meaning for one of the two only. */
 const listOptions: readonly OptionKey[] = ['limit'];
 const replayOptions: readonly OptionKey[] = ['dryRun', 'skipDuplicatePaths'];
-
-/** ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE. */
-const notThere = new Set([60, 81]);
 
 /**
  * `millrace dead-letters list|replay`. Exit codes: 0, also when there is nothing to do; 1 when `replay` leaves some
@@ -130,7 +128,7 @@ function describe(
     return new OperatorError(message, exitCodes.unavailable, { cause: error });
   }
   if (!(error instanceof ClickHouseError)) return error;
-  const message = notThere.has(error.code)
+  const message = isMissingTable(error)
     ? `there are no tables of Millrace in database ${clickhouseDatabase} at ${clickhouseUrl.origin} yet: ` +
       'start the streamer first (millrace start, or millrace stream), or check --clickhouse-database'
     : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${error.message}`;

@@ -1,14 +1,12 @@
 import { once } from 'node:events';
 import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
+import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
 import { formatRow, tailRows } from '../tail/tail-rows.ts';
 import type { Command, CommandContext } from './command.ts';
 
 const pollMs = 500;
-
-/** ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE. */
-const notThere = new Set([60, 81]);
 
 /** Prints the newest rows, then those that arrive, until stopped. */
 export const tail: Command = {
@@ -86,7 +84,7 @@ function describe(error: unknown, config: Config, isStarted: boolean): unknown {
     });
   }
   if (!(error instanceof ClickHouseError)) return error;
-  if (notThere.has(error.code)) {
+  if (isMissingTable(error)) {
     const message =
       `there is no table events in database ${database} at ${clickhouseUrl.origin} yet: ` +
       'start the streamer first (millrace start, or millrace stream), or check --clickhouse-database';

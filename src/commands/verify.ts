@@ -1,6 +1,7 @@
 import { BufferUnavailableError } from '../buffer/buffer.ts';
 import { openInspector } from '../buffer/open.ts';
 import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
+import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import { nameTables } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
@@ -110,8 +111,8 @@ function createProgress() {
   };
 }
 
-/** ClickHouse's UNKNOWN_IDENTIFIER, UNKNOWN_TABLE and UNKNOWN_DATABASE: not the tables of this release. */
-const otherTables = new Set([47, 60, 81]);
+/** ClickHouse's UNKNOWN_IDENTIFIER: tables of another release lack a column. */
+const unknownIdentifier = 47;
 
 function explain(error: unknown, config: Config): unknown {
   const { clickhouseUrl, clickhouseDatabase, buffer } = config;
@@ -126,8 +127,9 @@ function explain(error: unknown, config: Config): unknown {
   if (error instanceof ClickHouseUnavailableError)
     return new OperatorError(`${error.message}; check --clickhouse-url`, unavailable, { cause: error });
   if (!(error instanceof ClickHouseError)) return error;
-  const message = otherTables.has(error.code)
-    ? `database ${clickhouseDatabase} at ${clickhouseUrl.origin} does not have the tables of this release: check --clickhouse-database, and that the streamer has run (${error.message})`
-    : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${error.message}; check --clickhouse-url and --clickhouse-user`;
+  const message =
+    error.code === unknownIdentifier || isMissingTable(error)
+      ? `database ${clickhouseDatabase} at ${clickhouseUrl.origin} does not have the tables of this release: check --clickhouse-database, and that the streamer has run (${error.message})`
+      : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${error.message}; check --clickhouse-url and --clickhouse-user`;
   return new OperatorError(message, unavailable, { cause: error });
 }

@@ -1,8 +1,10 @@
 /** What became of an acknowledged event: asks the buffer and ClickHouse about one receipt. */
 import { type BufferInspector, OffsetOutOfRangeError, type TopicView } from '../buffer/buffer.ts';
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
+import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import type { Tables } from '../clickhouse/tables.ts';
 import { messageOf } from '../errors.ts';
+import { readProgress } from '../streamer/progress.ts';
 
 /** Names an event as the collector did when it acknowledged it. */
 export type ReceiptName =
@@ -56,9 +58,6 @@ const querySettings = {
   date_time_output_format: 'iso',
   output_format_json_quote_64bit_integers: 0,
 } as const;
-
-/** ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE are no answer here: no streamer has run, so nothing is stored. */
-const notThere = new Set([60, 81]);
 
 interface FoundRow {
   readonly source: 'event' | 'dead_letter' | 'repeat';
@@ -128,7 +127,7 @@ class Lookup implements ReceiptLookup {
     ].join(' AND ');
     const found = await this.#query(condition);
     if (found !== undefined) return found;
-    if (offset >= (view.commit?.offset ?? view.start)) return { state: 'accepted' };
+    if (offset >= readProgress(view, topicId).committed) return { state: 'accepted' };
     const later = this.#options.tables.isReplicated ? await this.#queryInSync(condition) : undefined;
     if (later !== undefined) return later;
     const detail = `offset ${offset} of partition ${partition} was delivered, but no table holds it: its row was removed, or it is no event`;
@@ -157,9 +156,9 @@ class Lookup implements ReceiptLookup {
     const rows = await this.#clickhouse
       .query<FoundRow>(sql, { settings: querySettings })
       .catch((error: unknown) => {
-        const isThere = !(error instanceof Error && 'code' in error && notThere.has(Number(error.code)));
-        if (isThere) throw error;
-        return [];
+        // No streamer has run, so nothing is stored.
+        if (isMissingTable(error)) return [];
+        throw error;
       });
     // A dead letter that was replayed is an event.
     const sources = ['event', 'repeat', 'dead_letter'] as const;

@@ -47,6 +47,8 @@ export interface Bucket {
   readonly dead_letters: number;
   /** Distinct offsets in `repeats`. */
   readonly repeats: number;
+  /** Of these, distinct offsets that are in one of the other two as well. */
+  readonly repeats_kept: number;
   /** Highest offset in any of the tables. */
   readonly highest: number;
 }
@@ -108,7 +110,8 @@ function bucketQuery(
     SELECT partition, bucket, region, groupBitmapMerge(seen) AS delivered, sumIf(n, source = 0) AS rows,
       sumIf(bitmapCardinality(seen), source = 0) AS row_offsets,
       sumIf(bitmapCardinality(seen), source = 1) AS dead_letters,
-      sumIf(bitmapCardinality(seen), source = 2) AS repeats, max(top) AS highest
+      sumIf(bitmapCardinality(seen), source = 2) AS repeats,
+      groupBitmapMergeIf(seen, source != 2) + repeats - delivered AS repeats_kept, max(top) AS highest
     FROM (${parts.join(' UNION ALL ')})
     GROUP BY partition, bucket, region ORDER BY partition, bucket, region`;
 }

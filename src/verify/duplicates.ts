@@ -12,8 +12,6 @@ export interface RepeatedRange extends Range {
 export interface Duplicates {
   /** Offsets with more than one row. */
   readonly offsets: number;
-  /** Rows beyond the first of each. */
-  readonly extraRows: number;
   /** The first of them. */
   readonly ranges: readonly RepeatedRange[];
 }
@@ -31,16 +29,14 @@ export async function findDuplicates(
   for (const { bucket, rows, row_offsets } of buckets) if (rows > row_offsets) suspects.add(bucket);
   const ranges: RepeatedRange[] = [];
   let offsets = 0;
-  let extraRows = 0;
   const list = [...suspects].sort((a, b) => a - b);
   for (let i = 0; i < list.length; i += bucketsAtOnce) {
     for (const range of await readRepeated(source, partition, list.slice(i, i + bucketsAtOnce))) {
       offsets += range.end - range.start;
-      extraRows += (range.end - range.start) * (range.rows - 1);
       if (ranges.length < mostListed) ranges.push(range);
     }
   }
-  return { offsets, extraRows, ranges };
+  return { offsets, ranges };
 }
 
 async function readRepeated(

@@ -14,7 +14,9 @@ import type { PartitionScope } from './scope.ts';
 
 /** Missing offsets that one query gives at most, in about 4 MB; one bucket may have up to 65,536. */
 const mostCandidates = 500_000;
+/** Most bytes of one read, and for a single offset: what is read beyond the candidates is read in vain. */
 const readBytes = 256 * 1024;
+const offsetReadBytes = 1_024;
 
 /** How much of the buffer may be read in all, in bytes of records. */
 export interface ReadBudget {
@@ -36,7 +38,8 @@ export interface Missing {
 /** What finding the missing offsets of a partition needs. */
 export interface MissingContext {
   readonly source: Source;
-  readonly inspector: BufferInspector;
+  /** Asked whether there is a record where no table holds one; undefined: every offset counts as one. */
+  readonly inspector: Pick<BufferInspector, 'isDense' | 'read'> | undefined;
   readonly budget: ReadBudget;
 }
 
@@ -168,7 +171,7 @@ async function confirm(
   partition: number,
   { candidates, found }: { candidates: readonly Range[]; found: Missing },
 ): Promise<void> {
-  if (inspector.isDense) {
+  if (inspector === undefined || inspector.isDense) {
     for (const candidate of candidates) found.missing.add(candidate);
     return;
   }
@@ -202,13 +205,14 @@ interface Step {
 
 /** Reads the offsets of the records from a position on, as far as one read goes. */
 async function readStep(
-  inspector: BufferInspector,
+  inspector: Pick<BufferInspector, 'read'>,
   partition: number,
   { position, end, budget }: { position: number; end: number; budget: ReadBudget },
 ): Promise<Step> {
   if (budget.left <= 0) return { offsets: [], next: end, isUnread: true };
   try {
-    const { blocks, next } = await inspector.read(partition, position, { maxBytes: readBytes });
+    const maxBytes = Math.min(readBytes, (end - position) * offsetReadBytes);
+    const { blocks, next } = await inspector.read(partition, position, { maxBytes });
     const offsets: number[] = [];
     for (const block of blocks) {
       budget.left -= block.bytes.length;

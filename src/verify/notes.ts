@@ -11,8 +11,12 @@ export function collectNotes(
   const notes: string[] = [];
   const expired = partitions.filter((partition) => partition.expired !== null);
   if (expired.length > 0) {
+    const places = expired.map(
+      ({ partition, expired: range }) =>
+        `partition ${partition}: ${range?.missing} of ${range?.start} to ${(range?.end ?? 0) - 1}`,
+    );
     notes.push(
-      `Retention removed records from the buffer before they were delivered, in ${expired.map(({ partition, expired: range }) => `partition ${partition}: ${range?.start} to ${(range?.end ?? 0) - 1}`).join(', ')}. They are lost.`,
+      `Retention removed records from the buffer before they were delivered, in ${places.join(', ')}. They are lost.`,
     );
   }
   if (options.all && total.missing > 0) {

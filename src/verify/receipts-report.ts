@@ -32,7 +32,13 @@ export function reportReceipts(
     const scope = scopes.find((candidate) => candidate.partition === partition);
     const { committed, end } =
       scope === undefined ? { committed: 0, end: 0 } : { ...scope, end: scope.view.end };
-    for (const range of set.within({ start: committed, end })) pending += range.end - range.start;
+    // What has expired was looked for in the tables.
+    const { start: expiredFrom, end: expiredTo } = scope?.expired ?? { start: end, end };
+    for (const open of [
+      { start: committed, end: expiredFrom },
+      { start: expiredTo, end },
+    ])
+      for (const range of set.within(open)) pending += range.end - range.start;
     const beyond = new RangeList();
     for (const range of set.within({ start: end, end: Number.POSITIVE_INFINITY })) beyond.add(range);
     unknown += beyond.offsets;

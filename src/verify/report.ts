@@ -24,6 +24,8 @@ export interface Counts {
   readonly unconfirmed: number;
   /** Offsets with more than one row in `events`. */
   readonly duplicated: number;
+  /** Offsets in `repeats` that are in `events` or `dead_letters` as well: the streamer puts each into one of them. */
+  readonly repeats_kept: number;
   /** Rows beyond the end of the buffer, or in a partition that it does not have. */
   readonly foreign: number;
   /** Offsets of inserts under way. */
@@ -43,10 +45,12 @@ export interface PartitionReport extends Counts {
   readonly committed: number | null;
   /** The first of the missing ranges. */
   readonly missing_ranges: readonly Range[];
-  /** Removed from the buffer before they were delivered; these count as missing. */
-  readonly expired: Range | null;
+  /** Removed from the buffer before they were committed, and how many of them no table holds; null when all are there. */
+  readonly expired: (Range & { readonly missing: number }) | null;
   /** The first of the duplicated ranges. */
   readonly duplicated_ranges: readonly RepeatedRange[];
+  /** The first of the ranges that are in `repeats` and in another table. */
+  readonly repeats_kept_ranges: readonly Range[];
   /** Offsets of the insert under way. */
   readonly in_flight_range: Range | null;
   /** Age of the oldest record that is not delivered, seconds; null when there is none. */
@@ -105,8 +109,19 @@ export function sumCounts(list: readonly Counts[]): Counts {
     missing: sum('missing'),
     unconfirmed: sum('unconfirmed'),
     duplicated: sum('duplicated'),
+    repeats_kept: sum('repeats_kept'),
     foreign: sum('foreign'),
     in_flight: sum('in_flight'),
     waiting: sum('waiting'),
   };
+}
+
+/** What it comes to. */
+export function judge(report: Pick<Report, 'total' | 'receipts' | 'all_delivered'>): Verdict {
+  const { missing, duplicated, repeats_kept, foreign } = report.total;
+  const { receipts } = report;
+  const lost = receipts === null ? 0 : receipts.missing + receipts.unknown + receipts.spooled_duplicated;
+  if (missing + duplicated + repeats_kept + foreign + lost > 0) return 'loss';
+  const isOpen = report.all_delivered === false || (receipts?.spooled_not_found ?? 0) > 0;
+  return isOpen ? 'not_delivered' : 'ok';
 }

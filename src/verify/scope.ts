@@ -1,7 +1,7 @@
 /** What is compared: ranges of offsets for each partition. */
 import type { BufferInspector, PartitionView, TopicView } from '../buffer/buffer.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { decodeNote } from '../streamer/plan.ts';
+import { type Progress, readProgress } from '../streamer/progress.ts';
 import { clip, type Range, type RangeSet } from './ranges.ts';
 
 /** What is asked for. Times are milliseconds since the epoch. */
@@ -14,19 +14,15 @@ export interface ScopeOptions {
   readonly all: boolean;
 }
 
-/** What is compared of one partition. */
-export interface PartitionScope {
+/** What is compared of one partition, from how far it was delivered when the view was taken. */
+export interface PartitionScope extends Progress {
   readonly partition: number;
   readonly view: PartitionView;
-  /** Everything before this offset was delivered when the view was taken. */
-  readonly committed: number;
-  /** The insert that is in flight; what it holds may be in ClickHouse or not. */
-  readonly inFlight: Range | undefined;
   /** Must be in ClickHouse, every record of it. */
   readonly checked: Range;
   /** `checked`, and around it what receipts below the commit name. */
   readonly span: Range;
-  /** Records that retention removed from the buffer before they were delivered. */
+  /** Offsets that retention removed from the buffer before they were committed: lost, unless ClickHouse has them. */
   readonly expired: Range | undefined;
 }
 
@@ -41,7 +37,8 @@ export async function chooseScope(
 ): Promise<PartitionScope[]> {
   const scopes: PartitionScope[] = [];
   for (const view of partitions) {
-    const { committed, inFlight } = readProgress({ topic: inspector.topic, topicId }, view);
+    const progress = progressOf({ topic: inspector.topic, topicId }, view);
+    const { committed, inFlight } = progress;
     const checked = await chooseRange(inspector, view, { ...options, committed });
     const named = options.receipts?.get(view.partition)?.hull;
     const wanted = named === undefined ? checked : clip(named, { start: 0, end: committed });
@@ -49,7 +46,7 @@ export async function chooseScope(
     const span = isEmpty ? checked : hullOf(checked, wanted);
     const delivered = inFlight?.end ?? committed;
     const expired = delivered < view.start ? { start: delivered, end: view.start } : undefined;
-    scopes.push({ partition: view.partition, view, committed, inFlight, checked, span, expired });
+    scopes.push({ partition: view.partition, view, ...progress, checked, span, expired });
   }
   return scopes;
 }
@@ -70,20 +67,18 @@ function hullOf(a: Range, b: Range): Range {
   return { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
 }
 
-/** How far a partition is delivered. A commit for a former topic of the same name says nothing of this one. */
-function readProgress(
-  { topic, topicId }: { topic: string; topicId: string },
-  { partition, start, commit }: PartitionView,
-): { committed: number; inFlight: Range | undefined } {
+/**
+ * How far a partition is delivered.
+ * @throws OperatorError when another program commits to the group
+ */
+export function progressOf(
+  { topic, topicId }: { readonly topic: string; readonly topicId: string },
+  view: PartitionView,
+): Progress {
   try {
-    const note = decodeNote(commit?.plan ?? '');
-    if (commit === undefined || (note !== undefined && note.topicId !== topicId))
-      return { committed: start, inFlight: undefined };
-    const plan = note?.plan;
-    const inFlight = plan === undefined ? undefined : { start: plan.start, end: plan.end };
-    return { committed: commit.offset, inFlight };
+    return readProgress(view, topicId);
   } catch (error) {
-    throw new OperatorError(`${topic}/${partition}: ${messageOf(error)}`, exitCodes.failure, {
+    throw new OperatorError(`${topic}/${view.partition}: ${messageOf(error)}`, exitCodes.failure, {
       cause: error,
     });
   }

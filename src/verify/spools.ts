@@ -3,6 +3,7 @@
  * record with the id `spool/<id of the spool>/<offset in it>`; the tables are asked for these ids.
  */
 import { quoteText } from '../clickhouse/client.ts';
+import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import { bucketOffsets, numberSettings, rangeOf, type Source } from './coverage.ts';
 import { type Range, RangeList, type RangeSet } from './ranges.ts';
 
@@ -85,7 +86,13 @@ async function readBuckets(source: Source, spools: readonly string[]): Promise<S
     SELECT spool, bucket, groupBitmapMerge(seen) AS delivered, sumIf(n, source = 0) AS rows,
       sumIf(bitmapCardinality(seen), source = 0) AS row_offsets
     FROM (${parts.join(' UNION ALL ')}) GROUP BY spool, bucket`;
-  return await source.clickhouse.query<SpoolBucket>(sql, { settings: numberSettings });
+  try {
+    return await source.clickhouse.query<SpoolBucket>(sql, { settings: numberSettings });
+  } catch (error) {
+    // No streamer has run: nothing was found.
+    if (isMissingTable(error)) return [];
+    throw error;
+  }
 }
 
 /** Rows of `events` by offset within the spool; 0 where another table has the event. */

@@ -7,6 +7,9 @@ import {
   type TopicView,
 } from '../buffer/buffer.ts';
 
+import type { Range } from './ranges.ts';
+import { progressOf } from './scope.ts';
+
 const firstPollMs = 50;
 const longestPollMs = 500;
 const readBytes = 64 * 1024;
@@ -23,8 +26,9 @@ export async function waitForDelivery(inspector: BufferInspector, waitMs: number
   for (let pollMs = firstPollMs; ; pollMs = Math.min(longestPollMs, pollMs * 2)) {
     for (const partition of view.partitions) {
       const target = targets.get(partition.partition);
-      if (target !== undefined && (await isDelivered(inspector, partition, target)))
-        targets.delete(partition.partition);
+      if (target === undefined) continue;
+      const { committed } = progressOf({ topic: inspector.topic, topicId: view.topicId }, partition);
+      if (await isDelivered(inspector, partition, { committed, target })) targets.delete(partition.partition);
     }
     if (targets.size === 0) return true;
     const leftMs = deadline - performance.now();
@@ -37,16 +41,13 @@ export async function waitForDelivery(inspector: BufferInspector, waitMs: number
 async function isDelivered(
   inspector: BufferInspector,
   view: PartitionView,
-  target: number,
+  { committed, target }: { committed: number; target: number },
 ): Promise<boolean> {
-  if (committedOf(view) >= target) return true;
+  if (committed >= target) return true;
   // Behind the last record of a transaction there is a marker, which nobody delivers and nobody commits.
-  return !inspector.isDense && (await findFirst(inspector, view, target)) === undefined;
-}
-
-/** Where a partition's undelivered records begin. */
-function committedOf({ commit, start }: PartitionView): number {
-  return commit?.offset ?? start;
+  return (
+    !inspector.isDense && (await findFirst(inspector, view, { start: committed, end: target })) === undefined
+  );
 }
 
 /** The oldest record that is not delivered. */
@@ -56,13 +57,13 @@ export interface OldestRecord {
   readonly receivedAt: number;
 }
 
-/** Finds the oldest undelivered record before `end`; undefined when there is none. */
+/** Finds the oldest record of a range that the buffer still holds; undefined when there is none. */
 export async function findFirst(
   inspector: BufferInspector,
   view: PartitionView,
-  end: number = view.end,
+  { start, end }: Range,
 ): Promise<OldestRecord | undefined> {
-  let position = Math.max(committedOf(view), view.start);
+  let position = Math.max(start, view.start);
   while (position < end) {
     try {
       const { blocks, next } = await inspector.read(view.partition, position, { maxBytes: readBytes });

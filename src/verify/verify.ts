@@ -6,17 +6,21 @@
  * 3. the buffer again: rows beyond an end that is read now are of no record.
  */
 import type { BufferInspector, TopicView } from '../buffer/buffer.ts';
-import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
+import type { ClickHouse } from '../clickhouse/client.ts';
+import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import type { Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { type Bucket, readBuckets, regions, type Source } from './coverage.ts';
 import { findDuplicates } from './duplicates.ts';
+import { findExpired } from './expired.ts';
 import { findEarlierTopics, findForeign } from './foreign.ts';
-import { findMissing, type ReadBudget } from './missing.ts';
+import { findKeptRepeats } from './kept-repeats.ts';
+import { findMissing, type Missing, type ReadBudget } from './missing.ts';
 import { collectNotes } from './notes.ts';
+import { mostListed } from './ranges.ts';
 import type { Receipts } from './receipts-file.ts';
 import { reportReceipts, type UndeliveredReceipts } from './receipts-report.ts';
-import { type PartitionReport, type Report, sumCounts, type Verdict } from './report.ts';
+import { judge, type PartitionReport, type Report, sumCounts } from './report.ts';
 import { chooseScope, type PartitionScope, type ScopeOptions } from './scope.ts';
 import { checkSpools } from './spools.ts';
 import { findFirst, waitForDelivery } from './undelivered.ts';
@@ -35,9 +39,6 @@ export interface VerifyOptions extends ScopeOptions {
   readonly onStep?: (step: string) => void;
 }
 
-/** ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE. */
-const notThere = new Set([60, 81]);
-
 /**
  * Compares.
  * @throws BufferUnavailableError, ClickHouseError and others when one of the two cannot be asked
@@ -52,11 +53,11 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   const source: Source = { clickhouse, tables, topic: inspector.topic, topicId: view.topicId };
   const scopes = await chooseScope(inspector, view, { ...options, receipts: receipts?.partitions });
   onStep('counting rows');
-  if (options.tables.isReplicated) await catchUp(source);
   const buckets = await readAllBuckets(source, scopes, options);
   const after = await inspector.view();
   checkSame(inspector.topic, view, after);
   const foreignRows = await findForeign(source, [...buckets.values()].flat(), after);
+  const expired = await findExpired(source, scopes, receipts?.partitions);
   const budget = { left: options.maxReadBytes ?? 1024 ** 3 };
   const missing: UndeliveredReceipts[] = [];
   const partitions: PartitionReport[] = [];
@@ -67,7 +68,13 @@ export async function verify(options: VerifyOptions): Promise<Report> {
       .filter(({ partition }) => partition === scope.partition)
       .reduce((sum, { rows }) => sum + rows, 0);
     partitions.push(
-      await reportPartition({ source, inspector, budget }, scope, { own, foreign, receipts, missing }),
+      await reportPartition({ source, inspector, budget }, scope, {
+        own,
+        foreign,
+        expired: expired.get(scope.partition),
+        receipts,
+        missing,
+      }),
     );
   }
   const spools = await checkSpools(source, receipts?.spools ?? new Map());
@@ -109,6 +116,7 @@ async function readAllBuckets(
   };
   const byPartition = new Map<number, Bucket[]>();
   try {
+    if (source.tables.isReplicated) await catchUp(source);
     for await (const slice of readBuckets(source, scopes, limits)) {
       for (const bucket of slice) {
         const list = byPartition.get(bucket.partition);
@@ -118,7 +126,7 @@ async function readAllBuckets(
     }
   } catch (error) {
     // Before the first streamer there are no tables, and nothing that had to be in them.
-    if (!(error instanceof ClickHouseError && notThere.has(error.code)) || isUsed(scopes)) throw error;
+    if (!isMissingTable(error) || isUsed(scopes)) throw error;
   }
   return byPartition;
 }
@@ -141,36 +149,43 @@ async function reportPartition(
   input: {
     own: readonly Bucket[];
     foreign: number;
+    expired: Missing | undefined;
     receipts: Receipts | undefined;
     missing: UndeliveredReceipts[];
   },
 ): Promise<PartitionReport> {
-  const { partition, view, checked, committed, inFlight, expired } = scope;
-  const { own, foreign } = input;
+  const { partition, view, checked, committed, inFlight } = scope;
+  const { own, foreign, expired } = input;
   const receipts = input.receipts?.partitions.get(partition);
   const found = await findMissing(context, scope, { buckets: own, receipts });
-  if (receipts !== undefined) input.missing.push({ partition, found: found.receipts });
+  for (const { receipts: list } of [found, ...(expired === undefined ? [] : [expired])])
+    if (receipts !== undefined) input.missing.push({ partition, found: list });
   const duplicates = await findDuplicates(context.source, partition, own);
-  const oldest = await findFirst(context.inspector, view);
+  const kept = await findKeptRepeats(context.source, partition, own);
+  const oldest = await findFirst(context.inspector, view, { start: committed, end: view.end });
   const inside = own.filter(({ region }) => region === regions.checked);
   const sum = (key: 'rows' | 'dead_letters' | 'repeats') => inside.reduce((n, bucket) => n + bucket[key], 0);
+  const lost = expired?.missing.offsets ?? 0;
   const deliveredEnd = Math.max(inFlight?.end ?? committed, view.start);
   return {
     partition,
     checked,
     buffer: { start: view.start, end: view.end },
-    committed: view.commit?.offset ?? null,
+    committed: scope.isCommitted ? committed : null,
     offsets: checked.end - checked.start,
     rows: sum('rows'),
     dead_letters: sum('dead_letters'),
     repeats: sum('repeats'),
     gaps: found.gaps,
-    missing: found.missing.offsets + (expired === undefined ? 0 : expired.end - expired.start),
-    unconfirmed: found.unconfirmed,
-    missing_ranges: found.missing.ranges,
-    expired: expired ?? null,
+    missing: found.missing.offsets + lost,
+    // In Kafka there may have been no record.
+    unconfirmed: found.unconfirmed + (context.inspector.isDense ? 0 : lost),
+    missing_ranges: [...found.missing.ranges, ...(expired?.missing.ranges ?? [])].slice(0, mostListed),
+    expired: lost === 0 || scope.expired === undefined ? null : { ...scope.expired, missing: lost },
     duplicated: duplicates.offsets,
     duplicated_ranges: duplicates.ranges,
+    repeats_kept: kept.offsets,
+    repeats_kept_ranges: kept.ranges,
     foreign,
     in_flight: inFlight === undefined ? 0 : inFlight.end - inFlight.start,
     in_flight_range: inFlight ?? null,
@@ -178,13 +193,4 @@ async function reportPartition(
     oldest_undelivered_seconds:
       oldest === undefined ? null : Math.max(0, Math.round((Date.now() - oldest.receivedAt) / 100) / 10),
   };
-}
-
-function judge(report: Pick<Report, 'total' | 'receipts' | 'all_delivered'>): Verdict {
-  const { missing, duplicated, foreign } = report.total;
-  const { receipts } = report;
-  const lost = receipts === null ? 0 : receipts.missing + receipts.unknown + receipts.spooled_duplicated;
-  if (missing + duplicated + foreign + lost > 0) return 'loss';
-  const isOpen = report.all_delivered === false || (receipts?.spooled_not_found ?? 0) > 0;
-  return isOpen ? 'not_delivered' : 'ok';
 }

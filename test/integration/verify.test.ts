@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import type { BufferInspector, BufferReader, BufferWriter } from '../../src/buffer/buffer.ts';
+import type { BufferInspector, BufferReader, BufferWriter, PartitionView } from '../../src/buffer/buffer.ts';
 import { openEmbeddedInspector } from '../../src/buffer/embedded/inspector.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
 import { EventBatch } from '../../src/buffer/event-batch.ts';
 import { type ClickHouse, ClickHouseUnavailableError } from '../../src/clickhouse/client.ts';
 import { nameTables } from '../../src/clickhouse/tables.ts';
+import { encodeNote } from '../../src/streamer/plan.ts';
 import type { Streamer } from '../../src/streamer/streamer.ts';
 import { formatReport } from '../../src/verify/format-report.ts';
 import { readReceipts } from '../../src/verify/receipts-file.ts';
@@ -265,6 +266,104 @@ describe('verify', () => {
     expect(offsets).toBeGreaterThan(0);
   });
 
+  /** The buffer as it would look with another start or commit of partition 0. */
+  const seenAs = (changed: Partial<PartitionView>): BufferInspector => ({
+    topic: inspector.topic,
+    isDense: inspector.isDense,
+    async view() {
+      const { topicId, partitions } = await inspector.view();
+      return {
+        topicId,
+        partitions: partitions.map((one) => (one.partition === 0 ? { ...one, ...changed } : one)),
+      };
+    },
+    read: (...args) => inspector.read(...args),
+    offsetAt: (...args) => inspector.offsetAt(...args),
+    close: async () => {},
+  });
+
+  test('a commit for a former topic of the same name delivers nothing', async () => {
+    await append(0, views(100));
+    const note = { topicId: 'former', ids: undefined, settleUntil: undefined };
+    const plan = { start: 50, end: 90, rows: 40, crc: 0, repeatsCrc: 0, token: 'x', sealedAt: 0 };
+    await startStreaming();
+    await compare({ waitMs: 30_000 });
+    for (const text of [encodeNote({ ...note, plan: undefined }), encodeNote({ ...note, plan })]) {
+      const former = seenAs({ commit: { offset: 100, plan: text } });
+      const report = await compare({ inspector: former, waitMs: 100 });
+      expect(report).toMatchObject({
+        verdict: 'not_delivered',
+        all_delivered: false,
+        total: { offsets: 0, waiting: 100, in_flight: 0 },
+      });
+      expect(report.partitions[0]).toMatchObject({ committed: null });
+      expect(report.partitions[0]?.oldest_undelivered_seconds).toBeGreaterThanOrEqual(0);
+    }
+  });
+
+  test('what left the buffer before its commit is lost only where no table has it', async () => {
+    await append(0, views(900));
+    await startStreaming();
+    await compare({ waitMs: 30_000 });
+    // Set back by an operator; or read a moment before the start.
+    const early = seenAs({ start: 500, commit: { offset: 100, plan: '' } });
+    const receipts = await receiptsOf(
+      { partition: 0, offset: 150, count: 20 },
+      { partition: 0, offset: 600 },
+    );
+    const fine = await compare({ inspector: early, receipts });
+    expect(fine).toMatchObject({
+      verdict: 'ok',
+      total: { missing: 0, waiting: 400 },
+      receipts: { delivered: 20, pending: 1 },
+      notes: [],
+    });
+    expect(fine.partitions[0]).toMatchObject({ expired: null });
+    await sql('DELETE FROM $.events WHERE offset IN (100, 151, 152, 153, 499, 500)');
+    const lossy = await compare({ inspector: early, receipts });
+    expect(lossy).toMatchObject({
+      verdict: 'loss',
+      total: { missing: 5, unconfirmed: 0 },
+      receipts: { delivered: 17, pending: 1, missing: 3, lost: [{ partition: 0, start: 151, end: 154 }] },
+      notes: [expect.stringContaining('partition 0: 5 of 100 to 499. They are lost.')],
+    });
+    expect(lossy.partitions[0]).toMatchObject({
+      expired: { start: 100, end: 500, missing: 5 },
+      missing_ranges: [
+        { start: 100, end: 101 },
+        { start: 151, end: 154 },
+        { start: 499, end: 500 },
+      ],
+    });
+  });
+
+  test('an offset that is a repeat and a row is a fault', async () => {
+    await append(0, [...views(20), '{"event":']);
+    await startStreaming();
+    await compare({ waitMs: 30_000 });
+    await sql(
+      `INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1
+       FROM (SELECT * EXCEPT data FROM $.events WHERE offset IN (4, 5, 9))`,
+    );
+    await sql(
+      'INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1 FROM $.dead_letters',
+    );
+    const report = await compare();
+    expect(report).toMatchObject({
+      verdict: 'loss',
+      total: { missing: 0, duplicated: 0, repeats: 4, repeats_kept: 4 },
+    });
+    expect(report.partitions[0]?.repeats_kept_ranges).toEqual([
+      { start: 4, end: 6 },
+      { start: 9, end: 10 },
+      { start: 20, end: 21 },
+    ]);
+    expect(formatReport(report)).toMatch(/^TWICE: 4 in repeats and stored as well/);
+    expect(formatReport(report)).toContain('0: offsets 4 to 5 in repeats and stored as well');
+    await sql('DELETE FROM $.repeats WHERE 1');
+    expect(formatReport(await compare())).not.toContain('kept repeats');
+  });
+
   test('compares a time only, when told so', async () => {
     const now = Date.now();
     await append(0, views(100), now - 3 * 3_600_000);
@@ -336,6 +435,12 @@ describe('verify', () => {
     });
 
     test('of spooled events are found by the id of the event', async () => {
+      const spooled = await receiptsOf({ spool: 'abc-1', offset: 3, count: 10 });
+      for (const cluster of [undefined, 'c']) {
+        // Before the first streamer there are no tables.
+        const early = await compare({ receipts: spooled, tables: nameTables({ database, cluster }) });
+        expect(early).toMatchObject({ verdict: 'not_delivered', receipts: { spooled_not_found: 10 } });
+      }
       const batch = new EventBatch();
       for (let n = 0; n < 20; n++)
         batch.add(Buffer.from('{"event":"view"}'), Date.now(), [['id', `spool/abc-1/${n}`]]);

@@ -14,7 +14,7 @@ const group: LetterGroup = {
 };
 
 const letter = {
-  ...{ topic: 'events', topicId: 'T', partition: 0, offset: 1, receivedAt: 9_223_372_036_854_775_807 },
+  ...{ topic: 'events', topicId: 'T', partition: 0, offset: 1, receivedAt: 2 ** 63 },
   ...{ refusedAt: 0, eventId: '', code: 117, column: '', reason: 'why', raw: Buffer.from('{}') },
 };
 

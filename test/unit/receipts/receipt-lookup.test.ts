@@ -2,11 +2,14 @@ import { describe, expect, test } from 'vitest';
 import type { BufferInspector, PartitionView } from '../../../src/buffer/buffer.ts';
 import type { ClickHouse } from '../../../src/clickhouse/client.ts';
 import { createReceiptLookup } from '../../../src/receipts/receipt-lookup.ts';
+import { encodeNote } from '../../../src/streamer/plan.ts';
 
 const view: PartitionView = { partition: 0, start: 5, end: 20, commit: { offset: 10, plan: '' } };
 
 /** A lookup whose buffer is `view`, and whose ClickHouse answers with `rows` when `gate` opens. */
-function createLookup(options: { rows?: object[]; gate?: Promise<void>; isReplicated?: boolean } = {}) {
+function createLookup(
+  options: { rows?: object[]; gate?: Promise<void>; isReplicated?: boolean; note?: string } = {},
+) {
   const asked: string[] = [];
   let views = 0;
   const inspector: BufferInspector = {
@@ -14,7 +17,8 @@ function createLookup(options: { rows?: object[]; gate?: Promise<void>; isReplic
     isDense: true,
     view: async () => {
       views++;
-      return { topicId: 't', partitions: [view] };
+      const commit = { offset: 10, plan: options.note ?? '' };
+      return { topicId: 't', partitions: [{ ...view, commit }] };
     },
     read: async (_partition, from) => ({
       blocks: [
@@ -53,6 +57,15 @@ describe('a lookup', () => {
     expect(await lookup.find({ partition: 0, offset: 19 })).toEqual({ state: 'accepted' });
     expect(await lookup.find({ partition: 0, offset: 20 })).toMatchObject({ state: 'unknown' });
     expect(await lookup.find({ partition: 1, offset: 0 })).toMatchObject({ state: 'unknown' });
+  });
+
+  test('does not take a commit of a former topic of the same name for its own', async () => {
+    const noteOf = (topicId: string) =>
+      encodeNote({ topicId, ids: undefined, settleUntil: undefined, plan: undefined });
+    const former = createLookup({ note: noteOf('former') });
+    expect(await former.lookup.find({ partition: 0, offset: 9 })).toEqual({ state: 'accepted' });
+    const own = createLookup({ note: noteOf('t') });
+    expect(await own.lookup.find({ partition: 0, offset: 9 })).toMatchObject({ state: 'unknown' });
   });
 
   test('asks a replica to catch up before it says that a row is gone', async () => {
