@@ -72,7 +72,8 @@ function unknownCommand(name: string): OperatorError {
 
 function wrongArguments(command: Command, args: readonly string[]): OperatorError {
   const wanted = command.arguments.length === 0 ? 'no arguments' : command.arguments.join(' ');
-  const message = `'${command.name}' takes ${wanted}, not '${args.join(' ')}'. See millrace ${command.name} --help`;
+  const verdict = args.length === 0 ? `needs ${wanted}` : `takes ${wanted}, not '${args.join(' ')}'`;
+  const message = `'${command.name}' ${verdict}. See millrace ${command.name} --help`;
   return new OperatorError(message, exitCodes.usage);
 }
 

@@ -25,8 +25,6 @@ export interface AppendObserver {
   appendFailed(events: number, error: unknown): void;
   /** The buffer did not take events; they go to the spool instead. */
   diverted?(events: number, error: unknown): void;
-  /** The spool has stored events. */
-  spooled?(events: number, milliseconds: number): void;
 }
 
 /** Who is told, and where events wait while the buffer is away: without a spool they fail. */
@@ -180,8 +178,6 @@ export class Batcher {
   }
 
   async #appendToSpool(spool: Spool, batch: OpenBatch): Promise<void> {
-    const startedAt = performance.now();
-    const events = batch.events.count;
     this.#isSpooling = true;
     let offset: number;
     try {
@@ -192,7 +188,6 @@ export class Batcher {
       this.#fail(batch, error);
       return;
     }
-    this.#observer.spooled?.(events, performance.now() - startedAt);
     this.#isSpooling = false;
     this.#send();
     this.#settle(batch, (waiter, part) => {

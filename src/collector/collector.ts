@@ -124,7 +124,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       type: 'text/plain; charset=utf-8',
       body: await (options.gatherMetrics?.() ?? registry.metrics()),
     }),
-    receipt: (place, offset) => answerReceipt(options.receipts, place, offset),
+    receipt: (place, offset) => answerReceipt(options, place, offset),
   } satisfies Routes;
   const server = await listen(options.listen, routes, { kind: options.httpServer, log });
 
@@ -195,6 +195,7 @@ function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
       appendDuration.observe(milliseconds / 1_000);
       appendEvents.observe(events);
     },
+    diverted: () => appendErrors.add(1),
     appendFailed: (events, error) => {
       failed.add(events);
       appendErrors.add(1);

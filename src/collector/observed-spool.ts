@@ -15,6 +15,8 @@ export interface ObservedSpool extends Spool {
   /** Whether events come in; if not, it only drains what an earlier run left. */
   readonly takesEvents: boolean;
   figures(): SpoolFigures;
+  /** Offset that the next event gets, of all processes that share the spool. */
+  end(): Promise<number>;
   /** Events that this process has stored in the spool, has seen the buffer acknowledge, and has sent again in doubt. */
   counts(): { readonly spooled: number; readonly drained: number; readonly unsure: number };
   /** Why draining does not go on; undefined when nothing is known to be in its way. */

@@ -54,14 +54,18 @@ async function checkBuffer(config: Config): Promise<Finding> {
   try {
     const { isMissing, isNew, partitions, leaderless } = await checkTopic(config, config.create);
     const topic = `topic ${config.kafkaTopic} of ${config.kafkaBrokers.map(formatAddress).join(',')}`;
-    if (isNew) return { kind: 'ok', text: `done: create ${topic} with ${partitions} partitions` };
-    if (isMissing) return { kind: 'todo', text: `create ${topic} with ${config.kafkaPartitions} partitions` };
+    if (isNew) return { kind: 'ok', text: `done: create ${topic} with ${count(partitions)}` };
+    if (isMissing) return { kind: 'todo', text: `create ${topic} with ${count(config.kafkaPartitions)}` };
     if (leaderless > 0)
-      return { kind: 'fault', text: `${topic}: ${leaderless} of ${partitions} partitions have no leader` };
-    return { kind: 'ok', text: `${topic} has ${partitions} partitions` };
+      return { kind: 'fault', text: `${topic}: ${leaderless} of ${count(partitions)} without a leader` };
+    return { kind: 'ok', text: `${topic} has ${count(partitions)}` };
   } catch (error) {
     return { kind: 'fault', text: messageOf(error) };
   }
+}
+
+function count(partitions: number): string {
+  return partitions === 1 ? '1 partition' : `${partitions} partitions`;
 }
 
 function checkDataDirectory(dataDir: string): Finding {

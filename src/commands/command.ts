@@ -13,6 +13,15 @@ export interface CommandContext {
   readonly log: Logger;
 }
 
+/** Exit codes of every command. */
+export const commonExitCodes = {
+  0: 'ok',
+  1: 'failure',
+  2: 'wrong usage',
+  69: 'a dependency is unavailable',
+  78: 'a fault in the configuration',
+} as const satisfies Partial<Record<ExitCode, string>>;
+
 /** One command of the program. The table of commands makes `--help`. */
 export interface Command {
   readonly name: string;
@@ -22,6 +31,8 @@ export interface Command {
   readonly arguments: readonly string[];
   /** Options that it takes as flags, in the order of its `--help`. */
   readonly options: readonly OptionKey[];
+  /** What its own exit codes mean, where that is more than {@link commonExitCodes} says. */
+  readonly exitCodes?: Readonly<Partial<Record<ExitCode, string>>>;
   /** Lines to try, shown in `--help`. */
   readonly examples: readonly string[];
   /**

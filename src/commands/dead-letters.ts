@@ -36,6 +36,7 @@ export const deadLetters: Command = {
     'logLevel',
     'config',
   ],
+  exitCodes: { 1: 'failure, or ClickHouse still refuses some that were replayed' },
   examples: [
     'millrace dead-letters list',
     'millrace dead-letters list --since 1h --reason "reading path status" --limit 100 --json | jq -r .raw',

@@ -1,6 +1,6 @@
 /** The `--help` texts, made from the tables of commands and options. */
 import { type Option, type OptionKey, optionName, options, variableName } from '../config/options.ts';
-import type { Command } from './command.ts';
+import { type Command, commonExitCodes } from './command.ts';
 
 const width = 100;
 
@@ -19,20 +19,22 @@ export function formatHelp(commands: readonly Command[]): string {
     'MILLRACE_ and its name, and a key of the file given by --config. A flag comes before a',
     'variable, a variable before the file, the file before the default.',
     '',
-    exitCodeHelp,
+    ...formatExitCodes({}),
+    'What else a command ends with, and what it means, is in its own --help.',
   ].join('\n');
 }
 
-const exitCodeHelp = [
-  'Exit codes: 0 ok, 1 failure, 2 wrong usage, 69 a dependency is unavailable, 78 a fault in the',
-  'configuration, 98 loss found, 99 a threshold missed.',
-].join('\n');
+/** Object keys that are whole numbers come in ascending order. */
+function formatExitCodes(own: Command['exitCodes']): string[] {
+  const codes = Object.entries({ ...commonExitCodes, ...own });
+  return wrap(`Exit codes: ${codes.map(([code, meaning]) => `${code} ${meaning}`).join(', ')}.`, width);
+}
 
 /** Help of one command. */
 export function formatCommandHelp(command: Command): string {
   const usage = ['millrace', command.name, ...command.arguments, '[options]'].join(' ');
   return [
-    `${command.summary}.`,
+    /[.?]$/.test(command.summary) ? command.summary : `${command.summary}.`,
     '',
     `Usage: ${usage}`,
     '',
@@ -42,7 +44,7 @@ export function formatCommandHelp(command: Command): string {
     'Examples:',
     ...command.examples.map((example) => `  ${example}`),
     '',
-    exitCodeHelp,
+    ...formatExitCodes(command.exitCodes),
   ].join('\n');
 }
 

@@ -15,7 +15,7 @@ import type { Command, CommandContext } from './command.ts';
 export const replay: Command = {
   name: 'replay',
   summary:
-    'post a file of events (NDJSON or an access log, also gzipped; - is standard input) to a collector',
+    'Post a file of events (NDJSON or an access log, also gzipped; - is standard input) to a collector',
   arguments: ['<file>'],
   options: [
     'url',
@@ -31,6 +31,10 @@ export const replay: Command = {
     'logLevel',
     'config',
   ],
+  exitCodes: {
+    1: 'events were rejected or cannot be read, or it was stopped',
+    2: 'wrong usage, or a file that cannot be read',
+  },
   examples: [
     'millrace replay events.ndjson',
     'millrace replay access.log.gz --speed 60',

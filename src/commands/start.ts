@@ -115,6 +115,11 @@ function childEnvironment(config: Config, flags: CommandContext['flags']): NodeJ
   return { ...process.env, ...Object.fromEntries(given), ...quiet };
 }
 
+function describeOutage({ onOutage, dataDir }: Config): string {
+  if (onOutage === 'spool') return `while Kafka is away events wait in ${resolve(dataDir, 'spool')}`;
+  return 'while Kafka is away posts get 503; --on-outage spool keeps them on this disk';
+}
+
 function formatBanner(config: Config, seconds: string): string {
   const collector = `http://${formatAddress(config.listen)}`;
   const streamer = `http://${formatAddress(config.streamListen)}`;
@@ -130,12 +135,13 @@ function formatBanner(config: Config, seconds: string): string {
     config.buffer === 'kafka'
       ? `Kafka at ${config.kafkaBrokers.map(formatAddress).join(',')}, topic ${config.kafkaTopic}`
       : `embedded log in ${resolve(config.dataDir)}`;
+  const outage = config.buffer === 'kafka' ? `\n  outage      ${describeOutage(config)}` : '';
   return `Millrace ${version} is ready after ${seconds} s.
 
   collector   ${collector}    events in; /status, /metrics
   streamer    ${streamer}    events to ClickHouse; /status, /metrics
   ClickHouse  ${clickhouse}    ${config.embeddedClickhouse ? 'embedded, ' : ''}SQL
-  buffer      ${buffer}
+  buffer      ${buffer}${outage}
 
 Send an event:
   curl ${collector}/v1/events -H 'content-type: application/json' -d '{"event":"view","os":"linux","browser":"chrome"}'

@@ -44,6 +44,10 @@ export const verify: Command = {
     'logLevel',
     'config',
   ],
+  exitCodes: {
+    98: 'loss, doubles, or rows of no record were found',
+    99: 'not everything is delivered yet, or not within --wait',
+  },
   examples: [
     'millrace verify',
     'millrace verify --wait 1m --json',

@@ -68,7 +68,12 @@ function readFlags({ flags, allowed }: Sources, faults: string[]): Map<OptionKey
   for (const [name, value] of Object.entries(flags)) {
     const negated = name.startsWith('no-') ? name.slice(3) : undefined;
     const key = allowed.find((candidate) => [name, negated].includes(optionName(candidate)));
-    if (key === undefined) {
+    const isElsewhere = keys.some((candidate) => [name, negated].includes(optionName(candidate)));
+    if (key === undefined && isElsewhere) {
+      faults.push(
+        `--${name} is an option of other commands, not of this one: its --help shows those it takes`,
+      );
+    } else if (key === undefined) {
       faults.push(
         unknown(`--${name}`, name, allowed.filter((k) => table[k].secret !== true).map(optionName), '--'),
       );

@@ -121,7 +121,7 @@ export const options = {
     schema: type.oneOf('reject', 'spool'),
     default: 'reject',
     placeholder: '<what>',
-    doc: 'What the collector does with events while Kafka cannot be reached: reject (503, clients send them again), or spool: keep them on the disk of this machine, below --data-dir, and deliver them when Kafka is back. See docs/outages.md.',
+    doc: 'What the collector does with events while Kafka cannot be reached: reject (503, clients send them again), or spool: keep them on the disk of this machine, below --data-dir, and deliver them when Kafka is back. Only with --buffer kafka. See docs/outages.md.',
     group: 'collector',
   }),
   spoolMaxBytes: option({
@@ -419,7 +419,7 @@ export const options = {
     schema: type.integer(0, 100_000),
     default: '10',
     placeholder: '<n>',
-    doc: 'Rows from the past, or dead letters, to print.',
+    doc: 'Most rows from the past to print; for `dead-letters list`, most dead letters.',
     group: 'client',
   }),
   follow: option({
@@ -482,14 +482,14 @@ export const options = {
     schema: type.boolean,
     default: 'false',
     placeholder: '',
-    doc: 'Say what `dead-letters replay` would do, trying each row without storing it, and change nothing.',
+    doc: 'For `dead-letters replay`: say what it would do, trying each row without storing it, and change nothing.',
     group: 'client',
   }),
   skipDuplicatePaths: option({
     schema: type.boolean,
     default: 'false',
     placeholder: '',
-    doc: 'Let `dead-letters replay` take events that have a key twice: the first value is kept, the others are dropped.',
+    doc: 'For `dead-letters replay`: take events that have a key twice: the first value is kept, the others are dropped.',
     group: 'client',
   }),
   all: option({

@@ -35,7 +35,9 @@ export async function startStatusServer(
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
     const route = routes[path];
     const send = ({ status, type, body }: StatusAnswer) =>
-      response.writeHead(status, { 'content-type': type }).end(body);
+      response
+        .writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) })
+        .end(body);
     request.resume();
     if (route === undefined)
       send({ status: 404, type: 'text/plain', body: `known paths: ${Object.keys(routes).join(' ')}\n` });

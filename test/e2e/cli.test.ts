@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { runProgram } from '../support/program.ts';
 
-const commands = ['start', 'collect', 'stream', 'clickhouse', 'check', 'verify', 'tail', 'replay'];
+const commands = [
+  ...['start', 'collect', 'stream', 'clickhouse', 'check', 'verify', 'tail', 'dead-letters', 'replay'],
+];
 
 describe('help', () => {
   test('lists every command', async () => {
@@ -19,6 +21,15 @@ describe('help', () => {
     expect(stdout).toContain('Default: ');
   });
 
+  test.each([
+    ['verify', '98 loss, doubles'],
+    ['dead-letters', '1 failure, or ClickHouse still refuses some'],
+    ['replay', '1 events were rejected'],
+  ])('%s --help says what its exit codes mean', async (command, meaning) => {
+    const { stdout } = await runProgram([command, '--help']);
+    expect(stdout.replaceAll('\n', ' ')).toContain(meaning);
+  });
+
   test('--version is the version of package.json', async () => {
     const { version } = (await import('../../package.json', { with: { type: 'json' } })).default;
     expect((await runProgram(['--version'])).stdout).toBe(`${version}\n`);
@@ -33,7 +44,9 @@ describe('wrong use', () => {
   });
 
   test('a missing argument: exit 2', async () => {
-    expect((await runProgram(['replay'])).code).toBe(2);
+    const { code, stderr } = await runProgram(['replay']);
+    expect(code).toBe(2);
+    expect(stderr).toContain("'replay' needs <file>");
   });
 
   test('no command: the help, exit 2', async () => {

@@ -83,6 +83,8 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('an outage of Kafka', () =
     const batch = await post(url, [{ event: 'a' }, { event: 'b' }]);
     expect(batch.status).toBe(202);
     expect(await batch.json()).toMatchObject({ accepted: 2, receipts: [{ spool: id, offset: 1, count: 2 }] });
+    const beyond = await fetch(`${url}/v1/receipts/${id}/3`);
+    expect([beyond.status, await beyond.json()]).toMatchObject([404, { code: 'UNKNOWN_RECEIPT' }]);
     const status = await fetch(`${url}/status`);
     expect(status.status).toBe(200);
     expect(await status.json()).toMatchObject({

@@ -102,9 +102,9 @@ describe('faults', () => {
     expect(message).toContain('the nearest one is batch-age');
   });
 
-  test('a flag of another command is unknown here', () => {
+  test('a flag of another command is named as such', () => {
     const message = faultsOf({ flags: { workers: '2' }, env: {}, allowed: ['listen'] });
-    expect(message).toContain('--workers is not an option here; the nearest one is --listen');
+    expect(message).toContain('--workers is an option of other commands, not of this one');
   });
 
   test('a missing file is named', () => {
