@@ -14,6 +14,12 @@ import { BatchQueues, type Placed } from './batch-queues.ts';
 import { type BatchLimits, headersSize, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
 import type { Spool } from './spool.ts';
 
+/**
+ * After an append that failed so late its partition rests for a moment: that the buffer is away is often found out
+ * a little later, and the next batch would take as long to fail.
+ */
+const lateFailureMs = 400;
+const restMs = 1_000;
 /** How often it is looked whether the spool is drained, while events wait for that. */
 const holdPollMs = 2;
 
@@ -163,7 +169,8 @@ export class Batcher {
     try {
       offset = await this.#writer.append(partition, batch.events);
     } catch (error) {
-      this.#busy.delete(partition);
+      if (performance.now() - startedAt > lateFailureMs) this.#rest(partition);
+      else this.#busy.delete(partition);
       this.#divertOrFail(batch, error);
       return;
     }
@@ -175,6 +182,14 @@ export class Batcher {
       waiter.stored(partition, offset, part);
       offset += part.count;
     });
+  }
+
+  #rest(partition: number): void {
+    setTimeout(() => {
+      this.#busy.delete(partition);
+      this.#send();
+      this.#tellDrained();
+    }, restMs);
   }
 
   async #appendToSpool(spool: Spool, batch: OpenBatch): Promise<void> {
@@ -216,6 +231,10 @@ export class Batcher {
   #settle(batch: OpenBatch, tell: (waiter: Waiter, part: Part) => void): void {
     batch.forEachPart(tell);
     this.#queues.recycle(batch);
+    this.#tellDrained();
+  }
+
+  #tellDrained(): void {
     if (this.isEmpty) for (const resolve of this.#drained.splice(0)) resolve();
   }
 }

@@ -123,8 +123,8 @@ describe.each(['uws', 'node'])('what became of a receipt, by the server %s', (se
     }
     for (const path of ['0', '0/1/2', '']) expect((await ask(path)).status).toBe(404);
     const refused = await ask('0/0', 'POST');
-    expect([refused.status, refused.headers.get('allow')]).toEqual([405, 'GET, OPTIONS']);
-    expect((await ask('0/0', 'HEAD')).status).toBe(405);
+    expect([refused.status, refused.headers.get('allow')]).toEqual([405, 'GET, HEAD, OPTIONS']);
+    expect((await ask('0/0', 'HEAD')).status).toBe((await ask('0/0')).status);
     expect((await ask('0/0', 'OPTIONS')).status).toBe(204);
     expect((await fetch(`${url}/livez`)).status).toBe(200);
     expect(await (await fetch(`${url}/metrics`)).text()).toContain('millrace_');

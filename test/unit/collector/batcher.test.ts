@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
   BufferUnavailableError,
   type BufferWriter,
@@ -56,6 +56,10 @@ const observer = { appended: () => {}, appendFailed: () => {} };
 const limits = { maxBytes: 100, maxEvents: 4 };
 
 describe('Batcher', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
   test('requests of one turn share an append; the next batch grows while it is in flight', async () => {
     const { writer, appends } = createWriter(1);
     const batcher = new Batcher(writer, limits, { observer });
@@ -144,6 +148,28 @@ describe('Batcher', () => {
       '3+1 failed: lost',
       '4+1 failed: Kafka cannot be reached',
     ]);
+  });
+
+  test('after an append that failed late, the next one waits until it is known whether the buffer is away', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] });
+    const { writer, appends, condition } = createWriter(1);
+    const batcher = new Batcher(writer, limits, { observer });
+    const [a, b, c] = [createWaiter(), createWaiter(), createWaiter()];
+    batcher.add(Buffer.from('a'), 0, a.waiter);
+    await turn();
+    batcher.add(Buffer.from('b'), 0, b.waiter);
+    vi.advanceTimersByTime(10_000);
+    appends[0]?.fail(new OutcomeUnknownError('lost'));
+    await turn();
+    expect([a.log, b.log]).toEqual([['0+1 failed: lost'], []]);
+    condition.state = { ok: false, detail: 'Kafka cannot be reached' };
+    vi.advanceTimersByTime(5_000);
+    await batcher.drain();
+    expect(b.log).toEqual(['0+1 failed: Kafka cannot be reached']);
+    condition.state = { ok: true };
+    batcher.add(Buffer.from('c'), 0, c.waiter);
+    await turn();
+    expect(appends.map(({ texts }) => texts)).toEqual([['a'], ['c']]);
   });
 
   describe('events with an id', () => {
