@@ -106,7 +106,10 @@ describe('repeats', () => {
     await site.deliver(first.sink, () => first.inserts.length === 1);
     const second = createSink();
     await site.deliver(second.sink, () => second.inserts.length === 1, { ids: { windowMs: 0 } });
-    expect(second.inserts[0]?.how).toMatchObject({ isReplay: true, doubt: expect.stringContaining('count as repeats') });
+    expect(second.inserts[0]?.how).toMatchObject({
+      isReplay: true,
+      doubt: expect.stringContaining('count as repeats'),
+    });
   });
 });
 
