@@ -14,27 +14,17 @@
  *     pwrite64(20, …, 128, 4136) = 128  root; 20 is data.mdb opened O_WRONLY|O_DSYNC
  *     write(2, "resolved 0\n")          the promise resolved
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { exitCodes, messageOf, OperatorError } from '../../errors.ts';
 import { BufferUnavailableError, OutcomeUnknownError } from '../buffer.ts';
+import { allocateLockFile, LastTransaction } from './lock-file.ts';
 
 /** How long a transaction may take before whoever waits for it is told; its outcome is unknown then. */
 const transactionTimeoutMs = 15_000;
 /** Each process that reads holds one slot: 256 collectors, a streamer, tools. The lock file grows by 64 bytes each. */
 const maxReaders = 1022;
-/** Above what LMDB needs for so many readers. */
-const lockFileBytes = 80 * 1024;
 
 /** Directory of the log of a topic below the directory of all logs. */
 export function logPath(dir: string, topic: string): string {
@@ -60,6 +50,7 @@ export class Environment {
   /** What changes rarely: identity, generations, commits, retention. JSON. */
   readonly meta: Database<unknown, (string | number)[]>;
   readonly #root: RootDatabase;
+  readonly #lastTransaction: LastTransaction;
   #users = 0;
   #stuckWrites = 0;
 
@@ -76,6 +67,9 @@ export class Environment {
       // commit ends the process as an unhandled rejection.
       eventTurnBatching: false,
     });
+    this.#lastTransaction = new LastTransaction(path);
+    // Opening itself may just have set it back.
+    this.#root.transactionSync(() => this.#restoreLastTransaction());
     this.blocks = this.#root.openDB('blocks', { encoding: 'binary', keyEncoding: 'binary' });
     this.states = this.#root.openDB('states', { encoding: 'binary' });
     this.meta = this.#root.openDB('meta', { encoding: 'json' });
@@ -105,7 +99,7 @@ export class Environment {
     shared.delete(this.path);
     // Closing waits for all transactions, and these may never end; the end of the process closes the file.
     if (this.isStuck) return;
-    const closed = this.#root.close();
+    const closed = this.#root.close().then(() => this.#lastTransaction.close());
     closing.set(this.path, closed);
     try {
       await closed;
@@ -136,7 +130,7 @@ export class Environment {
         reject(new OutcomeUnknownError(stuckMessage(this.path)));
       }, transactionTimeoutMs);
     });
-    const attempt = this.#root.transaction(() => {
+    const attempt = this.#transact(() => {
       if (timedOut) throw new BufferUnavailableError(stuckMessage(this.path));
       return work();
     });
@@ -151,6 +145,24 @@ export class Environment {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** A transaction that starts from the newest state; one that does not is left empty, and tried again. */
+  async #transact<T>(work: () => T): Promise<T> {
+    for (;;) {
+      const done = await this.#root.transaction(() => {
+        return this.#restoreLastTransaction() ? undefined : { result: work() };
+      });
+      if (done !== undefined) return done.result;
+    }
+  }
+
+  /** Within a write transaction: whether it starts from an older state than it should. The next one does not. */
+  #restoreLastTransaction(): boolean {
+    const { lastTxnId } = this.#root.getStats() as { readonly lastTxnId: number };
+    if (this.#root.getWriteTxnId() > lastTxnId) return false;
+    this.#lastTransaction.restore(lastTxnId);
+    return true;
   }
 
   /**
@@ -181,25 +193,6 @@ function openOrExplain(path: string, create: () => Environment): Environment {
       exitCodes.unavailable,
       { cause: error },
     );
-  }
-}
-
-/**
- * LMDB makes its lock file sparse and maps it: on a full disk the first touch of a page would end the process
- * with SIGBUS. Written out in full before, a full disk is an error like any other. By a link, which is there
- * with all its bytes or not at all, since another process may open the log at the same time.
- */
-function allocateLockFile(path: string): void {
-  const lock = join(path, 'lock.mdb');
-  if (existsSync(lock)) return;
-  const draft = `${lock}.${process.pid}`;
-  try {
-    writeFileSync(draft, Buffer.alloc(lockFileBytes), { flush: true });
-    linkSync(draft, lock);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-  } finally {
-    rmSync(draft, { force: true });
   }
 }
 
