@@ -6,6 +6,12 @@ import { exitCodes, messageOf } from '../errors.ts';
 /** Asked when the process begins: the parent may be gone by the time that it serves. */
 const isSupervised = process.send !== undefined;
 
+/**
+ * Faults of native code. They end the process, and whoever watches over it starts it again: with a handler in
+ * JavaScript the faulty instruction is repeated for ever.
+ */
+const faultSignals = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const;
+
 /** Tells a supervising parent (`start`, or the parent of the workers) that this process serves. */
 export function announceReady(details: Record<string, unknown> = {}): void {
   if (process.connected) process.send?.({ type: 'ready', ...details });
@@ -19,7 +25,8 @@ export function announceReady(details: Record<string, unknown> = {}): void {
 export function stopGracefully(stop: () => Promise<void>, options: { log: Logger; timeoutMs: number }): void {
   const { log, timeoutMs } = options;
   let isClosing = false;
-  const { close } = closeWithGrace({ delay: timeoutMs, logger: false }, async ({ signal, err }) => {
+  const how = { delay: timeoutMs, logger: false, skip: [...faultSignals] } satisfies closeWithGrace.Options;
+  const { close } = closeWithGrace(how, async ({ signal, err }) => {
     isClosing = true;
     if (err !== undefined) {
       log.fatal({ err }, `stopping: ${messageOf(err)}`);

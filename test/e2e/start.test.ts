@@ -179,6 +179,16 @@ describe('stopping and starting', () => {
     expect(await rowsReach(2)).toEqual({ rows: 2, offsets: 2 });
     expect(program.output.stderr).toContain("'millrace stream' ended (SIGKILL); starting it again");
   });
+
+  test('a fault of native code ends the process at once, so that it is started again', async () => {
+    const program = await start();
+    const { stdout } = await runCommand('pgrep', ['-P', String(program.child.pid), '-f', 'collect$']);
+    process.kill(Number(stdout.trim()), 'SIGSEGV');
+    await until('a restart', async () =>
+      program.output.stderr.includes("'millrace collect' ended (SIGSEGV); starting it again"),
+    );
+    await until('events taken', async () => (await post(site.collector, { event: 'after' })).ok);
+  });
 });
 
 describe('what is in the way', () => {

@@ -19,6 +19,10 @@ const retryMs = 500;
 /** After ownership was asked to end, a commit that the disk does not take is given up after this long. */
 const lastTriesMs = 5_000;
 
+/** While another process opens the log, its last transaction may be out of sight for a moment: see `LastTransaction`. */
+const settleMs = 250;
+const settlePollMs = 5;
+
 /** What the partitions of one ownership have in common. */
 export interface Ownership {
   readonly environment: Environment;
@@ -89,10 +93,15 @@ export class EmbeddedPartition implements OwnedPartition {
 
   async read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult> {
     const deadline = performance.now() + options.maxWaitMs;
+    const settledAt = performance.now() + settleMs;
     for (;;) {
       if (this.signal.aborted) throw this.#fenced();
       const { environment, watch, topic } = this.#use();
       const { start, end } = readPartition(environment, this.partition);
+      if (from > end && performance.now() < settledAt) {
+        await sleep(settlePollMs);
+        continue;
+      }
       if (from < start || from > end) {
         throw new OffsetOutOfRangeError(topic, this.partition, { from, start, end });
       }
