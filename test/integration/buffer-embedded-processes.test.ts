@@ -136,18 +136,6 @@ describe('embedded log, several processes', () => {
     await inspector.close();
   });
 
-  it('keeps everything that was acknowledged while others open and close it', async () => {
-    const writer = startWriter('a', 0);
-    await expect.poll(() => writer.acknowledged().length, { timeout: 20_000 }).toBeGreaterThan(5);
-    for (let round = 0; round < 300; round++)
-      await (await openEmbeddedInspector({ ...options, group: 'check' })).close();
-    writer.child.kill('SIGKILL');
-    await writer.closed;
-    const stored = await readAll();
-    for (const acknowledgement of writer.acknowledged()) expectStored(stored, 'a', acknowledgement);
-    for (const values of stored) expectWholeBatches(values);
-  });
-
   it('frees the snapshot of a process that was killed', async () => {
     const writer = await openEmbeddedWriter(options);
     const path = logPath(options.dir, options.topic);
