@@ -28,7 +28,7 @@ describe('clients', () => {
     const { collector } = await rig.startAll();
     const load = rig.load([collector.url], { rate: 500 });
     const stalled: Socket[] = [];
-    for (let round = 0; round < byForm({ full: 600, short: 150 }); round++) {
+    for (let round = 0; round < byForm({ full: 600, short: 100 }); round++) {
       const part = rig.random.chance(0.5) ? 1 : rig.random.next() * 0.99;
       const socket = await sendRaw(rig, collector.url, part);
       if (part < 1 && rig.random.chance(0.5)) stalled.push(socket);

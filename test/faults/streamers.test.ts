@@ -79,7 +79,7 @@ describe('streamers that come and go', () => {
     await rig.startEngine();
     const collector = await rig.startCollector();
     const load = rig.load([collector.url]);
-    const deadline = Date.now() + byForm({ full: 60_000, short: 8_000 });
+    const deadline = Date.now() + byForm({ full: 60_000, short: 6_000 });
     let present = [await rig.launchStreamer(), await rig.launchStreamer()];
     while (Date.now() < deadline) {
       await pause(rig.random, 500, byForm({ full: 4_000, short: 2_500 }));

@@ -1,7 +1,7 @@
 /** Topics that are deleted and made anew, and retention that is faster than the streamer. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deleteRecordsV2 } from '@platformatic/kafka';
-import { describe, expect, inject } from 'vitest';
+import { expect, inject } from 'vitest';
 import type { TopicView } from '../../src/buffer/buffer.ts';
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
 import { compare, readDelivered } from '../support/faults/audit.ts';
@@ -69,60 +69,58 @@ async function auditDeleted(rig: Rig, view: TopicView): Promise<void> {
   expect(finding.faults.filter((fault) => !fault.startsWith('missing'))).toEqual([]);
 }
 
-describe('a topic deleted and made anew', () => {
-  scenario('anew while nothing is open', fullOnly, async (rig) => {
-    const { collector } = await startBehindProxy(rig);
-    await sendFor(rig, 1_500, collector, rig.ledger);
-    await rig.audit();
-    const before = await rig.view();
-    await makeAnew(rig);
-    await rig.audit({ ledger: await sendToNew(rig, collector) });
-    await auditDeleted(rig, before);
-  });
+scenario('anew while nothing is open', fullOnly, async (rig) => {
+  const { collector } = await startBehindProxy(rig);
+  await sendFor(rig, 1_500, collector, rig.ledger);
+  await rig.audit();
+  const before = await rig.view();
+  await makeAnew(rig);
+  await rig.audit({ ledger: await sendToNew(rig, collector) });
+  await auditDeleted(rig, before);
+});
 
-  scenario('anew while the streamer is away', fullOnly, async (rig) => {
-    const { collector, streamer } = await startBehindProxy(rig);
-    await sendFor(rig, 1_500, collector, rig.ledger);
-    await rig.audit();
-    const before = await rig.view();
-    await streamer.end();
-    await makeAnew(rig);
-    const ledger = await sendToNew(rig, collector);
-    await rig.startStreamer();
-    await rig.audit({ ledger });
-    await auditDeleted(rig, before);
-  });
+scenario('anew while the streamer is away', fullOnly, async (rig) => {
+  const { collector, streamer } = await startBehindProxy(rig);
+  await sendFor(rig, 1_500, collector, rig.ledger);
+  await rig.audit();
+  const before = await rig.view();
+  await streamer.end();
+  await makeAnew(rig);
+  const ledger = await sendToNew(rig, collector);
+  await rig.startStreamer();
+  await rig.audit({ ledger });
+  await auditDeleted(rig, before);
+});
 
-  scenario('anew while a plan is open', fullOnly, async (rig) => {
-    const { collector, proxy } = await startBehindProxy(rig);
-    await sendFor(rig, 1_000, collector, rig.ledger);
-    proxy.decide = (table) => (table === 'events' ? 'hold' : 'pass');
-    await sendFor(rig, 1_000, collector, rig.ledger);
-    await until('inserts held back', async () => proxy.held > 0);
-    const before = await rig.view();
-    await makeAnew(rig);
-    const ledger = await sendToNew(rig, collector);
-    proxy.decide = () => 'pass';
-    proxy.release();
-    await rig.audit({ ledger });
-    await auditDeleted(rig, before);
-  });
+scenario('anew while a plan is open', fullOnly, async (rig) => {
+  const { collector, proxy } = await startBehindProxy(rig);
+  await sendFor(rig, 1_000, collector, rig.ledger);
+  proxy.decide = (table) => (table === 'events' ? 'hold' : 'pass');
+  await sendFor(rig, 1_000, collector, rig.ledger);
+  await until('inserts held back', async () => proxy.held > 0);
+  const before = await rig.view();
+  await makeAnew(rig);
+  const ledger = await sendToNew(rig, collector);
+  proxy.decide = () => 'pass';
+  proxy.release();
+  await rig.audit({ ledger });
+  await auditDeleted(rig, before);
+});
 
-  scenario('anew while a plan is open and its streamer dead', kafka, async (rig) => {
-    const { collector, proxy, streamer } = await startBehindProxy(rig);
-    await sendFor(rig, 500, collector, rig.ledger);
-    proxy.decide = (table) => (table === 'events' ? 'lose-request' : 'pass');
-    await sendFor(rig, 1_000, collector, rig.ledger);
-    await until('lost inserts', async () => proxy.counts['lose-request'] > 1);
-    const before = await rig.view();
-    await streamer.end();
-    await makeAnew(rig);
-    const ledger = await sendToNew(rig, collector);
-    proxy.decide = () => 'pass';
-    await rig.startStreamer();
-    await rig.audit({ ledger });
-    await auditDeleted(rig, before);
-  });
+scenario('anew while a plan is open and its streamer dead', kafka, async (rig) => {
+  const { collector, proxy, streamer } = await startBehindProxy(rig);
+  await sendFor(rig, 500, collector, rig.ledger);
+  proxy.decide = (table) => (table === 'events' ? 'lose-request' : 'pass');
+  await sendFor(rig, 1_000, collector, rig.ledger);
+  await until('lost inserts', async () => proxy.counts['lose-request'] > 1);
+  const before = await rig.view();
+  await streamer.end();
+  await makeAnew(rig);
+  const ledger = await sendToNew(rig, collector);
+  proxy.decide = () => 'pass';
+  await rig.startStreamer();
+  await rig.audit({ ledger });
+  await auditDeleted(rig, before);
 });
 
 /** Removes the records before these offsets from Kafka, as retention does. */
@@ -155,52 +153,50 @@ async function expiredTotal(streamer: Member): Promise<number> {
   return Number(/^millrace_expired_events_total (\d+)$/m.exec(text)?.[1]);
 }
 
-describe('retention', () => {
-  scenario('retention passes an open plan', kafka, async (rig) => {
-    const { collector, proxy, streamer } = await startBehindProxy(rig);
-    await sendFor(rig, 500, collector, rig.ledger);
+scenario('retention passes an open plan', fullOnly, async (rig) => {
+  const { collector, proxy, streamer } = await startBehindProxy(rig);
+  await sendFor(rig, 500, collector, rig.ledger);
+  proxy.decide = (table) => (table === 'events' ? 'lose-request' : 'pass');
+  await sendFor(rig, 1_500, collector, rig.ledger);
+  await until('lost inserts', async () => proxy.counts['lose-request'] > 1);
+  await streamer.end();
+  const before = await rig.view();
+  const expired = before.partitions.map(({ partition, commit, start, end }) => {
+    const from = commit?.offset ?? start;
+    // Of one partition a part of the plan, of the other perhaps more than the plan.
+    return { partition, from, to: rig.random.integer(from + 1, partition === 0 ? from + 5 : end) };
+  });
+  await removeBefore(
+    rig,
+    expired.map(({ partition, to }) => ({ partition, offset: to })),
+  );
+  proxy.decide = () => 'pass';
+  const heir = await rig.startStreamer();
+  await rig.audit({ expired, isVerified: false });
+  expect(sizeOf(namedExpired(rig))).toBe(sizeOf(expired));
+  expect(await expiredTotal(heir)).toBe(sizeOf(expired));
+});
+
+scenario('retention passes a streamer that runs and is behind', fullOnly, async (rig) => {
+  const { collector, proxy } = await startBehindProxy(rig);
+  const load = rig.load([collector.url], { rate: 2_000 });
+  for (let round = 0; round < byForm({ full: 5, short: 1 }); round++) {
+    await sleep(1_000);
     proxy.decide = (table) => (table === 'events' ? 'lose-request' : 'pass');
-    await sendFor(rig, 1_500, collector, rig.ledger);
-    await until('lost inserts', async () => proxy.counts['lose-request'] > 1);
-    await streamer.end();
-    const before = await rig.view();
-    const expired = before.partitions.map(({ partition, commit, start, end }) => {
-      const from = commit?.offset ?? start;
-      // Of one partition a part of the plan, of the other perhaps more than the plan.
-      return { partition, from, to: rig.random.integer(from + 1, partition === 0 ? from + 5 : end) };
-    });
+    await sleep(2_500);
+    const { partitions: now } = await rig.view();
     await removeBefore(
       rig,
-      expired.map(({ partition, to }) => ({ partition, offset: to })),
+      now.map(({ partition, end }) => ({ partition, offset: rig.random.integer(end >> 1, end) })),
     );
+    await sleep(rig.random.integer(0, 1_000));
     proxy.decide = () => 'pass';
-    const heir = await rig.startStreamer();
-    await rig.audit({ expired, isVerified: false });
-    expect(sizeOf(namedExpired(rig))).toBe(sizeOf(expired));
-    expect(await expiredTotal(heir)).toBe(sizeOf(expired));
-  });
-
-  scenario('retention passes a streamer that runs and is behind', fullOnly, async (rig) => {
-    const { collector, proxy } = await startBehindProxy(rig);
-    const load = rig.load([collector.url], { rate: 2_000 });
-    for (let round = 0; round < byForm({ full: 5, short: 1 }); round++) {
-      await sleep(1_000);
-      proxy.decide = (table) => (table === 'events' ? 'lose-request' : 'pass');
-      await sleep(2_500);
-      const { partitions: now } = await rig.view();
-      await removeBefore(
-        rig,
-        now.map(({ partition, end }) => ({ partition, offset: rig.random.integer(end >> 1, end) })),
-      );
-      await sleep(rig.random.integer(0, 1_000));
-      proxy.decide = () => 'pass';
-    }
-    await load.stop();
-    await rig.delivered(90_000);
-    const named = namedExpired(rig);
-    const finding = await rig.audit({ expired: named, isVerified: false });
-    process.stdout.write(
-      `${rig.name}  expired=${sizeOf(named)} in ${named.length} ranges, rows=${finding.rows}\n`,
-    );
-  });
+  }
+  await load.stop();
+  await rig.delivered(90_000);
+  const named = namedExpired(rig);
+  const finding = await rig.audit({ expired: named, isVerified: false });
+  process.stdout.write(
+    `${rig.name}  expired=${sizeOf(named)} in ${named.length} ranges, rows=${finding.rows}\n`,
+  );
 });
