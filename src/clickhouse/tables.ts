@@ -69,6 +69,16 @@ export function nameTables({ database, cluster }: Pick<TablesOptions, 'database'
   };
 }
 
+/** The tables that a delivered record may be in: it is in one of them. */
+export function deliveryTables({ events, deadLetters, repeats }: Tables): readonly [string, string, string] {
+  return [events, deadLetters, repeats];
+}
+
+/** The statement that inserts rows as the streamer writes them. */
+export function insertEventsStatement({ events }: Pick<Tables, 'events'>): string {
+  return `INSERT INTO ${events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+}
+
 /**
  * Names the tables as they are: whether they are replicated is up to who made them.
  * @throws ClickHouseError, ClickHouseUnavailableError

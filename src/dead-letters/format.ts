@@ -1,7 +1,7 @@
 /** Dead letters as text for people, and as JSON. */
 import { isUtf8 } from 'node:buffer';
+import { alignColumns, countOf } from '../text-table.ts';
 import type { LetterGroup, StoredLetter } from './read-letters.ts';
-import { alignColumns, countOf } from './text-table.ts';
 
 const maxRawCharacters = 500;
 const maxPatternCharacters = 120;

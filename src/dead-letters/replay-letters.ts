@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
-import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
+import { syncReplica } from '../clickhouse/sync-replica.ts';
+import { insertEventsStatement, insertSettings, type Tables } from '../clickhouse/tables.ts';
 import { createRowProbe, isDataError, type RowProbe } from '../streamer/refused-rows.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { encodeEvents, findRefusedLetters } from './event-rows.ts';
@@ -82,7 +83,7 @@ class Replay {
     this.#options = options;
     this.#replays = new ReplayLog(clickhouse, tables.database, cluster);
     this.#probe = probe;
-    this.#insertSql = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+    this.#insertSql = insertEventsStatement(tables);
   }
 
   async run(): Promise<ReplayResult> {
@@ -199,7 +200,7 @@ class Replay {
       await sleep(200);
     }
     // A replica that is behind must not pass for rows that are gone: they would be inserted under a new token.
-    if (tables.isReplicated) await clickhouse.execute(`SYSTEM SYNC REPLICA ${tables.events} LIGHTWEIGHT`);
+    await syncReplica(clickhouse, tables, [tables.events]);
     return (await readStored(this.#options, plan, letters)).size;
   }
 }

@@ -1,6 +1,7 @@
 /** What a replay did, or would do, as text and as JSON. */
+
+import { alignColumns, countOf } from '../text-table.ts';
 import type { ReplayResult } from './replay-letters.ts';
-import { alignColumns, countOf } from './text-table.ts';
 
 const maxPatternCharacters = 120;
 

@@ -2,7 +2,8 @@
 import { type BufferInspector, OffsetOutOfRangeError, type TopicView } from '../buffer/buffer.ts';
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import type { Tables } from '../clickhouse/tables.ts';
+import { syncReplica } from '../clickhouse/sync-replica.ts';
+import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
 import { messageOf } from '../errors.ts';
 import { readProgress } from '../streamer/progress.ts';
 
@@ -167,9 +168,8 @@ class Lookup implements ReceiptLookup {
   }
 
   async #queryInSync(condition: string): Promise<ReceiptState | undefined> {
-    const { events, deadLetters, repeats } = this.#options.tables;
-    for (const table of [events, deadLetters, repeats])
-      await this.#clickhouse?.execute(`SYSTEM SYNC REPLICA ${table} LIGHTWEIGHT`);
+    const { tables } = this.#options;
+    if (this.#clickhouse !== undefined) await syncReplica(this.#clickhouse, tables, deliveryTables(tables));
     return await this.#query(condition);
   }
 

@@ -2,9 +2,9 @@
 import { type BufferReader, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
 import type { Backlog } from '../buffer/embedded/backlog.ts';
 import type { Lease } from '../buffer/embedded/lease.ts';
+import { pause } from '../buffer/pause.ts';
 import { messageOf } from '../errors.ts';
 import { drainPartition } from './drain.ts';
-import { pause } from './pause.ts';
 import type { DrainContext, DrainTaskObserver } from './send.ts';
 
 /** How often it is looked whether there is something to do. */

@@ -9,9 +9,9 @@ import {
   TicketLostError,
 } from '../buffer/buffer.ts';
 import type { EventBatch } from '../buffer/event-batch.ts';
+import { pause } from '../buffer/pause.ts';
 import { assertInvariant } from '../errors.ts';
 import type { Chunk } from './chunk.ts';
-import { pause } from './pause.ts';
 import type { ChunkPlan, PlannedBatch } from './plan.ts';
 
 /** Told what happens to the records of a spool. */

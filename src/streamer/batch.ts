@@ -169,7 +169,7 @@ export class GrowingBatch {
   add(block: RecordBlock, index: number): void {
     const offset = block.offsets[index] as number;
     const receivedAt = block.receivedAt[index] as number;
-    const id = block.headers === undefined ? undefined : idOf(block, index);
+    const id = idOf(block, index);
     if (id === undefined) this.#ids?.advance(receivedAt);
     else {
       const earlierOffset = this.#ids?.see(id, offset, receivedAt);

@@ -1,6 +1,7 @@
 /** Asks ClickHouse which offsets it has. */
 import type { ClickHouse } from '../clickhouse/client.ts';
-import type { Tables } from '../clickhouse/tables.ts';
+import { syncReplica } from '../clickhouse/sync-replica.ts';
+import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
 import type { PartitionIdentity, Plan } from './plan.ts';
 
 /** Offsets of one partition, start <= offset < end. */
@@ -25,12 +26,10 @@ export async function countDelivered(
   tables: Tables,
   range: OffsetRange,
 ): Promise<number> {
-  const { events, deadLetters, repeats } = tables;
-  const names = [events, deadLetters, repeats];
-  await syncReplica(clickhouse, tables, names);
-  const offsets = names.map((name) => `SELECT offset FROM ${name} WHERE ${condition}`).join(' UNION ALL ');
-  const sql = `SELECT uniqExact(offset) AS offsets FROM (${offsets})`;
-  const [row] = await clickhouse.query<{ offsets: number | string }>(sql, { params: paramsOf(range) });
+  const row = await summarise<'offsets'>(clickhouse, tables, {
+    ...range,
+    summary: 'uniqExact(offset) AS offsets',
+  });
   return Number(row?.offsets ?? 0);
 }
 
@@ -55,26 +54,26 @@ export async function findLastDelivered(
   tables: Tables,
   { identity, from }: { identity: PartitionIdentity; from: number },
 ): Promise<number | undefined> {
-  const names = [tables.events, tables.deadLetters, tables.repeats];
-  await syncReplica(clickhouse, tables, names);
-  const range = { identity, range: { start: from, end: Number.MAX_SAFE_INTEGER } };
-  // The minmax index on `offset` lets ClickHouse read little of a large table for this.
-  const offsets = names.map((name) => `SELECT offset FROM ${name} WHERE ${condition}`).join(' UNION ALL ');
-  const sql = `SELECT max(offset) AS last, count() AS found FROM (${offsets})`;
-  const [row] = await clickhouse.query<{ last: number | string; found: number | string }>(sql, {
-    params: paramsOf(range),
+  const row = await summarise<'last' | 'found'>(clickhouse, tables, {
+    identity,
+    range: { start: from, end: Number.MAX_SAFE_INTEGER },
+    summary: 'max(offset) AS last, count() AS found',
   });
   return row === undefined || Number(row.found) === 0 ? undefined : Number(row.last);
 }
 
-/** Another replica may have taken the insert. */
-async function syncReplica(
+/** Asks all tables together. The minmax index on `offset` lets ClickHouse read little of a large one. */
+async function summarise<K extends string>(
   clickhouse: ClickHouse,
-  { isReplicated }: Tables,
-  names: readonly string[],
-): Promise<void> {
-  if (!isReplicated) return;
-  for (const name of names) await clickhouse.execute(`SYSTEM SYNC REPLICA ${name} LIGHTWEIGHT`);
+  tables: Tables,
+  { summary, ...range }: OffsetRange & { summary: string },
+): Promise<Record<K, number | string> | undefined> {
+  const names = deliveryTables(tables);
+  await syncReplica(clickhouse, tables, names);
+  const offsets = names.map((name) => `SELECT offset FROM ${name} WHERE ${condition}`).join(' UNION ALL ');
+  const sql = `SELECT ${summary} FROM (${offsets})`;
+  const [row] = await clickhouse.query<Record<K, number | string>>(sql, { params: paramsOf(range) });
+  return row;
 }
 
 function paramsOf({ identity: { topicId, partition }, range: { start, end } }: OffsetRange) {

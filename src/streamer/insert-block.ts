@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
-import { insertedColumns, insertSettings, type Tables } from '../clickhouse/tables.ts';
+import { insertEventsStatement, insertSettings, type Tables } from '../clickhouse/tables.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
 import { type Block, bodyOf, recordOf } from './block.ts';
@@ -64,9 +64,8 @@ export async function insertBlock(
 
   async function sendEvents(rows: readonly number[]): Promise<void> {
     if (rows.length === 0) return;
-    const sql = `INSERT INTO ${tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
     passFaultPoint('insert-sent', midInsertMs);
-    await send(sql, bodyOf(batch, rows), tokenFor(rows));
+    await send(insertEventsStatement(tables), bodyOf(batch, rows), tokenFor(rows));
     passFaultPoint('insert-answered');
   }
 

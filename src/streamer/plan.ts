@@ -118,17 +118,12 @@ export function decodeNote(text: string): CommitNote | undefined {
     topicId,
     ids: ids === undefined ? undefined : { offset: ids[0] ?? undefined, logTime: ids[1] },
     settleUntil,
-    plan: plan === undefined ? undefined : { ...withoutShort(plan), repeatsCrc: plan.rep, sealedAt: plan.at },
+    plan: plan === undefined ? undefined : readPlan(plan),
   };
 }
 
-/** The plan of a note; undefined when there is none. @throws InvariantError as {@link decodeNote} */
-export function decodePlan(text: string): Plan | undefined {
-  return decodeNote(text)?.plan;
-}
-
-function withoutShort({ start, end, rows, crc, token }: Omit<Plan, 'repeatsCrc' | 'sealedAt'>) {
-  return { start, end, rows, crc, token };
+function readPlan({ rep: repeatsCrc, at: sealedAt, ...others }: ReturnType<typeof encodePlan>): Plan {
+  return { ...others, repeatsCrc, sealedAt };
 }
 
 function parseJson(text: string): unknown {

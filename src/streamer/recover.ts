@@ -232,7 +232,7 @@ async function readIds(
 ): Promise<void> {
   if (ids === undefined || mark?.offset === undefined) return;
   await readRange(partition, { from: Math.max(mark.offset, start), end }, (block, index) => {
-    const id = block.headers === undefined ? undefined : idOf(block, index);
+    const id = idOf(block, index);
     const receivedAt = block.receivedAt[index] as number;
     if (id === undefined) ids.advance(receivedAt);
     else ids.see(id, block.offsets[index] as number, receivedAt);

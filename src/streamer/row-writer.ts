@@ -5,7 +5,8 @@
  * own row. Against JSONEachRow with the record spliced in, it also takes 10 to 20% less of ClickHouse's CPU.
  * Source: https://clickhouse.com/docs/interfaces/formats/RowBinaryWithDefaults
  */
-import { idHeader, type RecordBlock } from '../buffer/record-block.ts';
+import { idAmong } from '../buffer/partition-of.ts';
+import type { RecordBlock } from '../buffer/record-block.ts';
 import { varintBytes, writeVarint } from './row-binary.ts';
 
 const initialBytes = 256 * 1024;
@@ -87,7 +88,7 @@ export class RowWriter {
  * left of it is the same for events that are not, so it counts as none, and so does an empty one.
  */
 export function idOf({ headers }: RecordBlock, index: number): string | undefined {
-  const id = headers?.[index]?.find(([key]) => key === idHeader)?.[1];
+  const id = idAmong(headers?.[index] ?? []);
   return id === undefined || id === '' || id.includes('\ufffd') ? undefined : id;
 }
 

@@ -11,7 +11,7 @@
  * bucket would be 0.
  */
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
-import type { Tables } from '../clickhouse/tables.ts';
+import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
 import type { Range } from './ranges.ts';
 import type { PartitionScope } from './scope.ts';
 
@@ -99,7 +99,7 @@ function bucketQuery(
   const isIn = (range: 'checked' | 'span') =>
     `offset >= ${listOf(scopes, (scope) => scope[range].start)}[partition + 1] AND ` +
     `offset < ${listOf(scopes, (scope) => scope[range].end)}[partition + 1]`;
-  const parts = [tables.events, tables.deadLetters, tables.repeats].map(
+  const parts = deliveryTables(tables).map(
     (table, index) => `
       SELECT ${index} AS source, partition, least(intDiv(offset, ${bucketOffsets}), ${last + bucketsBeyond}) AS bucket,
         multiIf(${isIn('checked')}, ${regions.checked}, ${isIn('span')}, ${regions.named}, ${regions.outside}) AS region,

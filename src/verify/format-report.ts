@@ -1,4 +1,5 @@
 /** A report for a person: the verdict first. */
+import { alignColumns } from '../text-table.ts';
 import type { Range } from './ranges.ts';
 import type { Counts, PartitionReport, Report } from './report.ts';
 
@@ -73,13 +74,7 @@ function formatPartitions({ partitions, total }: Report): string[] {
     ]),
     ['total', '', '', ...counted.map(([, countOf]) => formatNumber(countOf(total))), ''],
   ];
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  const lines = rows.map((row) =>
-    row
-      .map((cell, i) => cell.padStart(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
+  const lines = alignColumns(rows, Number.POSITIVE_INFINITY);
   const hidden = partitions.length - shown.length;
   return hidden === 0 ? lines : [...lines, `${hidden} partitions without a fault are not shown.`];
 }

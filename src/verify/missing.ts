@@ -1,16 +1,10 @@
 /** Which offsets are missing: looks into the buckets that lack some, and asks the buffer what was there. */
 import { type BufferInspector, OffsetOutOfRangeError } from '../buffer/buffer.ts';
-import {
-  type Bucket,
-  bucketOffsets,
-  conditionsOf,
-  numberSettings,
-  rangeOf,
-  regions,
-  type Source,
-} from './coverage.ts';
+import { deliveryTables } from '../clickhouse/tables.ts';
+import { type Bucket, bucketOffsets, numberSettings, rangeOf, regions, type Source } from './coverage.ts';
 import { clip, intersect, type Range, RangeList, type RangeSet } from './ranges.ts';
 import type { PartitionScope } from './scope.ts';
+import { whereIn } from './suspects.ts';
 
 /** Missing offsets that one query gives at most, in about 4 MB; one bucket may have up to 65,536. */
 const mostCandidates = 500_000;
@@ -125,14 +119,8 @@ async function readCandidates(
   { partition, span }: PartitionScope,
   buckets: readonly number[],
 ): Promise<Range[]> {
-  const { events, deadLetters, repeats } = source.tables;
-  const where = [
-    ...conditionsOf(source),
-    `partition = ${partition}`,
-    `offset >= ${rangeOf(buckets[0] ?? 0).start} AND offset < ${rangeOf(buckets.at(-1) ?? 0).end}`,
-    `bucket IN (${buckets.join(', ')})`,
-  ].join(' AND ');
-  const held = [events, deadLetters, repeats].map(
+  const where = whereIn(source, partition, buckets);
+  const held = deliveryTables(source.tables).map(
     (table) => `
       SELECT intDiv(offset, ${bucketOffsets}) AS bucket, groupBitmapState(toUInt32(offset % ${bucketOffsets})) AS seen
       FROM ${table} WHERE ${where} GROUP BY bucket`,

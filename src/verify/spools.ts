@@ -4,6 +4,7 @@
  */
 import { quoteText } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { deliveryTables } from '../clickhouse/tables.ts';
 import { bucketOffsets, numberSettings, rangeOf, type Source } from './coverage.ts';
 import { type Range, RangeList, type RangeSet } from './ranges.ts';
 
@@ -74,7 +75,7 @@ function* bucketsOf(set: RangeSet): Generator<number> {
 
 async function readBuckets(source: Source, spools: readonly string[]): Promise<SpoolBucket[]> {
   const position = "toUInt64OrZero(splitByChar('/', event_id)[3])";
-  const parts = tablesOf(source).map(
+  const parts = deliveryTables(source.tables).map(
     (table, index) => `
       SELECT ${index} AS source, splitByChar('/', event_id)[2] AS spool, intDiv(${position}, ${bucketOffsets}) AS bucket,
         count() AS n, groupBitmapState(toUInt32(${position} % ${bucketOffsets})) AS seen
@@ -98,7 +99,7 @@ async function readBuckets(source: Source, spools: readonly string[]): Promise<S
 /** Rows of `events` by offset within the spool; 0 where another table has the event. */
 async function readRows(source: Source, spool: string, range: Range): Promise<Map<number, number>> {
   const prefix = `spool/${spool}/`;
-  const parts = tablesOf(source).map(
+  const parts = deliveryTables(source.tables).map(
     (table, index) => `
       SELECT toUInt64OrZero(substring(event_id, ${Buffer.byteLength(prefix) + 1})) AS position,
         ${index === 0 ? 1 : 0} AS n FROM ${table}
@@ -110,8 +111,4 @@ async function readRows(source: Source, spool: string, range: Range): Promise<Ma
     settings: numberSettings,
   });
   return new Map(rows.map((row) => [row.position, row.rows]));
-}
-
-function tablesOf({ tables }: Source): string[] {
-  return [tables.events, tables.deadLetters, tables.repeats];
 }

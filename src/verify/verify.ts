@@ -8,7 +8,8 @@
 import type { BufferInspector, TopicView } from '../buffer/buffer.ts';
 import type { ClickHouse } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import type { Tables } from '../clickhouse/tables.ts';
+import { syncReplica } from '../clickhouse/sync-replica.ts';
+import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { type Bucket, readBuckets, regions, type Source } from './coverage.ts';
 import { findDuplicates } from './duplicates.ts';
@@ -98,12 +99,6 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   return { verdict: judge(report), ...report, notes };
 }
 
-/** A replica may have yet to fetch what another one acknowledged. */
-async function catchUp({ clickhouse, tables }: Source): Promise<void> {
-  for (const table of [tables.events, tables.deadLetters, tables.repeats])
-    await clickhouse.execute(`SYSTEM SYNC REPLICA ${table} LIGHTWEIGHT`);
-}
-
 /** Buckets by partition, also of partitions that the buffer does not have. */
 async function readAllBuckets(
   source: Source,
@@ -116,7 +111,7 @@ async function readAllBuckets(
   };
   const byPartition = new Map<number, Bucket[]>();
   try {
-    if (source.tables.isReplicated) await catchUp(source);
+    await syncReplica(source.clickhouse, source.tables, deliveryTables(source.tables));
     for await (const slice of readBuckets(source, scopes, limits)) {
       for (const bucket of slice) {
         const list = byPartition.get(bucket.partition);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject } from 'vitest';
 import { byForm } from '../support/faults/form.ts';
-import { hasOption, type Member, pause, type Rig } from '../support/faults/rig.ts';
+import { type Member, pause, type Rig } from '../support/faults/rig.ts';
 import { scenario } from '../support/faults/scenario.ts';
 import { type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
 import { until } from '../support/program.ts';
@@ -12,7 +12,6 @@ import { apiKeys, type Fate } from '../support/tcp-proxy.ts';
 const hasKafka = inject('kafkaBrokers') !== undefined;
 const skip = hasKafka ? undefined : 'no Kafka';
 const mostResidentMiB = 250;
-const canSpool = await hasOption('collect', 'on-outage');
 
 describe('the broker', () => {
   let kafka: FaultyKafka;
@@ -91,26 +90,21 @@ describe('the broker', () => {
     await outage(rig, collector, { ms, expectWhileAway: expectRefusals });
   });
 
-  const spoolSkip = canSpool ? skip : 'the collector has no --on-outage';
-  scenario(
-    'a long outage of Kafka under load, with a spool',
-    { skip: spoolSkip, isFullOnly: true },
-    async (rig) => {
-      rig.useBrokers(kafka.brokers);
-      await rig.startEngine();
-      await rig.startStreamer();
-      const collector = await rig.startCollector({ flags: ['--on-outage', 'spool'] });
-      const expectWhileAway = async () => {
-        const before = rig.ledger.spooled.size;
-        expect(before).toBeGreaterThan(0);
-        await collector.kill();
-        await collector.ready();
-        await until('events taken again after a kill', async () => rig.ledger.spooled.size > before);
-      };
-      await outage(rig, collector, { ms: 40_000, expectWhileAway });
-      expect(rig.ledger.spooled.size).toBeGreaterThan(0);
-    },
-  );
+  scenario('a long outage of Kafka under load, with a spool', { skip, isFullOnly: true }, async (rig) => {
+    rig.useBrokers(kafka.brokers);
+    await rig.startEngine();
+    await rig.startStreamer();
+    const collector = await rig.startCollector({ flags: ['--on-outage', 'spool'] });
+    const expectWhileAway = async () => {
+      const before = rig.ledger.spooled.size;
+      expect(before).toBeGreaterThan(0);
+      await collector.kill();
+      await collector.ready();
+      await until('events taken again after a kill', async () => rig.ledger.spooled.size > before);
+    };
+    await outage(rig, collector, { ms: 40_000, expectWhileAway });
+    expect(rig.ledger.spooled.size).toBeGreaterThan(0);
+  });
 });
 
 async function untilAcknowledged(rig: Rig): Promise<void> {

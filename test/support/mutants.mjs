@@ -126,9 +126,9 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/insert-block.ts',
-        find: 'await send(sql, bodyOf(batch, rows), tokenFor(rows));',
-        replace: `await send(sql, bodyOf(batch, rows.slice(0, rows.length >> 1)), tokenFor(rows));
-    await send(sql, bodyOf(batch, rows.slice(rows.length >> 1)), tokenFor(rows));`,
+        find: 'await send(insertEventsStatement(tables), bodyOf(batch, rows), tokenFor(rows));',
+        replace: `await send(insertEventsStatement(tables), bodyOf(batch, rows.slice(0, rows.length >> 1)), tokenFor(rows));
+    await send(insertEventsStatement(tables), bodyOf(batch, rows.slice(rows.length >> 1)), tokenFor(rows));`,
       },
     ],
     tests: [settle],

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pause } from '../pause.ts';
 import type { Environment } from './environment.ts';
 import { readTotals } from './log-state.ts';
 
@@ -32,7 +32,7 @@ export class AppendWatch {
     this.#waiting.set(end, appended);
     this.#schedule();
     try {
-      if (!signal.aborted) await sleep(maxMs, undefined, { signal: over.signal }).catch(() => undefined);
+      if (!signal.aborted) await pause(maxMs, over.signal);
     } finally {
       this.#waiting.delete(end);
       signal.removeEventListener('abort', end);

@@ -4,7 +4,6 @@
  * collectors fill it. The newest reader wins, as a restarted streamer must not wait for a lease of the one
  * that it replaces; the generation of the group, checked within each commit, fences the older one.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../../errors.ts';
 import {
@@ -16,6 +15,7 @@ import {
   type PartitionExpiry,
   type PartitionLag,
 } from '../buffer.ts';
+import { pause } from '../pause.ts';
 import { AppendWatch } from './append-watch.ts';
 import { raiseGeneration, readGeneration } from './log-state.ts';
 import { type EmbeddedLogOptions, type OpenLog, openLog } from './open-log.ts';
@@ -138,7 +138,7 @@ class EmbeddedReader implements BufferReader {
         if (!(error instanceof BufferUnavailableError)) throw error;
         this.#onTrouble(error);
       }
-      await sleep(retryMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      await pause(retryMs, this.#closing.signal);
     }
     return undefined;
   }
@@ -180,7 +180,7 @@ class EmbeddedReader implements BufferReader {
   /** When every `deliver` has returned by itself, there is nothing to do until the reader closes or is fenced. */
   async #waitForEnd(): Promise<void> {
     while (!this.#closing.signal.aborted && !this.#isFenced) {
-      await sleep(generationPollMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      await pause(generationPollMs, this.#closing.signal);
     }
   }
 

@@ -1,15 +1,9 @@
 /** Waiting between tries: longer each time, with jitter, so that many clients do not come back at once. */
-import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Milliseconds to wait before try number `attempt` (from 0): between a half and all of 50 ms doubled each time, at most `maxMs`. */
 export function backoffMs(attempt: number, maxMs = 2000): number {
   const ceiling = Math.min(maxMs, 50 * 2 ** Math.min(attempt, 16));
   return ceiling * (0.5 + Math.random() / 2);
-}
-
-/** Waits `ms`; returns early, without an error, when the signal aborts. */
-export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, signal === undefined ? {} : { signal }).catch(() => {});
 }
 
 /** Settles as `promise` does, but rejects with the signal's reason when that aborts first. */

@@ -1,7 +1,8 @@
 /** Keeps a current picture of one topic: where its partitions are led, and whether Kafka can be reached. */
 import type { Logger } from 'pino';
 import type { DependencyState } from '../buffer.ts';
-import { backoffMs, pause } from './backoff.ts';
+import { pause } from '../pause.ts';
+import { backoffMs } from './backoff.ts';
 import { type Address, BrokerLink, parseAddress } from './broker-link.ts';
 import { codeOf, reasonOf } from './kafka-errors.ts';
 import { type ClusterLayout, fetchLayout, type TopicLayout } from './metadata.ts';

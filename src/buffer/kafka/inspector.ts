@@ -7,7 +7,8 @@ import {
   type ReadResult,
   type TopicView,
 } from '../buffer.ts';
-import { backoffMs, pause } from './backoff.ts';
+import { pause } from '../pause.ts';
+import { backoffMs } from './backoff.ts';
 import type { BrokerLink } from './broker-link.ts';
 import { Cluster } from './cluster.ts';
 import { Coordinator, isCoordinatorTrouble } from './coordinator.ts';

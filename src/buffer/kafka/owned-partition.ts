@@ -7,7 +7,8 @@ import {
   type OwnedPartition,
   type ReadResult,
 } from '../buffer.ts';
-import { backoffMs, pause, untilAborted } from './backoff.ts';
+import { pause } from '../pause.ts';
+import { backoffMs, untilAborted } from './backoff.ts';
 import type { BrokerLink } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
 import { type Coordinator, isCoordinatorTrouble } from './coordinator.ts';

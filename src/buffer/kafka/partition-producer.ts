@@ -8,7 +8,8 @@ import {
   TicketLostError,
 } from '../buffer.ts';
 import type { EventBatch } from '../event-batch.ts';
-import { backoffMs, pause } from './backoff.ts';
+import { pause } from '../pause.ts';
+import { backoffMs } from './backoff.ts';
 import { type BrokerLink, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
 import { KafkaError, kafkaCodes, reasonOf } from './kafka-errors.ts';

@@ -8,7 +8,8 @@ import {
   type PartitionExpiry,
   type PartitionLag,
 } from '../buffer.ts';
-import { backoffMs, pause } from './backoff.ts';
+import { pause } from '../pause.ts';
+import { backoffMs } from './backoff.ts';
 import { Cluster } from './cluster.ts';
 import { Coordinator } from './coordinator.ts';
 import { type Generation, GroupMember } from './group-member.ts';

@@ -1,5 +1,5 @@
 /** One generation of the consumer group, from joining until it is over: heartbeats, and when it ends. */
-import { pause } from './backoff.ts';
+import { pause } from '../pause.ts';
 import type { Generation, GroupMember } from './group-member.ts';
 
 /** Why a generation is over: `rebalance` lets work be finished first, after `lost` others may own it already. */

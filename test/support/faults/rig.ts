@@ -12,7 +12,7 @@ import {
   readDelivered,
   selectText,
 } from './audit.ts';
-import { type Load, type LoadOptions, postEvents, startLoad } from './generator.ts';
+import { type Load, type LoadOptions, startLoad } from './generator.ts';
 import { type Kept, keep } from './keeper.ts';
 import { Ledger } from './ledger.ts';
 import type { Random } from './random.ts';
@@ -222,15 +222,6 @@ export class Rig {
     );
   }
 
-  /** Whether a record that repeats the id of another becomes a row of `repeats`, with a streamer of its own. */
-  async findsRepeats(collector: Member): Promise<boolean> {
-    const streamer = await this.startStreamer();
-    for (let i = 0; i < 2; i++) await postEvents(collector.url, [[-1, '{"event":"probe","id":"probe"}']]);
-    const { topicId } = await this.delivered();
-    await streamer.stop();
-    return (await this.select(`SELECT count() FROM repeats WHERE topic_id = '${topicId}'`)).trim() !== '0';
-  }
-
   /**
    * Waits until everything is delivered, compares, prints the result in one line.
    * @throws Error when anything is missing, twice, or made up
@@ -289,7 +280,6 @@ export class Rig {
 
   /** The program's own check of the same receipts: it must come to the same. */
   async #verify(receipts: string): Promise<void> {
-    if (!(await hasCommand('verify'))) return;
     const kafka = this.#brokers === undefined ? [] : ['--buffer', 'kafka', '--kafka-brokers', this.#brokers];
     const { code, stdout, stderr } = await runProgram([
       ...['verify', '--receipts', receipts, '--wait', '60s', '--json', '--data-dir', this.dataDir],
@@ -298,23 +288,6 @@ export class Rig {
     ]);
     if (code !== 0) throw new Error(`${this.name}: millrace verify ended with ${code}:\n${stdout}${stderr}`);
   }
-}
-
-const commands = new Map<string, boolean>();
-
-/** Whether the program has a command. */
-export async function hasCommand(name: string): Promise<boolean> {
-  let found = commands.get(name);
-  if (found === undefined) {
-    found = new RegExp(`^  ${name} `, 'm').test((await runProgram(['--help'])).stdout);
-    commands.set(name, found);
-  }
-  return found;
-}
-
-/** Whether a command has an option. */
-export async function hasOption(command: string, option: string): Promise<boolean> {
-  return (await runProgram([command, '--help'])).stdout.includes(`--${option} `);
 }
 
 const firstPort = 20_000;
