@@ -9,6 +9,7 @@ import type { EventSchema } from '../schema/schema.ts';
 import { version } from '../version.ts';
 import { type AppendObserver, Batcher } from './batcher.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { createConnectionInstruments, describeConnections, limitConnections } from './connection-limit.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
 import type { ObservedSpool } from './observed-spool.ts';
 import type { Problem } from './problem.ts';
@@ -34,6 +35,7 @@ export interface CollectorOptions {
   readonly maxBatchEvents: number;
   readonly maxInFlightBytes: number;
   readonly maxRequests: number;
+  readonly maxConnections: number;
   readonly httpServer: HttpServerKind;
   readonly log: Logger;
   /** Gives `/metrics` of all processes of this collector, when there are several. */
@@ -63,7 +65,12 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   const tally = createTally(budget, writer, log);
   const events = spool?.takesEvents === true ? { observer: tally, spool } : { observer: tally };
   const batcher = new Batcher(writer, appendLimits, events);
-  const registry = createRegistry({ ...tally.instruments, ...createSpoolInstruments(spool) });
+  const connections = limitConnections(options.maxConnections, log);
+  const registry = createRegistry({
+    ...tally.instruments,
+    ...createSpoolInstruments(spool),
+    ...createConnectionInstruments(connections),
+  });
   const startedAt = Date.now();
   let isStopping = false;
 
@@ -102,11 +109,8 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       buffer: { kind: options.buffer, topic: writer.topic, partitions: writer.partitions, ...state },
       ...(spool === undefined ? {} : { spool: describeSpool(spool) }),
       in_flight: { requests: tally.requestsOpen, bytes: budget.used, max_bytes: budget.max },
-      events: {
-        accepted: tally.accepted.total,
-        rejected: tally.rejectedCount.total,
-        failed: tally.failed.total,
-      },
+      connections: describeConnections(connections),
+      events: tally.eventCounts(),
     };
     return { status: problem === undefined ? 200 : 503, body: JSON.stringify(body) };
   }
@@ -126,7 +130,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     }),
     receipt: (place, offset) => answerReceipt(options, place, offset),
   } satisfies Routes;
-  const server = await listen(options.listen, routes, { kind: options.httpServer, log });
+  const server = await listen(options.listen, routes, { kind: options.httpServer, connections, log });
 
   return {
     port: server.port,
@@ -204,9 +208,7 @@ function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
   };
   return {
     ...observer,
-    accepted,
-    rejectedCount,
-    failed,
+    eventCounts: () => ({ accepted: accepted.total, rejected: rejectedCount.total, failed: failed.total }),
     get requestsOpen() {
       return requestsOpen;
     },

@@ -1,6 +1,7 @@
 /** The HTTP server of Node.js in the shape of uWebSockets.js, for systems where that cannot be loaded. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, Server as NetServer } from 'node:net';
+import type { ConnectionLimit } from './connection-limit.ts';
 import type {
   Handler,
   HttpApp,
@@ -15,7 +16,7 @@ const idleTimeoutMs = 10_000;
 const bodyTimeoutMs = 60_000;
 
 /** Makes the implementation on node:http. */
-export function createNodeApp(): HttpImplementation {
+export function createNodeApp(connections: ConnectionLimit): HttpImplementation {
   const routes = new Map<string, Handler>();
   const patterns: string[] = [];
   const add = (method: string) => (path: string, handler: Handler) => {
@@ -47,6 +48,10 @@ export function createNodeApp(): HttpImplementation {
       routes.get(key ?? '')?.(new NodeResponse(message, response), request);
     },
   );
+  server.on('connection', (socket) => {
+    socket.once('close', () => connections.closed());
+    if (!connections.tryOpen()) socket.destroy();
+  });
   return { app, listen: (host, port) => listen(server, host, port) };
 }
 

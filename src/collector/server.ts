@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Address } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { portInUse } from '../process/probe-port.ts';
+import type { ConnectionLimit } from './connection-limit.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
 import { forHead } from './head-response.ts';
 import type { Handler, HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
@@ -29,6 +30,7 @@ export type HttpServerKind = 'auto' | 'uws' | 'node';
 /** How to serve. */
 export interface ServerOptions {
   readonly kind: HttpServerKind;
+  readonly connections: ConnectionLimit;
   readonly log: Logger;
 }
 
@@ -99,9 +101,9 @@ function replyLater(res: HttpResponse, answer: Promise<Answer>): void {
   });
 }
 
-function chooseImplementation({ kind, log }: ServerOptions): HttpImplementation {
-  if (kind === 'node') return createNodeApp();
-  const uws = loadUws();
+function chooseImplementation({ kind, connections, log }: ServerOptions): HttpImplementation {
+  if (kind === 'node') return createNodeApp(connections);
+  const uws = loadUws(connections);
   if ('app' in uws) return uws;
   if (kind === 'uws') {
     throw new OperatorError(
@@ -110,7 +112,7 @@ function chooseImplementation({ kind, log }: ServerOptions): HttpImplementation 
     );
   }
   log.warn(`uWebSockets.js cannot be loaded: ${uws.reason}. Serving by the slower server of Node.js instead`);
-  return createNodeApp();
+  return createNodeApp(connections);
 }
 
 function refuseMethod(allow: string) {

@@ -3,8 +3,9 @@
  * and 22, and needs glibc 2.27; the other covers 24 and 26, and needs glibc 2.38.
  */
 import { createRequire } from 'node:module';
-import type { us_listen_socket } from 'uws-node20';
+import type { HttpResponse as UwsResponse, us_listen_socket } from 'uws-node20';
 import { messageOf } from '../errors.ts';
+import type { ConnectionLimit } from './connection-limit.ts';
 import type { HttpImplementation } from './http-app.ts';
 
 type Uws = typeof import('uws-node20');
@@ -13,17 +14,22 @@ type Uws = typeof import('uws-node20');
 const newestOfOldRelease = 127;
 
 /** uWebSockets.js, or why it cannot be loaded here. */
-export function loadUws(): HttpImplementation | { readonly reason: string } {
+export function loadUws(connections: ConnectionLimit): HttpImplementation | { readonly reason: string } {
   const name = Number(process.versions.modules) <= newestOfOldRelease ? 'uws-node20' : 'uws-node24';
   try {
-    return wrap(createRequire(import.meta.url)(name) as Uws);
+    return wrap(createRequire(import.meta.url)(name) as Uws, connections);
   } catch (error) {
     return { reason: reasonOf(error) };
   }
 }
 
-function wrap(uws: Uws): HttpImplementation {
+function wrap(uws: Uws, connections: ConnectionLimit): HttpImplementation {
   const app = uws.App();
+  const follow = (res: UwsResponse, change: number): void => {
+    if (change < 0) connections.closed();
+    else if (!connections.tryOpen()) res.close();
+  };
+  app.filter((res, change) => follow(res, Number(change)));
   return {
     app,
     async listen(host, port) {

@@ -46,6 +46,7 @@ export const collectorOptions = [
   'maxBatchEvents',
   'maxInFlightBytes',
   'maxRequests',
+  'maxConnections',
   'onOutage',
   'spoolMaxBytes',
 ] as const satisfies readonly OptionKey[];

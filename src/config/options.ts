@@ -117,6 +117,13 @@ export const options = {
     doc: 'Most requests in progress in one collector process. Above it: 503 with Retry-After.',
     group: 'collector',
   }),
+  maxConnections: option({
+    schema: type.integer(1, 1_000_000),
+    default: '10000',
+    placeholder: '<n>',
+    doc: 'Most connections open to one collector process; less where the system allows it fewer open files. More are closed at once.',
+    group: 'collector',
+  }),
   onOutage: option({
     schema: type.oneOf('reject', 'spool'),
     default: 'reject',

@@ -61,6 +61,16 @@ export const metricTable = {
     help: 'Posts in progress.',
     type: 'gauge',
   },
+  connections: {
+    name: 'millrace_http_connections',
+    help: 'Open connections to the collector.',
+    type: 'gauge',
+  },
+  connectionsRefused: {
+    name: 'millrace_http_connections_refused_total',
+    help: 'Connections closed at once, since --max-connections were open.',
+    type: 'counter',
+  },
   appendDuration: {
     name: 'millrace_append_duration_seconds',
     help: 'Time of one append to the buffer, until its records were durable.',
