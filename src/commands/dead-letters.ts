@@ -1,6 +1,6 @@
 import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import { nameTables } from '../clickhouse/tables.ts';
+import { findTables } from '../clickhouse/tables.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
 import type { DeadLetterFilter } from '../dead-letters/filter.ts';
 import { listLetters } from '../dead-letters/list-letters.ts';
@@ -51,10 +51,10 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const action = actionOf(context);
   const clickhouse = createClickHouse(clickhouseClientOptions(config, ''));
   const { clickhouseDatabase: database, clickhouseCluster: cluster } = config;
-  const tables = nameTables({ database, cluster });
-  const options = { clickhouse, tables, filter: filterOf(config) };
   process.stdout.on('error', ignoreBrokenPipe);
   try {
+    const tables = await findTables(clickhouse, { database, cluster });
+    const options = { clickhouse, tables, filter: filterOf(config) };
     if (action === 'list') {
       const { limit, json } = config;
       await listLetters({

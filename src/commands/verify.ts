@@ -2,7 +2,7 @@ import { BufferUnavailableError } from '../buffer/buffer.ts';
 import { openInspector } from '../buffer/open.ts';
 import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import { nameTables } from '../clickhouse/tables.ts';
+import { findTables } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
 import { openSource } from '../replay/source.ts';
@@ -65,11 +65,12 @@ async function run({ config, log }: CommandContext): Promise<ExitCode> {
   const clickhouse = createClickHouse(clickhouseClientOptions(config, ''));
   const progress = createProgress();
   try {
+    const { clickhouseDatabase: database, clickhouseCluster: cluster } = config;
     const report = await compare({
       inspector,
       clickhouse,
       receipts,
-      tables: nameTables({ database: config.clickhouseDatabase, cluster: config.clickhouseCluster }),
+      tables: await findTables(clickhouse, { database, cluster }),
       since: config.since,
       until: config.until,
       all: config.all,

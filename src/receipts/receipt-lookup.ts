@@ -3,7 +3,7 @@ import { type BufferInspector, OffsetOutOfRangeError, type TopicView } from '../
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
-import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
+import { deliveryTables, findTables, type Tables } from '../clickhouse/tables.ts';
 import { messageOf } from '../errors.ts';
 import { readProgress } from '../streamer/progress.ts';
 
@@ -129,7 +129,7 @@ class Lookup implements ReceiptLookup {
     const found = await this.#query(condition);
     if (found !== undefined) return found;
     if (offset >= readProgress(view, topicId).committed) return { state: 'accepted' };
-    const later = this.#options.tables.isReplicated ? await this.#queryInSync(condition) : undefined;
+    const later = await this.#queryInSync(condition);
     if (later !== undefined) return later;
     const detail = `offset ${offset} of partition ${partition} was delivered, but no table holds it: its row was removed, or it is no event`;
     return { state: 'unknown', detail };
@@ -167,9 +167,13 @@ class Lookup implements ReceiptLookup {
     return row === undefined ? undefined : describe(row);
   }
 
+  /** Asks again once this replica has what the others have; not needed where there is one only. */
   async #queryInSync(condition: string): Promise<ReceiptState | undefined> {
-    const { tables } = this.#options;
-    if (this.#clickhouse !== undefined) await syncReplica(this.#clickhouse, tables, deliveryTables(tables));
+    if (this.#clickhouse === undefined) return undefined;
+    const { database } = this.#options.tables;
+    const tables = await findTables(this.#clickhouse, { database, cluster: undefined });
+    if (!tables.isReplicated) return undefined;
+    await syncReplica(this.#clickhouse, tables, deliveryTables(tables));
     return await this.#query(condition);
   }
 
