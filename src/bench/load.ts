@@ -1,0 +1,82 @@
+/** What a load run is asked for, and what it found. */
+import type { Histogram } from 'node:perf_hooks';
+import type { Receipts } from '../verify/receipts-file.ts';
+import type { Payload } from './payload.ts';
+import type { Profile } from './profile.ts';
+
+/** One run against one collector. */
+export interface LoadOptions {
+  /** Where to post: the origin of the collector, http or https. */
+  readonly url: URL;
+  /** Path of the posts. */
+  readonly path: string;
+  /** Requests per second over time. */
+  readonly profile: Profile;
+  readonly payload: Payload;
+  /** Most requests in flight; each is on a connection of its own. */
+  readonly connections: number;
+  /** `fresh`: a new connection for each request. */
+  readonly connectionUse: 'kept' | 'fresh';
+  /** Whether the certificate of an https collector is checked. */
+  readonly checksCertificate: boolean;
+  /** How long an answer may take from when the request was written, milliseconds. */
+  readonly answerTimeoutMs: number;
+  /** Ends the run early: nothing new is sent, what is in flight is waited for. */
+  readonly stop: AbortSignal;
+  /** Called about once a second while it runs. */
+  readonly onSecond?: (second: LoadSecond) => void;
+}
+
+/** What happened within about one second, by when the answers came. */
+export interface LoadSecond {
+  /** Seconds from the start of the run. */
+  readonly at: number;
+  /** Requests that the profile planned for this second. */
+  readonly planned: number;
+  /** Requests that were written. */
+  readonly sent: number;
+  /** Requests answered with 2xx. */
+  readonly acknowledged: number;
+  /** Requests answered otherwise, or not at all. */
+  readonly failed: number;
+  /** Milliseconds from the planned send time to the answer. */
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Requests planned before now that are not written yet. */
+  readonly waiting: number;
+}
+
+/** Why requests failed, and how many did. */
+export interface LoadFailure {
+  /** `503 OVERLOADED`, `timeout`, `ECONNRESET`, ... */
+  readonly reason: string;
+  readonly requests: number;
+}
+
+/** What one run found. Counts are of requests unless they say events. */
+export interface LoadResult {
+  /** Seconds from the first planned send time to the last one. */
+  readonly seconds: number;
+  readonly planned: number;
+  readonly sent: number;
+  readonly acknowledged: number;
+  readonly failures: readonly LoadFailure[];
+  /** Events of requests that were sent. */
+  readonly eventsSent: number;
+  /** Events that answers acknowledged. */
+  readonly eventsAcknowledged: number;
+  /** Events that answers rejected, one by one or with their request. */
+  readonly eventsRejected: number;
+  /** Events of requests without an answer, or with one that says that the outcome is unknown: stored or not. */
+  readonly eventsUnknown: number;
+  /** Every receipt. `eventsAcknowledged` differs from their distinct offsets when two answers named the same one. */
+  readonly receipts: Receipts;
+  /** Microseconds from the planned send time to the answer, of requests with any answer. */
+  readonly latency: Histogram;
+  /** Microseconds from the planned send time to the write: what the generator itself added. */
+  readonly lateness: Histogram;
+  /** Share of the run that the generator's thread was busy, 0 to 1. */
+  readonly generatorBusy: number;
+  /** By second of the run. */
+  readonly series: readonly LoadSecond[];
+}
