@@ -1,6 +1,6 @@
 /** What a load run is asked for, and what it found. */
 import type { Histogram } from 'node:perf_hooks';
-import type { Receipts } from '../verify/receipts-file.ts';
+import type { Receipts } from '../verify/receipts.ts';
 import type { Payload } from './payload.ts';
 import type { Profile } from './profile.ts';
 

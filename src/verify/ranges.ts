@@ -48,9 +48,12 @@ export function* intersect(a: Iterable<Range>, b: RangeSet): Generator<Range> {
 
 const firstCompaction = 65_536;
 
+/** Ranges from the end within which a place is looked for: posts in flight at once get answers in any order. */
+const mostOutOfOrder = 64;
+
 /**
- * A set of offsets that grows in any order: 16 bytes for each range, and the ranges of a client that posts in
- * order become few.
+ * A set of offsets that grows in any order: 16 bytes for each range. The ranges of a client that posts in order,
+ * or on many connections at once, are few at any time.
  */
 export class RangeSet {
   #bounds = new Float64Array(1_024);
@@ -58,25 +61,66 @@ export class RangeSet {
   #compactAt = firstCompaction;
   #isSorted = true;
 
+  /** The set with these ranges; `bounds` is as {@link toBounds} gives it, and belongs to the set from now on. */
+  static fromBounds(bounds: Float64Array): RangeSet {
+    const set = new RangeSet();
+    if (bounds.length > 0) set.#bounds = bounds as Float64Array<ArrayBuffer>;
+    set.#count = bounds.length / 2;
+    return set;
+  }
+
+  /** A copy of all ranges in order, start and end of each: what can be sent to another thread. */
+  toBounds(): Float64Array<ArrayBuffer> {
+    this.#compact();
+    return this.#bounds.slice(0, 2 * this.#count);
+  }
+
   add(start: number, end: number): void {
     const last = 2 * this.#count - 1;
     if (this.#count > 0 && this.#bounds[last] === start) {
       this.#bounds[last] = end;
       return;
     }
-    if (this.#count > 0 && start < (this.#bounds[last] as number)) this.#isSorted = false;
+    if (this.#count > 0 && start < (this.#bounds[last] as number)) {
+      if (this.#isSorted && this.#insertNearEnd(start, end)) return;
+      this.#isSorted = false;
+    }
+    this.#insertAt(this.#count, start, end);
+    if (this.#count >= this.#compactAt) {
+      this.#compact();
+      this.#compactAt = Math.max(firstCompaction, 2 * this.#count);
+    }
+  }
+
+  /** Puts a range before one of the last ones, joined with its neighbours; false when it belongs elsewhere. */
+  #insertNearEnd(start: number, end: number): boolean {
+    const lowest = Math.max(0, this.#count - mostOutOfOrder);
+    let index = this.#count;
+    while (index > lowest && (this.#bounds[2 * index - 2] as number) >= end) index--;
+    const previousEnd = index === 0 ? -1 : (this.#bounds[2 * index - 1] as number);
+    // Overlaps are rare, and left to the sort.
+    if (index === this.#count || previousEnd > start || (index === lowest && index > 0)) return false;
+    const joinsNext = this.#bounds[2 * index] === end;
+    if (previousEnd === start && joinsNext) {
+      this.#bounds[2 * index - 1] = this.#bounds[2 * index + 1] as number;
+      this.#bounds.copyWithin(2 * index, 2 * index + 2, 2 * this.#count);
+      this.#count--;
+    } else if (previousEnd === start) this.#bounds[2 * index - 1] = end;
+    else if (joinsNext) this.#bounds[2 * index] = start;
+    else this.#insertAt(index, start, end);
+    return true;
+  }
+
+  #insertAt(index: number, start: number, end: number): void {
     if (2 * this.#count === this.#bounds.length) {
       const grown = new Float64Array(2 * this.#bounds.length);
       grown.set(this.#bounds);
       this.#bounds = grown;
     }
-    this.#bounds[2 * this.#count] = start;
-    this.#bounds[2 * this.#count + 1] = end;
+    if (index < this.#count) this.#bounds.copyWithin(2 * index + 2, 2 * index, 2 * this.#count);
+    this.#bounds[2 * index] = start;
+    this.#bounds[2 * index + 1] = end;
     this.#count++;
-    if (this.#count >= this.#compactAt) {
-      this.#compact();
-      this.#compactAt = Math.max(firstCompaction, 2 * this.#count);
-    }
   }
 
   /** Distinct offsets. */

@@ -1,24 +1,14 @@
 /** Reads a client's own list of what the collector acknowledged. */
-import { z } from 'zod';
 import { exitCodes, OperatorError } from '../errors.ts';
-import { RangeSet } from './ranges.ts';
+import {
+  addPlainReceipt,
+  addReceipts,
+  createReceipts,
+  type GrowingReceipts,
+  type Receipts,
+} from './receipts.ts';
 
-/** Receipts, by where they say that the events are. */
-export interface Receipts {
-  /** Offsets by partition. */
-  readonly partitions: ReadonlyMap<number, RangeSet>;
-  /** Offsets by the id of the spool that took the events while the buffer was away. */
-  readonly spools: ReadonlyMap<string, RangeSet>;
-}
-
-const offset = z.int().min(0);
-const count = z.int().min(1).default(1);
-const receipt = z.union([
-  z.object({ spool: z.string().min(1).max(200), offset, count }),
-  z.object({ partition: z.int().min(0), offset, count }),
-  z.object({ partition: z.int().min(0), Offset: offset, count }),
-]);
-const line = z.union([z.object({ receipts: z.array(receipt) }), receipt]);
+export type { Receipts } from './receipts.ts';
 
 const lineFeed = 0x0a;
 const maxLineBytes = 64 * 1024 * 1024;
@@ -28,7 +18,7 @@ const maxLineBytes = 64 * 1024 * 1024;
  * @throws OperatorError exit 2 that names the line which is neither
  */
 export async function readReceipts(chunks: AsyncIterable<Buffer>, name: string): Promise<Receipts> {
-  const receipts = { partitions: new Map<number, RangeSet>(), spools: new Map<string, RangeSet>() };
+  const receipts = createReceipts();
   let number = 0;
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of chunks) {
@@ -51,49 +41,20 @@ interface Place {
   readonly number: number;
 }
 
-type Growing = { partitions: Map<number, RangeSet>; spools: Map<string, RangeSet> };
-
-function addLine(receipts: Growing, text: string, place: Place): void {
-  if (addPlain(receipts, text) || text.trim() === '') return;
+function addLine(receipts: GrowingReceipts, text: string, place: Place): void {
+  if (addPlainReceipt(receipts, text) > 0 || text.trim() === '') return;
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     throw badLine(place, 'it is not JSON');
   }
-  const parsed = line.safeParse(value);
-  if (!parsed.success) {
+  if (addReceipts(receipts, value) === undefined) {
     throw badLine(
       place,
       'it is neither a receipt, as {"partition":0,"offset":17}, nor an answer with receipts',
     );
   }
-  for (const one of 'receipts' in parsed.data ? parsed.data.receipts : [parsed.data]) {
-    const first = 'Offset' in one ? one.Offset : one.offset;
-    if ('spool' in one) setOf(receipts.spools, one.spool).add(first, first + one.count);
-    else setOf(receipts.partitions, one.partition).add(first, first + one.count);
-  }
-}
-
-/** Nearly every line of a long file: not worth an object, let alone a schema. */
-const plain =
-  /^\{(?:"status":"ok",)?"partition":(\d{1,9}),"[oO]ffset":(\d{1,15})(?:,"count":([1-9]\d{0,8}))?\}\r?$/;
-
-function addPlain({ partitions }: Growing, text: string): boolean {
-  const match = plain.exec(text);
-  if (match === null) return false;
-  const first = Number(match[2]);
-  setOf(partitions, Number(match[1])).add(first, first + Number(match[3] ?? 1));
-  return true;
-}
-
-function setOf<K>(sets: Map<K, RangeSet>, key: K): RangeSet {
-  let set = sets.get(key);
-  if (set === undefined) {
-    set = new RangeSet();
-    sets.set(key, set);
-  }
-  return set;
 }
 
 function badLine({ name, number }: Place, problem: string): OperatorError {

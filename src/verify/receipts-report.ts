@@ -1,6 +1,6 @@
 /** Puts together what became of a client's receipts. */
 import { mostListed, type Range, RangeList } from './ranges.ts';
-import type { Receipts } from './receipts-file.ts';
+import type { Receipts } from './receipts.ts';
 import type { ReceiptsReport } from './report.ts';
 import type { PartitionScope } from './scope.ts';
 import type { SpoolReceipts } from './spools.ts';

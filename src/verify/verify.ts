@@ -19,7 +19,7 @@ import { findKeptRepeats } from './kept-repeats.ts';
 import { findMissing, type Missing, type ReadBudget } from './missing.ts';
 import { collectNotes } from './notes.ts';
 import { mostListed } from './ranges.ts';
-import type { Receipts } from './receipts-file.ts';
+import type { Receipts } from './receipts.ts';
 import { reportReceipts, type UndeliveredReceipts } from './receipts-report.ts';
 import { judge, type PartitionReport, type Report, sumCounts } from './report.ts';
 import { chooseScope, type PartitionScope, type ScopeOptions } from './scope.ts';

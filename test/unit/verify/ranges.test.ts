@@ -44,6 +44,32 @@ describe('a set of ranges', () => {
     );
   });
 
+  test('joins what comes a little out of order, and is the same after it was sent elsewhere', () => {
+    const pieces = fc.array(
+      fc.record({ length: fc.integer({ min: 1, max: 3 }), gap: fc.constantFrom(0, 0, 0, 1), delay: fc.nat(90) }),
+      { maxLength: 200 },
+    );
+    fc.assert(
+      fc.property(pieces, (list) => {
+        let at = 0;
+        const placed = list.map(({ length, gap, delay }, i) => {
+          const start = at + gap;
+          at = start + length;
+          return { start, end: at, order: i + delay };
+        });
+        const set = new RangeSet();
+        for (const { start, end } of placed.toSorted((a, b) => a.order - b.order)) set.add(start, end);
+        const copy = RangeSet.fromBounds(structuredClone(set.toBounds()));
+        expect(offsetsOf(copy)).toEqual(offsetsOf(placed));
+        expect([...copy]).toEqual([...set]);
+        for (const [i, { start }] of [...copy].entries())
+          expect(start).toBeGreaterThan([...copy][i - 1]?.end ?? -1);
+        copy.add(at, at + 1);
+        expect(copy.offsets).toBe(offsetsOf(placed).length + 1);
+      }),
+    );
+  });
+
   test('takes many receipts of clients in turn', () => {
     const set = new RangeSet();
     const count = 400_000;

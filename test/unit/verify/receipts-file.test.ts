@@ -20,13 +20,14 @@ describe('a list of receipts', () => {
           '{"status":"ok","partition":2,"Offset":4}\r',
           '{"status":"partial","accepted":3,"rejected":[],"receipts":[{"partition":2,"offset":5,"count":2},{"spool":"a-ü","offset":0,"count":1}]}',
           '{"status":"ok","accepted":0,"receipts":[]}',
+          '{"status":"ok","accepted":2,"rejected":[],"receipts":[{"partition":2,"offset":7,"count":2}]}',
           '{"status":"ok","spool":"a-ü","offset":1}',
         ],
         size,
       );
       expect([...partitions].map(([partition, set]) => [partition, [...set]])).toEqual([
         [0, [{ start: 17, end: 21 }]],
-        [2, [{ start: 4, end: 7 }]],
+        [2, [{ start: 4, end: 9 }]],
       ]);
       expect([...spools].map(([spool, set]) => [spool, [...set]])).toEqual([['a-ü', [{ start: 0, end: 2 }]]]);
     }

@@ -1,0 +1,78 @@
+/** What answers of the collector say about where events are. */
+import { z } from 'zod';
+import { RangeSet } from './ranges.ts';
+
+/** Receipts, by where they say that the events are. */
+export interface Receipts {
+  /** Offsets by partition. */
+  readonly partitions: ReadonlyMap<number, RangeSet>;
+  /** Offsets by the id of the spool that took the events while the buffer was away. */
+  readonly spools: ReadonlyMap<string, RangeSet>;
+}
+
+/** Receipts that are being collected. */
+export interface GrowingReceipts extends Receipts {
+  readonly partitions: Map<number, RangeSet>;
+  readonly spools: Map<string, RangeSet>;
+}
+
+/** No receipts yet. */
+export function createReceipts(): GrowingReceipts {
+  return { partitions: new Map(), spools: new Map() };
+}
+
+const offset = z.int().min(0);
+const count = z.int().min(1).default(1);
+const receipt = z.union([
+  z.object({ spool: z.string().min(1).max(200), offset, count }),
+  z.object({ partition: z.int().min(0), offset, count }),
+  z.object({ partition: z.int().min(0), Offset: offset, count }),
+]);
+const answer = z.union([z.object({ receipts: z.array(receipt) }), receipt]);
+
+/**
+ * Adds what a receipt, or an answer that holds some, says.
+ * @returns the number of events; undefined when the value is neither
+ */
+export function addReceipts(receipts: GrowingReceipts, value: unknown): number | undefined {
+  const parsed = answer.safeParse(value);
+  if (!parsed.success) return undefined;
+  let events = 0;
+  for (const one of 'receipts' in parsed.data ? parsed.data.receipts : [parsed.data]) {
+    const first = 'Offset' in one ? one.Offset : one.offset;
+    if ('spool' in one) setOf(receipts.spools, one.spool).add(first, first + one.count);
+    else setOf(receipts.partitions, one.partition).add(first, first + one.count);
+    events += one.count;
+  }
+  return events;
+}
+
+/** Nearly every receipt is one of these: not worth an object, let alone a schema. */
+const plain =
+  /^\{(?:"status":"ok",)?"partition":(\d{1,9}),"[oO]ffset":(\d{1,15})(?:,"count":([1-9]\d{0,8}))?\}\r?$/;
+const plainBatch =
+  /^\{"status":"ok","accepted":([1-9]\d{0,8}),"rejected":\[\],"receipts":\[\{"partition":(\d{1,9}),"offset":(\d{1,15}),"count":\1\}\]\}\r?$/;
+
+/**
+ * Adds what a text says that is in the usual form: one receipt, or the answer to a batch that lies in one piece.
+ * @returns the number of events; 0 when the text has another form and nothing was added
+ */
+export function addPlainReceipt({ partitions }: GrowingReceipts, text: string): number {
+  const single = plain.exec(text);
+  const batch = single === null ? plainBatch.exec(text) : null;
+  const partition = single?.[1] ?? batch?.[2];
+  if (partition === undefined) return 0;
+  const first = Number(single?.[2] ?? batch?.[3]);
+  const events = Number(single === null ? batch?.[1] : (single[3] ?? 1));
+  setOf(partitions, Number(partition)).add(first, first + events);
+  return events;
+}
+
+function setOf<K>(sets: Map<K, RangeSet>, key: K): RangeSet {
+  let set = sets.get(key);
+  if (set === undefined) {
+    set = new RangeSet();
+    sets.set(key, set);
+  }
+  return set;
+}
