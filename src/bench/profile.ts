@@ -48,8 +48,7 @@ export function parseProfile(text: string): Profile {
   const last = placed.at(-1) as PlacedPhase;
   const requests = Math.ceil(last.before + areaOf(last) - tolerance);
   if (requests < 1) throw fault(text, 'it plans no request');
-  if (requests > maxRequests)
-    throw fault(text, `it plans ${requests} requests; the most is ${maxRequests}`);
+  if (requests > maxRequests) throw fault(text, `it plans ${requests} requests; the most is ${maxRequests}`);
   const plannedMs = (n: number) => plannedSeconds(placed, n) * 1000;
   return {
     text,

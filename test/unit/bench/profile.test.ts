@@ -59,11 +59,16 @@ describe('a profile', () => {
   });
 });
 
-const rate = fc.oneof(fc.integer({ min: 0, max: 500 }), fc.integer({ min: 1, max: 5000 }).map((n) => n / 10));
+const rate = fc.oneof(
+  fc.integer({ min: 0, max: 500 }),
+  fc.integer({ min: 1, max: 5000 }).map((n) => n / 10),
+);
 const length = fc.integer({ min: 1, max: 40 }).map((n) => n / 10);
 const part = fc.oneof(
   fc.tuple(rate, length).map(([a, s]) => ({ text: `const:${a}:${s}s`, area: a * s })),
-  fc.tuple(rate, rate, length).map(([a, b, s]) => ({ text: `line:${a}:${b}:${s}s`, area: ((a + b) / 2) * s })),
+  fc
+    .tuple(rate, rate, length)
+    .map(([a, b, s]) => ({ text: `line:${a}:${b}:${s}s`, area: ((a + b) / 2) * s })),
 );
 
 describe('any profile', () => {

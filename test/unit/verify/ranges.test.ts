@@ -46,7 +46,11 @@ describe('a set of ranges', () => {
 
   test('joins what comes a little out of order, and is the same after it was sent elsewhere', () => {
     const pieces = fc.array(
-      fc.record({ length: fc.integer({ min: 1, max: 3 }), gap: fc.constantFrom(0, 0, 0, 1), delay: fc.nat(90) }),
+      fc.record({
+        length: fc.integer({ min: 1, max: 3 }),
+        gap: fc.constantFrom(0, 0, 0, 1),
+        delay: fc.nat(90),
+      }),
       { maxLength: 200 },
     );
     fc.assert(
