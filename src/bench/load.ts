@@ -21,6 +21,8 @@ export interface LoadOptions {
   readonly checksCertificate: boolean;
   /** How long an answer may take from when the request was written, milliseconds. */
   readonly answerTimeoutMs: number;
+  /** A request that found no free connection for so long is given up. Default 30,000. */
+  readonly longestWaitMs?: number;
   /** Ends the run early: nothing new is sent, what is in flight is waited for. */
   readonly stop: AbortSignal;
   /** Called about once a second while it runs. */
@@ -35,7 +37,7 @@ export interface LoadSecond {
   readonly planned: number;
   /** Requests that were written. */
   readonly sent: number;
-  /** Requests answered with 2xx. */
+  /** Requests answered with 2xx and receipts that fit them. */
   readonly acknowledged: number;
   /** Requests answered otherwise, or not at all. */
   readonly failed: number;
@@ -57,11 +59,15 @@ export interface LoadFailure {
 export interface LoadResult {
   /** Seconds from the first planned send time to the last one. */
   readonly seconds: number;
+  /** Requests that were due: all of the profile, or those before the stop. All are acknowledged or failed. */
   readonly planned: number;
+  /** Requests that were written. */
   readonly sent: number;
+  /** Requests answered with 2xx and receipts that fit them. */
   readonly acknowledged: number;
+  /** The most frequent one first. */
   readonly failures: readonly LoadFailure[];
-  /** Events of requests that were sent. */
+  /** Events of requests that were sent: the sum of the next three. */
   readonly eventsSent: number;
   /** Events that answers acknowledged. */
   readonly eventsAcknowledged: number;
@@ -73,7 +79,10 @@ export interface LoadResult {
   readonly receipts: Receipts;
   /** Microseconds from the planned send time to the answer, of requests with any answer. */
   readonly latency: Histogram;
-  /** Microseconds from the planned send time to the write: what the generator itself added. */
+  /**
+   * Microseconds from the planned send time to when the generator came to it: to the write, or to when it found that
+   * no connection was free. What the generator itself added.
+   */
   readonly lateness: Histogram;
   /** Share of the run that the generator's thread was busy, 0 to 1. */
   readonly generatorBusy: number;

@@ -1,0 +1,203 @@
+/** Sends requests when they are due, whatever the answers do, and takes what comes back. */
+import { type EventLoopUtilization, performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createReceipts } from '../verify/receipts.ts';
+import type { Answer } from './answer-parser.ts';
+import type { Connection, ConnectionFailure } from './connection.ts';
+import { Connections, type RequestUser } from './connections.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { LoadResult, LoadSecond } from './load.ts';
+import { readOutcome } from './outcome.ts';
+import type { Profile } from './profile.ts';
+import { Tally } from './tally.ts';
+
+/** What a generator does. */
+export interface GeneratorOptions {
+  readonly endpoint: Endpoint;
+  readonly profile: Profile;
+  /** Whole requests, head and body, sent in turn. */
+  readonly requests: readonly Buffer[];
+  readonly eventsPerPost: number;
+  readonly connections: number;
+  readonly connectionUse: 'kept' | 'fresh';
+  readonly answerTimeoutMs: number;
+  /** A request that found no free connection for so long is given up. */
+  readonly longestWaitMs: number;
+  readonly stop: AbortSignal;
+  readonly onSecond: (second: LoadSecond) => void;
+}
+
+const tendEveryMs = 100;
+/** Opening the connections takes no longer before the first request is due. */
+const mostOpeningMs = 10_000;
+
+/** Runs a profile to its end, or until it is told to stop. */
+export async function generateLoad(options: GeneratorOptions): Promise<LoadResult> {
+  return await new Generator(options).run();
+}
+
+/** One run. Times are milliseconds from its start. */
+class Generator implements RequestUser {
+  readonly #options: GeneratorOptions;
+  readonly #connections: Connections;
+  readonly #tally: Tally;
+  readonly #receipts = createReceipts();
+  #startMs = 0;
+  /** Requests to send: all of the profile, fewer after a stop. */
+  #total: number;
+  /** Requests that are due by now. */
+  #due = 0;
+  #nextDueMs: number;
+  /** Requests that were sent or given up; those from here to `due` wait. */
+  #taken = 0;
+  /** Requests that were given to a connection and have no answer. */
+  #inFlight = 0;
+  #nextSecondMs = 1_000;
+  #timer: NodeJS.Timeout | undefined;
+  #finish: () => void = () => {};
+
+  constructor(options: GeneratorOptions) {
+    this.#options = options;
+    this.#total = options.profile.requests;
+    this.#nextDueMs = options.profile.plannedMs(0);
+    this.#tally = new Tally(options.eventsPerPost);
+    const { endpoint, connections: max, connectionUse, answerTimeoutMs: timeoutMs } = options;
+    const isKept = connectionUse === 'kept';
+    this.#connections = new Connections({ endpoint, max, isKept, timeoutMs }, this);
+  }
+
+  async run(): Promise<LoadResult> {
+    const { stop } = this.#options;
+    await this.#openConnections();
+    const finished = new Promise<void>((resolve) => {
+      this.#finish = resolve;
+    });
+    const stopNow = () => this.#stop();
+    this.#startMs = performance.now();
+    const before = performance.eventLoopUtilization();
+    if (stop.aborted) stopNow();
+    stop.addEventListener('abort', stopNow);
+    const tending = setInterval(() => this.#tend(), tendEveryMs);
+    this.#wake();
+    await finished;
+    clearInterval(tending);
+    clearTimeout(this.#timer);
+    stop.removeEventListener('abort', stopNow);
+    this.#connections.close();
+    this.#endSecond(this.#now());
+    return this.#result(performance.eventLoopUtilization(before));
+  }
+
+  written(): void {
+    this.#tally.sent();
+  }
+
+  answered(connection: Connection, answer: Answer): void {
+    this.#inFlight--;
+    const outcome = readOutcome(answer, this.#options.eventsPerPost, this.#receipts);
+    this.#tally.answered(outcome, this.#now() - connection.plannedMs);
+  }
+
+  failed(connection: Connection, { reason, isSent }: ConnectionFailure): void {
+    if (!connection.isBusy) return;
+    this.#inFlight--;
+    if (isSent) this.#tally.lost(reason);
+    else {
+      if (connection.isOpen) this.#tally.takeBackSent();
+      this.#tally.notSent(reason);
+    }
+  }
+
+  freed(): void {
+    if (this.#startMs > 0) this.#send();
+  }
+
+  #now(): number {
+    return performance.now() - this.#startMs;
+  }
+
+  async #openConnections(): Promise<void> {
+    this.#connections.fill();
+    const deadline = performance.now() + mostOpeningMs;
+    while (this.#connections.isOpening && performance.now() < deadline) await sleep(1);
+  }
+
+  /** Sends what is due, and comes back when the next one is. Timers are no finer than a millisecond. */
+  #wake(): void {
+    this.#send();
+    const nowMs = this.#now();
+    const nextMs = Math.min(this.#nextDueMs, this.#nextSecondMs);
+    this.#timer = setTimeout(() => this.#wake(), Math.max(1, nextMs - nowMs));
+  }
+
+  #tend(): void {
+    this.#connections.tend();
+    this.#send();
+  }
+
+  /** Also called when an answer has come: so requests are sent closer to their time than timers allow. */
+  #send(): void {
+    const nowMs = this.#now();
+    this.#count(nowMs);
+    this.#sendDue(nowMs);
+    if (nowMs >= this.#nextSecondMs) this.#endSecond(nowMs);
+    if (this.#taken === this.#total && this.#inFlight === 0) this.#finish();
+  }
+
+  #sendDue(nowMs: number): void {
+    const { profile, requests, longestWaitMs } = this.#options;
+    while (this.#taken < this.#due) {
+      const plannedMs = profile.plannedMs(this.#taken);
+      if (nowMs - plannedMs > longestWaitMs) this.#tally.notSent('not sent: all connections busy');
+      else if (this.#connections.trySend(requests[this.#taken % requests.length] as Buffer, plannedMs))
+        this.#inFlight++;
+      else return;
+      this.#taken++;
+    }
+  }
+
+  /** Counts what is due by now. */
+  #count(nowMs: number): void {
+    while (this.#due < this.#total && this.#nextDueMs <= nowMs) {
+      this.#tally.due(nowMs - this.#nextDueMs);
+      this.#due++;
+      this.#nextDueMs = this.#due < this.#total ? this.#options.profile.plannedMs(this.#due) : Infinity;
+    }
+  }
+
+  #stop(): void {
+    this.#count(this.#now());
+    for (; this.#taken < this.#due; this.#taken++) this.#tally.notSent('not sent: the run was stopped');
+    this.#total = this.#due;
+    this.#nextDueMs = Infinity;
+    this.#send();
+  }
+
+  #endSecond(nowMs: number): void {
+    this.#nextSecondMs = (Math.floor(nowMs / 1000) + 1) * 1000;
+    const waiting = this.#due - this.#taken;
+    const second = this.#tally.endSecond({ at: nowMs / 1000, planned: this.#due, waiting });
+    this.#options.onSecond(second);
+  }
+
+  #result({ utilization }: EventLoopUtilization): LoadResult {
+    const { profile, eventsPerPost } = this.#options;
+    const { requests, events, failures, latency, lateness, series } = this.#tally;
+    return {
+      seconds: this.#total === 0 ? 0 : profile.plannedMs(this.#total - 1) / 1000,
+      planned: requests.planned,
+      sent: requests.sent,
+      acknowledged: requests.acknowledged,
+      failures,
+      eventsSent: requests.sent * eventsPerPost,
+      eventsAcknowledged: events.accepted,
+      eventsRejected: events.rejected,
+      eventsUnknown: events.unknown,
+      receipts: this.#receipts,
+      latency,
+      lateness,
+      generatorBusy: utilization,
+      series,
+    };
+  }
+}
