@@ -23,10 +23,14 @@ export function createReceipts(): GrowingReceipts {
 
 const offset = z.int().min(0);
 const count = z.int().min(1).default(1);
+const spool = z.string().min(1).max(200);
+const partition = z.int().min(0);
+/** `Offset` is what `POST /post` says for a single event. */
 const receipt = z.union([
-  z.object({ spool: z.string().min(1).max(200), offset, count }),
-  z.object({ partition: z.int().min(0), offset, count }),
-  z.object({ partition: z.int().min(0), Offset: offset, count }),
+  z.object({ partition, offset, count }),
+  z.object({ partition, Offset: offset, count }),
+  z.object({ spool, offset, count }),
+  z.object({ spool, Offset: offset, count }),
 ]);
 const answer = z.union([z.object({ receipts: z.array(receipt) }), receipt]);
 

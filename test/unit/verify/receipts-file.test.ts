@@ -22,6 +22,7 @@ describe('a list of receipts', () => {
           '{"status":"ok","accepted":0,"receipts":[]}',
           '{"status":"ok","accepted":2,"rejected":[],"receipts":[{"partition":2,"offset":7,"count":2}]}',
           '{"status":"ok","spool":"a-ü","offset":1}',
+          '{"status":"ok","spool":"a-ü","Offset":2}',
         ],
         size,
       );
@@ -29,7 +30,7 @@ describe('a list of receipts', () => {
         [0, [{ start: 17, end: 21 }]],
         [2, [{ start: 4, end: 9 }]],
       ]);
-      expect([...spools].map(([spool, set]) => [spool, [...set]])).toEqual([['a-ü', [{ start: 0, end: 2 }]]]);
+      expect([...spools].map(([spool, set]) => [spool, [...set]])).toEqual([['a-ü', [{ start: 0, end: 3 }]]]);
     }
   });
 
