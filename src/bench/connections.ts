@@ -29,6 +29,7 @@ export interface ConnectionsOptions {
 const mostIdleMs = 4_000;
 /** More at once than a server's backlog takes would wait for a second. */
 const mostOpening = 128;
+/** Requests open connections all the same. */
 const pauseAfterFailureMs = 1_000;
 
 /** Opens, lends and replaces connections. */
@@ -112,10 +113,10 @@ export class Connections implements ConnectionUser {
 
   failed(connection: Connection, failure: ConnectionFailure): void {
     this.#all.delete(connection);
-    if (!connection.isOpen) {
-      this.#opening--;
+    if (!connection.isOpen) this.#opening--;
+    // Nobody is there, or somebody who ends what has only just begun.
+    if (!connection.isOpen || !connection.isBusy)
       this.#noOpeningBeforeMs = performance.now() + pauseAfterFailureMs;
-    }
     this.#user.failed(connection, failure);
     this.#user.freed();
   }

@@ -119,7 +119,8 @@ class Generator implements RequestUser {
   async #openConnections(): Promise<void> {
     this.#connections.fill();
     const deadline = performance.now() + mostOpeningMs;
-    while (this.#connections.isOpening && performance.now() < deadline) await sleep(1);
+    const isWanted = () => !this.#options.stop.aborted && performance.now() < deadline;
+    while (this.#connections.isOpening && isWanted()) await sleep(1);
   }
 
   /** Sends what is due, and comes back when the next one is. Timers are no finer than a millisecond. */

@@ -48,8 +48,9 @@ export function createTask(options: LoadOptions): LoadTask {
 }
 
 function createHead({ url, path, payload, connectionUse }: LoadOptions, bodyBytes: number): Buffer {
+  const { pathname, search } = new URL(path, url);
   const lines = [
-    `POST ${path} HTTP/1.1`,
+    `POST ${pathname}${search} HTTP/1.1`,
     `Host: ${url.host}`,
     'User-Agent: millrace-bench',
     `Content-Type: ${payload.contentType}`,

@@ -283,6 +283,14 @@ describe('a run', () => {
     expect(ports.size).toBe(20);
   });
 
+  test('replaces kept connections that are idle, before servers usually end them', async () => {
+    const server = await start(accept);
+    const profile = 'const:10:200ms,const:0:5s,const:10:200ms';
+    expect(await load(server, { profile })).toMatchObject({ planned: 4, acknowledged: 4, failures: [] });
+    // One to see whether anybody is there, four, and four in their place.
+    expect(server.connections).toBeGreaterThanOrEqual(9);
+  });
+
   test('that is stopped sends nothing more, and waits for the answers', async () => {
     const stop = new AbortController();
     const server = await start((post) => {
