@@ -177,6 +177,13 @@ describe('a server that', () => {
     expect([...spools].map(([spool, set]) => [spool, set.offsets])).toEqual([['collector-ü', 5]]);
   });
 
+  test('names one offset again and again is found out by its receipts', async () => {
+    const server = await start(({ socket }) => socket.write(formatReceipt(7)));
+    const result = await load(server);
+    expect(result.eventsAcknowledged).toBe(20);
+    expect(offsetsOf(result)).toBe(1);
+  });
+
   test('takes parts of batches', async () => {
     const bodies = new Set<string>();
     const server = await start(({ n, body, head, socket }) => {
