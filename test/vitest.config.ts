@@ -11,7 +11,8 @@ export default defineConfig({
   test: {
     reporters: ['default', './test/support/count-reporter.ts'],
     projects: [
-      { test: { name: 'unit', root, include: ['test/unit/**/*.test.ts'] } },
+      // Generous: properties try many cases, and the machine may be busy.
+      { test: { name: 'unit', root, include: ['test/unit/**/*.test.ts'], testTimeout: 60_000 } },
       {
         test: {
           name: 'integration',

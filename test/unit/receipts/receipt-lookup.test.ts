@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { BufferInspector, PartitionView } from '../../../src/buffer/buffer.ts';
 import type { ClickHouse } from '../../../src/clickhouse/client.ts';
+import { nameTables } from '../../../src/clickhouse/tables.ts';
 import { createReceiptLookup } from '../../../src/receipts/receipt-lookup.ts';
 import { encodeNote } from '../../../src/streamer/plan.ts';
 
@@ -33,6 +34,8 @@ function createLookup(
     query: async (sql: string) => {
       asked.push(sql);
       await options.gate;
+      if (sql.includes('system.tables'))
+        return options.isReplicated ? [{ engine: 'ReplicatedMergeTree' }] : [{ engine: 'MergeTree' }];
       return options.rows ?? [];
     },
     execute: async (sql: string) => void asked.push(sql),
@@ -41,10 +44,7 @@ function createLookup(
   const lookup = createReceiptLookup({
     openInspector: async () => inspector,
     createClickHouse: () => clickhouse,
-    tables: {
-      ...{ database: 'd', events: 'd.events', deadLetters: 'd.dead_letters', repeats: 'd.repeats' },
-      isReplicated: options.isReplicated ?? false,
-    },
+    tables: nameTables({ database: 'd', cluster: undefined }),
   });
   return { lookup, asked, views: () => views };
 }
