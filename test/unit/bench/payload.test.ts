@@ -70,7 +70,7 @@ describe('the mix', () => {
 
   test('is what the schema accepts', () => {
     const { validate } = loadSchema();
-    for (const event of events) expect([event, validate(JSON.parse(event))]).toEqual([event, undefined]);
+    expect(events.filter((event) => validate(JSON.parse(event)) !== undefined)).toEqual([]);
   });
 
   test('has no ids, and sizes from 60 bytes to 2 KB', () => {
