@@ -29,7 +29,7 @@ describe('the payload', () => {
     const { bodies } = createPayload('mix');
     expect(bodies).toHaveLength(500);
     expect(new Set(bodies.map(String)).size).toBe(500);
-    expect(createPayload('mix')).toEqual(createPayload('mix'));
+    expect(createPayload('mix').bodies.map(String)).toEqual(bodies.map(String));
     expect(createPayload('mix', 7).bodies.every((body) => String(body).split('\n').length === 8)).toBe(true);
   });
 
@@ -66,7 +66,7 @@ describe('the payload', () => {
 });
 
 describe('the mix', () => {
-  const events = createMix(20_000);
+  const events = createMix(5_000);
 
   test('is what the schema accepts', () => {
     const { validate } = loadSchema();
