@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { closest } from 'fastest-levenshtein';
 import type { Command } from './commands/command.ts';
+import { describeForms, formsOf, matchesForm } from './commands/forms.ts';
 import { formatCommandHelp, formatHelp } from './commands/help.ts';
 import { commands } from './commands/table.ts';
 import { loadConfig } from './config/load.ts';
@@ -33,7 +34,7 @@ async function main(argv: readonly string[]) {
   const { flags, args } = parseFlags(command, rest);
   if (flags.help === true || flags.h === true) return print(formatCommandHelp(command));
   const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
-  if (args.length !== command.arguments.length) throw wrongArguments(command, args);
+  if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(command, args);
   return await command.run({ config, args, flags, log: createLogger(command.name, config.logLevel) });
 }
 
@@ -71,7 +72,7 @@ function unknownCommand(name: string): OperatorError {
 }
 
 function wrongArguments(command: Command, args: readonly string[]): OperatorError {
-  const wanted = command.arguments.length === 0 ? 'no arguments' : command.arguments.join(' ');
+  const wanted = describeForms(command);
   const verdict = args.length === 0 ? `needs ${wanted}` : `takes ${wanted}, not '${args.join(' ')}'`;
   const message = `'${command.name}' ${verdict}. See millrace ${command.name} --help`;
   return new OperatorError(message, exitCodes.usage);

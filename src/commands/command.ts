@@ -5,7 +5,7 @@ import type { ExitCode } from '../errors.ts';
 /** What a command gets to work with. */
 export interface CommandContext {
   readonly config: Config;
-  /** Positional arguments, as many as `arguments` names. */
+  /** Positional arguments, of one of the forms that the command has. */
   readonly args: readonly string[];
   /** Flags as they were given, for handing on to child processes. */
   readonly flags: Readonly<Record<string, string | boolean>>;
@@ -27,8 +27,10 @@ export interface Command {
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** Names of the positional arguments, all required. */
+  /** Names of the positional arguments, all required. A name in angle brackets stands for a value, any other for itself. */
   readonly arguments: readonly string[];
+  /** Other lists of arguments that it can be given instead. */
+  readonly otherForms?: readonly (readonly string[])[];
   /** Options that it takes as flags, in the order of its `--help`. */
   readonly options: readonly OptionKey[];
   /** What its own exit codes mean, where that is more than {@link commonExitCodes} says. */

@@ -1,6 +1,7 @@
 /** The `--help` texts, made from the tables of commands and options. */
 import { type Option, type OptionKey, optionName, options, variableName } from '../config/options.ts';
 import { type Command, commonExitCodes } from './command.ts';
+import { formsOf } from './forms.ts';
 
 const width = 100;
 
@@ -32,11 +33,11 @@ function formatExitCodes(own: Command['exitCodes']): string[] {
 
 /** Help of one command. */
 export function formatCommandHelp(command: Command): string {
-  const usage = ['millrace', command.name, ...command.arguments, '[options]'].join(' ');
+  const usages = formsOf(command).map((form) => ['millrace', command.name, ...form, '[options]'].join(' '));
   return [
     /[.?]$/.test(command.summary) ? command.summary : `${command.summary}.`,
     '',
-    `Usage: ${usage}`,
+    ...usages.map((usage, i) => `${i === 0 ? 'Usage:' : '      '} ${usage}`),
     '',
     'Options:',
     ...command.options.flatMap(formatOption),
