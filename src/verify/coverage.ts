@@ -64,6 +64,11 @@ export interface Source {
   readonly topicId: string;
 }
 
+/** What is counted of one partition; a list of them begins with partition 0 and leaves none out. */
+export type CountedScope = Pick<PartitionScope, 'checked' | 'span'> & {
+  readonly view: Pick<PartitionScope['view'], 'end'>;
+};
+
 /** Which offsets are looked at; undefined: all. */
 export interface Limits {
   readonly from: 'span' | undefined;
@@ -73,15 +78,17 @@ export interface Limits {
 /** Counts the rows of all buckets, in slices that bound the memory of ClickHouse. */
 export async function* readBuckets(
   source: Source,
-  scopes: readonly PartitionScope[],
+  scopes: readonly CountedScope[],
   limits: Limits,
 ): AsyncGenerator<Bucket[]> {
   const last = Math.max(0, ...scopes.map(({ view }) => Math.floor(view.end / bucketOffsets)));
   const sliceBuckets = Math.max(1, Math.floor(mostBitmaps / Math.max(1, scopes.length)));
-  for (let first = 0; first <= last; first += sliceBuckets) {
+  const lowest = limits.from === undefined ? 0 : Math.min(...scopes.map(({ span }) => span.start));
+  const start = Math.min(last, Math.floor(lowest / bucketOffsets));
+  for (let first = start; first <= last; first += sliceBuckets) {
     const isLast = first + sliceBuckets > last;
     const slice = [
-      ...(first === 0 ? [] : [`offset >= ${first * bucketOffsets}`]),
+      ...(first === start ? [] : [`offset >= ${first * bucketOffsets}`]),
       ...(isLast ? [] : [`offset < ${(first + sliceBuckets) * bucketOffsets}`]),
     ];
     const where = [...conditionsOf(source), ...slice, ...limitsOf(scopes, limits)].join(' AND ');
@@ -93,7 +100,7 @@ export async function* readBuckets(
 
 function bucketQuery(
   tables: Tables,
-  scopes: readonly PartitionScope[],
+  scopes: readonly CountedScope[],
   { where, last }: { where: string; last: number },
 ): string {
   const isIn = (range: 'checked' | 'span') =>
@@ -122,9 +129,9 @@ export function conditionsOf({ topic, topicId }: Pick<Source, 'topic' | 'topicId
 }
 
 /** The first condition of each bound is the same for all partitions, so that the index on offsets helps. */
-function limitsOf(scopes: readonly PartitionScope[], { from, to }: Limits): string[] {
-  const starts = (scope: PartitionScope) => scope.span.start;
-  const ends = (scope: PartitionScope) => scope.span.end;
+function limitsOf(scopes: readonly CountedScope[], { from, to }: Limits): string[] {
+  const starts = ({ span }: CountedScope) => span.start;
+  const ends = ({ span }: CountedScope) => span.end;
   return [
     ...(from === undefined
       ? []

@@ -1,7 +1,7 @@
 /** Which offsets are in `events` more than once. */
-import type { Bucket, Source } from './coverage.ts';
+import type { Source } from './coverage.ts';
 import { mostListed, type Range } from './ranges.ts';
-import { inquire } from './suspects.ts';
+import { inquire, type Search } from './suspects.ts';
 
 /** Consecutive offsets that are in `events` the same number of times. */
 export interface RepeatedRange extends Range {
@@ -18,16 +18,11 @@ export interface Duplicates {
 }
 
 /** Looks into the buckets of one partition that have more rows than distinct offsets. */
-export async function findDuplicates(
-  source: Source,
-  partition: number,
-  buckets: readonly Bucket[],
-): Promise<Duplicates> {
+export async function findDuplicates(source: Source, search: Search): Promise<Duplicates> {
   const ranges: RepeatedRange[] = [];
   let offsets = 0;
   const repeated = inquire<RepeatedRange>(source, {
-    partition,
-    buckets,
+    ...search,
     isSuspect: ({ rows, row_offsets }) => rows > row_offsets,
     query: (where) => `
     SELECT min(offset) AS start, max(offset) + 1 AS end, rows FROM (

@@ -1,20 +1,15 @@
 /** Which offsets are in `repeats`, and in `events` or `dead_letters` all the same: each belongs in one of them. */
-import type { Bucket, Source } from './coverage.ts';
+import type { Source } from './coverage.ts';
 import { type FoundRanges, type Range, RangeList } from './ranges.ts';
-import { inquire } from './suspects.ts';
+import { inquire, type Search } from './suspects.ts';
 
 /** Looks into the buckets of one partition that have such offsets. */
-export async function findKeptRepeats(
-  source: Source,
-  partition: number,
-  buckets: readonly Bucket[],
-): Promise<FoundRanges> {
+export async function findKeptRepeats(source: Source, search: Search): Promise<FoundRanges> {
   const { events, deadLetters, repeats } = source.tables;
   const keptIn = (where: string): string =>
     [events, deadLetters].map((table) => `SELECT offset FROM ${table} WHERE ${where}`).join(' UNION ALL ');
   const kept = inquire<Range>(source, {
-    partition,
-    buckets,
+    ...search,
     isSuspect: ({ repeats_kept }) => repeats_kept > 0,
     query: (where) => `
     SELECT min(offset) AS start, max(offset) + 1 AS end FROM (

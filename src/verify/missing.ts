@@ -37,10 +37,13 @@ export interface MissingContext {
   readonly budget: ReadBudget;
 }
 
+/** What is looked at of a partition: {@link PartitionScope}. */
+export type MissingScope = Pick<PartitionScope, 'partition' | 'checked' | 'span'>;
+
 /** Finds what is missing of one partition; `buckets` are those of this partition, in any order. */
 export async function findMissing(
   context: MissingContext,
-  scope: PartitionScope,
+  scope: MissingScope,
   { buckets, receipts }: { buckets: readonly Bucket[]; receipts: RangeSet | undefined },
 ): Promise<Missing> {
   const found: Missing = { missing: new RangeList(), unconfirmed: 0, gaps: 0, receipts: new RangeList() };
@@ -62,7 +65,7 @@ export async function findMissing(
 
 /** What may lack offsets, in ascending order: buckets to look into together, or a range without any row. */
 function* suspects(
-  { checked, span }: PartitionScope,
+  { checked, span }: MissingScope,
   { buckets, receipts }: { buckets: readonly Bucket[]; receipts: RangeSet | undefined },
 ): Generator<Range | number[]> {
   const delivered = sumDelivered(buckets);
@@ -116,7 +119,7 @@ function sumDelivered(buckets: readonly Bucket[]): Map<number, { checked: number
 /** Offsets of the span that lie in these buckets and that no table holds, as ranges. */
 async function readCandidates(
   source: Source,
-  { partition, span }: PartitionScope,
+  { partition, span }: MissingScope,
   buckets: readonly number[],
 ): Promise<Range[]> {
   const where = whereIn(source, partition, buckets);

@@ -155,8 +155,8 @@ async function reportPartition(
   const found = await findMissing(context, scope, { buckets: own, receipts });
   for (const { receipts: list } of [found, ...(expired === undefined ? [] : [expired])])
     if (receipts !== undefined) input.missing.push({ partition, found: list });
-  const duplicates = await findDuplicates(context.source, partition, own);
-  const kept = await findKeptRepeats(context.source, partition, own);
+  const duplicates = await findDuplicates(context.source, { partition, buckets: own });
+  const kept = await findKeptRepeats(context.source, { partition, buckets: own });
   const oldest = await findFirst(context.inspector, view, { start: committed, end: view.end });
   const inside = own.filter(({ region }) => region === regions.checked);
   const sum = (key: 'rows' | 'dead_letters' | 'repeats') => inside.reduce((n, bucket) => n + bucket[key], 0);
