@@ -25,7 +25,10 @@ describe('parseSlo', () => {
     'refuses %o, naming it',
     (text) => {
       expect(() => parseSlo(text)).toThrow(
-        expect.objectContaining({ exitCode: 78, message: expect.stringMatching(/--slo does not know '.*p99</) }),
+        expect.objectContaining({
+          exitCode: 78,
+          message: expect.stringMatching(/--slo does not know '.*p99</),
+        }),
       );
     },
   );

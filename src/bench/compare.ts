@@ -1,0 +1,121 @@
+/** `millrace bench compare A B`: which of two collectors costs less, answers sooner, or takes more. */
+
+import type { Environment } from './environment.ts';
+import { type LoadReport, reportLoad } from './load-report.ts';
+import { measure, type Site, StoppedError } from './measure.ts';
+import type { Profile } from './profile.ts';
+import { median, type RatioSummary, summariseRatios } from './statistics.ts';
+
+/** The two, as they are called in a report. */
+export type Side = 'a' | 'b';
+
+/** One round: both, one after the other. Names are those of the JSON. */
+export interface CompareRound {
+  /** The one that ran first. */
+  readonly first: Side;
+  readonly a: LoadReport;
+  readonly b: LoadReport;
+}
+
+/** One figure of both. */
+export interface ComparedFigure {
+  /** Medians of the rounds; null when it is not known in every round. */
+  readonly a: number | null;
+  readonly b: number | null;
+  /** B : A of each round, summed up; null likewise. */
+  readonly ratio: RatioSummary | null;
+}
+
+/** What is compared. */
+export const comparedFigures = {
+  cpu_us_per_event: ({ collector_cost }: LoadReport) => collector_cost?.cpu_us_per_event,
+  p50_ms: ({ latency_ms }: LoadReport) => latency_ms.p50,
+  p99_ms: ({ latency_ms }: LoadReport) => latency_ms.p99,
+  achieved_rate: ({ achieved_rate }: LoadReport) => achieved_rate,
+  max_resident_bytes: ({ collector_cost }: LoadReport) => collector_cost?.max_resident_bytes ?? undefined,
+} as const;
+
+/** Name of a figure. */
+export type ComparedName = keyof typeof comparedFigures;
+
+/** What was found. */
+export interface CompareReport extends Environment {
+  readonly kind: 'compare';
+  readonly verdict: 'ok' | 'stopped';
+  readonly profile: string;
+  readonly figures: Readonly<Record<ComparedName, ComparedFigure>>;
+  readonly rounds: readonly CompareRound[];
+  /** Of all runs, each once. */
+  readonly warnings: readonly string[];
+}
+
+/** How to compare. */
+export interface CompareOptions {
+  readonly profile: Profile;
+  readonly rounds: number;
+  /** Told of each run when it is over. */
+  readonly onRun: (round: number, side: Side, report: LoadReport) => void;
+}
+
+/**
+ * Runs the rounds: A then B, then B then A, and so on, so that neither gains from what the other leaves behind. A
+ * round that was stopped does not count.
+ */
+export async function compareCollectors(
+  sites: Readonly<Record<Side, Site>>,
+  environment: Environment,
+  { profile, rounds: count, onRun }: CompareOptions,
+): Promise<CompareReport> {
+  const rounds: CompareRound[] = [];
+  async function run(round: number, side: Side): Promise<LoadReport> {
+    const { load, stop } = sites[side];
+    const measurement = await measure(sites[side], profile, { reconciles: false });
+    if (stop.aborted) throw new StoppedError();
+    const report = reportLoad(measurement, load.connections);
+    onRun(round, side, report);
+    return report;
+  }
+  try {
+    for (let round = 1; round <= count; round++) {
+      const first = round % 2 === 1 ? 'a' : 'b';
+      const one = await run(round, first);
+      const other = await run(round, first === 'a' ? 'b' : 'a');
+      rounds.push({ first, ...(first === 'a' ? { a: one, b: other } : { a: other, b: one }) });
+    }
+  } catch (error) {
+    if (!(error instanceof StoppedError)) throw error;
+  }
+  return {
+    kind: 'compare',
+    verdict: rounds.length === count ? 'ok' : 'stopped',
+    ...environment,
+    profile: profile.text,
+    figures: summariseRounds(rounds),
+    rounds,
+    warnings: [...new Set(rounds.flatMap(({ a, b }) => [...a.warnings, ...b.warnings]))],
+  };
+}
+
+/** Sums up all figures. */
+export function summariseRounds(rounds: readonly CompareRound[]): CompareReport['figures'] {
+  const entries = Object.entries(comparedFigures).map(([name, figureOf]) => [
+    name,
+    summarise(rounds, figureOf),
+  ]);
+  return Object.fromEntries(entries) as CompareReport['figures'];
+}
+
+function summarise(
+  rounds: readonly CompareRound[],
+  figureOf: (report: LoadReport) => number | undefined,
+): ComparedFigure {
+  const valuesOf = (side: Side) => rounds.map((round) => figureOf(round[side]) ?? 0);
+  const [a, b] = [valuesOf('a'), valuesOf('b')];
+  const isKnown = (values: readonly number[]) => values.length > 0 && values.every((value) => value > 0);
+  const ratios = a.map((value, i) => (b[i] ?? 0) / value);
+  return {
+    a: isKnown(a) ? median(a) : null,
+    b: isKnown(b) ? median(b) : null,
+    ratio: isKnown(a) && isKnown(b) && rounds.length > 1 ? summariseRatios(ratios) : null,
+  };
+}

@@ -1,0 +1,134 @@
+/** The report of a run for a person: the verdict first. */
+import { formatCount, formatDigits, formatMs } from './figures.ts';
+import { formatCost, formatEnvironment, formatLoad, joinLines, type Line } from './format-lines.ts';
+import type { BenchReport, ReconciliationReport } from './report.ts';
+
+const mostRanges = 5;
+
+/** The report as text, several lines. */
+export function formatBench(report: BenchReport): string {
+  const { reconciliation, freshness, slo, warnings } = report;
+  const lines: Line[] = [
+    ...formatLoad(report),
+    ...formatCost('collector', 'event', report.collector_cost),
+    ...formatCost('streamer', 'row', report.streamer_cost),
+    ...(reconciliation === null ? [] : formatReconciliation(reconciliation)),
+    ...(freshness === null ? [] : formatFreshness(freshness)),
+    ...(slo ?? []).map(
+      ({ text, value, holds }): Line => ['objective', `${text}: ${holds ? 'holds' : 'MISSED'}, ${value}`],
+    ),
+    ['', ''],
+    ...formatEnvironment(report),
+  ];
+  const notes = [...warnings, ...collectNotes(report)];
+  return [verdictOf(report), '', ...joinLines(lines), ...notes.flatMap((note) => ['', note]), ''].join('\n');
+}
+
+function verdictOf(report: BenchReport): string {
+  const { asked_rate, achieved_rate, latency_ms, reconciliation } = report;
+  const figures =
+    `${formatCount(achieved_rate)} of ${formatCount(asked_rate)} requests/s, p50 ${formatMs(latency_ms.p50)}, ` +
+    `p99 ${formatMs(latency_ms.p99)}`;
+  const stored =
+    reconciliation === null
+      ? 'what is stored was not looked at'
+      : `each of ${formatCount(reconciliation.receipts)} acknowledged events is stored exactly once`;
+  switch (report.verdict) {
+    case 'ok':
+      return `OK: ${figures}; ${stored}.`;
+    case 'stopped':
+      return `STOPPED after ${report.seconds.toFixed(1)} s: ${figures}; ${stored}.`;
+    case 'slo_missed':
+      return `MISSED: ${missedOf(report)}. ${figures}; ${stored}.`;
+    case 'nothing_acknowledged':
+      return `NOTHING ACKNOWLEDGED: all of ${formatCount(report.requests.planned)} requests failed.`;
+    case 'not_delivered':
+      return `NOT DELIVERED: ${formatCount(reconciliation?.not_delivered ?? 0)} acknowledged events are not stored yet; ${figures}.`;
+    case 'loss':
+      return `${reconciliation === null ? 'LOSS' : describeFaults(reconciliation)}; ${figures}.`;
+  }
+}
+
+function missedOf({ slo }: BenchReport): string {
+  return (slo ?? [])
+    .filter(({ holds }) => !holds)
+    .map(({ text, value }) => `${text} (${value})`)
+    .join(', ');
+}
+
+/** What is wrong, the worst first. */
+export function describeFaults(found: ReconciliationReport): string {
+  const { missing, duplicated, repeats_kept, acknowledged_twice, not_delivered } = found;
+  const faults = [
+    ...(missing > 0 ? [`${formatCount(missing)} acknowledged and not stored`] : []),
+    ...(duplicated > 0 ? [`${formatCount(duplicated)} stored more than once`] : []),
+    ...(repeats_kept > 0 ? [`${formatCount(repeats_kept)} in repeats and stored as well`] : []),
+    ...(acknowledged_twice > 0 ? [`${formatCount(acknowledged_twice)} receipts given twice`] : []),
+    ...(not_delivered > 0 ? [`${formatCount(not_delivered)} not stored yet`] : []),
+  ];
+  return `${missing > 0 ? 'LOSS' : 'TWICE'}: ${faults.join(', ')}`;
+}
+
+function formatReconciliation(found: ReconciliationReport): Line[] {
+  const { missing_ranges, duplicated_ranges, not_delivered_ranges } = found;
+  const counted = [
+    `${formatCount(found.receipts)} receipts: ${formatCount(found.stored)} stored`,
+    `${formatCount(found.missing)} missing`,
+    `${formatCount(found.duplicated)} twice`,
+    ...(found.not_delivered > 0 ? [`${formatCount(found.not_delivered)} not delivered yet`] : []),
+    ...(found.dead_letters > 0 ? [`${formatCount(found.dead_letters)} dead letters`] : []),
+    ...(found.repeats > 0 ? [`${formatCount(found.repeats)} repeats`] : []),
+  ];
+  const range =
+    (what: string) =>
+    ({ partition, start, end }: { partition: number; start: number; end: number }): Line => [
+      'reconciled',
+      `partition ${partition}: ${end === start + 1 ? `offset ${start}` : `offsets ${start} to ${end - 1}`} ${what}`,
+    ];
+  return [
+    [
+      'reconciled',
+      `${formatCount(found.sent)} events sent, warm-up included = ${formatCount(found.acknowledged)} acknowledged + ` +
+        `${formatCount(found.rejected)} rejected + ${formatCount(found.unknown)} unknown`,
+    ],
+    ['reconciled', `${counted.join(', ')}; after ${found.waited_seconds.toFixed(1)} s`],
+    ...missing_ranges.slice(0, mostRanges).map(range('missing')),
+    ...duplicated_ranges.slice(0, mostRanges).map(range('more than once')),
+    ...not_delivered_ranges.slice(0, mostRanges).map(range('not delivered yet')),
+  ];
+}
+
+function formatFreshness(freshness: NonNullable<BenchReport['freshness']>): Line[] {
+  const { p50_ms, p99_ms, max_ms, new_parts_per_second } = freshness;
+  return [
+    [
+      'freshness',
+      `p50 ${formatMs(p50_ms)}, p99 ${formatMs(p99_ms)}, max ${formatMs(max_ms)}, from received to stored; ` +
+        `new parts: ${formatDigits(new_parts_per_second)} per second and partition`,
+    ],
+  ];
+}
+
+function collectNotes({ reconciliation, collector_cost, events }: BenchReport): string[] {
+  const notes: string[] = [];
+  if ((reconciliation?.other_topic_ids.length ?? 0) > 0)
+    notes.push(
+      `Rows of ${(reconciliation?.other_topic_ids.length ?? 0) + 1} topics with the name ${reconciliation?.topic} lie at these offsets and are of ` +
+        `about this time. The one with the most, ${reconciliation?.topic_id}, was taken for the topic of this run: ` +
+        'when it was not, what is said about stored events is wrong.',
+    );
+  if (reconciliation?.verdict === 'not_delivered')
+    notes.push(
+      'Whether what is not stored yet is still to come or lost, ClickHouse alone cannot tell: see that the streamer ' +
+        'runs, give more time with --wait, or run millrace verify where the buffer can be read.',
+    );
+  const counted =
+    collector_cost?.is_counted_by_process === true ? collector_cost.events : events.acknowledged;
+  if (Math.abs(counted - events.acknowledged) > 0.01 * events.acknowledged)
+    notes.push(
+      `The collector counted ${formatCount(counted)} events in this time, and ${formatCount(events.acknowledged)} were acknowledged here: ` +
+        'either others posted as well, or there are several collectors at this address and one of them was asked. Its ' +
+        'cost per event is that of the events which it counted.',
+    );
+  return notes;
+}

@@ -1,0 +1,82 @@
+/** Sums up the load of a run. Names are those of the JSON. */
+import { round } from './figures.ts';
+import { warnOfGenerator } from './generator-limit.ts';
+import type { LoadFailure, LoadResult } from './load.ts';
+import type { Measurement } from './measure.ts';
+import type { Cost } from './process-watch.ts';
+import { type Quantile, quantiles } from './slo.ts';
+
+/** Milliseconds, by quantile. */
+export type LatencyReport = Readonly<Record<Quantile, number>>;
+
+/** The load of a run, without its seconds. */
+export interface LoadReport {
+  readonly profile: string;
+  /** Seconds over which requests were due. */
+  readonly seconds: number;
+  /** Requests per second: due, and acknowledged while they were due. */
+  readonly asked_rate: number;
+  readonly achieved_rate: number;
+  /** Acknowledged events per second. */
+  readonly event_rate: number;
+  readonly requests: Readonly<Record<'planned' | 'sent' | 'acknowledged' | 'failed', number>>;
+  readonly failures: readonly LoadFailure[];
+  readonly events: Readonly<Record<'sent' | 'acknowledged' | 'rejected' | 'unknown', number>>;
+  /** From the planned send time to the answer. */
+  readonly latency_ms: LatencyReport;
+  /** From the planned send time to when the generator came to it. */
+  readonly lateness_ms: LatencyReport;
+  /** 0 to 1. */
+  readonly generator_busy: number;
+  readonly collector_cost: Cost | null;
+  /** What is doubtful about these figures, and what to do. */
+  readonly warnings: readonly string[];
+}
+
+/** Sums up the load of a run. */
+export function reportLoad({ profile, load, collector }: Measurement, connections: number): LoadReport {
+  const seconds = load.planned < profile.requests ? load.seconds : profile.seconds;
+  const rate = achievedRate(load, seconds);
+  return {
+    profile: profile.text,
+    seconds,
+    asked_rate: round(load.planned / Math.max(seconds, 0.001)),
+    achieved_rate: round(rate),
+    event_rate: round(load.acknowledged === 0 ? 0 : (rate * load.eventsAcknowledged) / load.acknowledged),
+    requests: {
+      planned: load.planned,
+      sent: load.sent,
+      acknowledged: load.acknowledged,
+      failed: load.planned - load.acknowledged,
+    },
+    failures: load.failures,
+    events: {
+      sent: load.eventsSent,
+      acknowledged: load.eventsAcknowledged,
+      rejected: load.eventsRejected,
+      unknown: load.eventsUnknown,
+    },
+    latency_ms: readQuantiles(load.latency),
+    lateness_ms: readQuantiles(load.lateness),
+    generator_busy: round(load.generatorBusy),
+    collector_cost: collector ?? null,
+    warnings: warnOfGenerator(load, { connections }),
+  };
+}
+
+/**
+ * Requests per second that were acknowledged while requests were due. Not over the time until the last answer: one
+ * that is late would halve the rate of a short run.
+ */
+function achievedRate({ series }: LoadResult, seconds: number): number {
+  const last = series.findIndex(({ at }) => at >= seconds - 0.01);
+  const counted = last === -1 ? series : series.slice(0, last + 1);
+  const acknowledged = counted.reduce((sum, second) => sum + second.acknowledged, 0);
+  return acknowledged / Math.max(seconds, counted.at(-1)?.at ?? 0, 0.001);
+}
+
+function readQuantiles(histogram: LoadResult['latency']): LatencyReport {
+  const read = (percent: number) => round(histogram.count === 0 ? 0 : histogram.percentile(percent) / 1_000);
+  const entries = Object.entries(quantiles).map(([name, percent]) => [name, read(percent)]);
+  return Object.fromEntries(entries) as LatencyReport;
+}

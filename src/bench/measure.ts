@@ -1,0 +1,184 @@
+/** One measured run: warm-up, load, what it cost, and what became of the events. */
+import { exitCodes, OperatorError } from '../errors.ts';
+import { RangeSet } from '../verify/ranges.ts';
+import type { Receipts } from '../verify/receipts.ts';
+import { type Freshness, readFreshness } from './freshness.ts';
+import type { LoadOptions, LoadResult } from './load.ts';
+import type { Cost, ProcessWatch } from './process-watch.ts';
+import { type Profile, parseProfile } from './profile.ts';
+import type { Progress } from './progress.ts';
+import { awaitDelivery, type Reconciliation, reconcile } from './reconcile.ts';
+import { runLoad } from './run-load.ts';
+import type { Store } from './store.ts';
+
+/** What is measured, and how it is spoken to. */
+export interface Site {
+  /** Where to post, and how; the same for every run. */
+  readonly load: Omit<LoadOptions, 'profile' | 'stop' | 'onSecond'>;
+  /** Load before each run, which no figure counts, milliseconds. */
+  readonly warmUpMs: number;
+  readonly collector: ProcessWatch;
+  readonly streamer: ProcessWatch;
+  /** Where the events end up; undefined: it is not looked at. */
+  readonly store: Store | undefined;
+  readonly topic: string;
+  /** Longest time to wait for delivery, milliseconds. */
+  readonly waitMs: number;
+  readonly progress: Progress;
+  readonly stop: AbortSignal;
+}
+
+/** What the processes looked like in one second of the run; undefined where they do not say. */
+export interface ProcessSecond {
+  readonly lag: number | undefined;
+  readonly collectorBytes: number | undefined;
+}
+
+/** What one run came to. */
+export interface Measurement {
+  readonly profile: Profile;
+  readonly load: LoadResult;
+  /** By second, as {@link LoadResult.series}. */
+  readonly processes: readonly ProcessSecond[];
+  readonly collector: Cost | undefined;
+  readonly streamer: Cost | undefined;
+  /** Undefined when nobody looked. Counts the events of the warm-up, too. */
+  readonly stored: Stored | undefined;
+}
+
+/** What became of the events of a run. */
+export interface Stored {
+  readonly reconciliation: Reconciliation;
+  readonly freshness: Freshness | undefined;
+  /** Events of the warm-up and of the run. */
+  readonly sent: number;
+  readonly acknowledged: number;
+  readonly rejected: number;
+  readonly unknown: number;
+}
+
+/** A run that was stopped before anything was measured. */
+export class StoppedError extends OperatorError {
+  constructor() {
+    super('stopped before anything was measured', exitCodes.failure);
+  }
+}
+
+/**
+ * A look at `/metrics` takes some milliseconds of CPU, as much as some hundred events: done every second it would be
+ * a part of what an event costs at low rates.
+ */
+const collectorEverySeconds = 5;
+
+/**
+ * Measures one run.
+ * @throws OperatorError exit 69 when the collector takes nothing
+ * @throws StoppedError
+ */
+export async function measure(
+  site: Site,
+  profile: Profile,
+  { reconciles }: { readonly reconciles: boolean },
+): Promise<Measurement> {
+  const { load: base, collector, streamer, progress, stop } = site;
+  const warmUp = await runWarmUp(site, profile);
+  if (stop.aborted) throw new StoppedError();
+  await Promise.all([collector.begin(), streamer.begin()]);
+  const processes: ProcessSecond[] = [];
+  const load = await runLoad({
+    ...base,
+    profile,
+    stop,
+    onSecond(second) {
+      processes.push({ lag: streamer.lag, collectorBytes: collector.residentBytes });
+      progress.second(second, streamer.lag);
+      if (processes.length % collectorEverySeconds === 0) void collector.look();
+      void streamer.look();
+    },
+  });
+  const collectorCost = await collector.end(load.eventsAcknowledged);
+  const runs = warmUp === undefined ? [load] : [warmUp, load];
+  const stored = reconciles && site.store !== undefined ? await followUp(site, site.store, runs) : undefined;
+  const streamerCost = await streamer.end(undefined);
+  progress.clear();
+  return { profile, load, processes, collector: collectorCost, streamer: streamerCost, stored };
+}
+
+/** Runs the first rate of the profile for a while. */
+async function runWarmUp(
+  { load, warmUpMs, progress, stop }: Site,
+  profile: Profile,
+): Promise<LoadResult | undefined> {
+  if (warmUpMs === 0) return undefined;
+  progress.step('warming up');
+  const firstSeconds = Math.min(1, profile.seconds);
+  const rate = Math.max(1, profile.plannedBefore(firstSeconds * 1_000) / firstSeconds);
+  const text = `const:${Number(rate.toPrecision(6))}:${warmUpMs}ms`;
+  const result = await runLoad({ ...load, profile: parseProfile(text), stop });
+  if (result.acknowledged > 0 || stop.aborted) return result;
+  const [failure] = result.failures;
+  throw new OperatorError(
+    `the collector at ${load.url.origin} took none of ${result.planned} requests of the warm-up` +
+      `${failure === undefined ? '' : `: ${failure.reason}`}. See its log and /status`,
+    exitCodes.unavailable,
+  );
+}
+
+/** Waits until everything is stored, and compares. */
+async function followUp(
+  { topic, waitMs, progress, stop }: Site,
+  store: Store,
+  runs: readonly LoadResult[],
+): Promise<Stored> {
+  const sum = (numberOf: (run: LoadResult) => number) =>
+    runs.reduce((total, run) => total + numberOf(run), 0);
+  const acknowledged = sum((run) => run.eventsAcknowledged);
+  progress.step(`waiting until ${acknowledged.toLocaleString('en-US')} events are stored`);
+  const receipts = mergeReceipts(runs.map((run) => run.receipts));
+  // The signal that ended the load early does not end the waiting: what was sent is still to be found.
+  const ends = stop.aborted ? new AbortController().signal : stop;
+  const reconciliation = await reconcile(store, { topic, receipts, acknowledged, waitMs, stop: ends });
+  const { topic_id: topicId } = reconciliation;
+  const measured = runs.at(-1)?.receipts;
+  const freshness =
+    topicId === null || measured === undefined
+      ? undefined
+      : await readFreshness(store, { topic, topicId }, measured);
+  return {
+    reconciliation,
+    freshness,
+    sent: sum((run) => run.eventsSent),
+    acknowledged,
+    rejected: sum((run) => run.eventsRejected),
+    unknown: sum((run) => run.eventsUnknown),
+  };
+}
+
+/** Waits, as long as a run may wait, until what a run has sent is stored, so that the next one finds no backlog. */
+export async function settle(
+  { store, topic, waitMs, progress, stop }: Site,
+  load: LoadResult,
+): Promise<void> {
+  if (store === undefined) return;
+  progress.step('waiting until everything is stored');
+  await awaitDelivery(store, { topic, receipts: load.receipts, waitMs, stop });
+  progress.clear();
+}
+
+/** All receipts together. */
+function mergeReceipts(list: readonly Receipts[]): Receipts {
+  return {
+    partitions: mergeSets(list.map(({ partitions }) => partitions)),
+    spools: mergeSets(list.map(({ spools }) => spools)),
+  };
+}
+
+function mergeSets<K>(list: readonly ReadonlyMap<K, RangeSet>[]): Map<K, RangeSet> {
+  const merged = new Map<K, RangeSet>();
+  for (const [key, set] of list.flatMap((sets) => [...sets])) {
+    const whole = merged.get(key) ?? new RangeSet();
+    for (const range of set) whole.add(range.start, range.end);
+    merged.set(key, whole);
+  }
+  return merged;
+}

@@ -1,0 +1,126 @@
+/** What a process costs and how far it lags behind, by its `/metrics`. */
+import { metricTable } from '../metrics/metrics.ts';
+import type { HttpGetter } from './http-get.ts';
+
+/** What a process took for what it did. Names are those of the JSON. */
+export interface Cost {
+  /** CPU seconds, user and system, of all its workers. */
+  readonly cpu_seconds: number;
+  /** Events acknowledged, or rows inserted. */
+  readonly events: number;
+  readonly events_per_cpu_second: number;
+  /** Microseconds. */
+  readonly cpu_us_per_event: number;
+  /** Most resident memory that was seen, looking every five seconds, or every second at a streamer. */
+  readonly max_resident_bytes: number | null;
+  /** Whether `events` is what the process itself has counted: events of other clients, too. */
+  readonly is_counted_by_process: boolean;
+}
+
+/** Counts of a process that only grow, while it lives. */
+interface Counts {
+  readonly cpuSeconds: number;
+  /** Undefined: the process has no such metric. */
+  readonly events: number | undefined;
+  /** Changes when it is started anew, or when another one answers at the same address. */
+  readonly startedAt: number | undefined;
+}
+
+/** Watches one process. */
+export interface ProcessWatch {
+  /** Looks; resolves when it has, also in vain. */
+  look(): Promise<void>;
+  /** Looks, and counts from here on. */
+  begin(): Promise<void>;
+  /**
+   * Looks, and sums up.
+   * @param events what it did, for a process that does not count it
+   * @returns undefined when it could not be seen, or was started anew meanwhile
+   */
+  end(events: number | undefined): Promise<Cost | undefined>;
+  /** Records that are not delivered yet, as a streamer says it; undefined when nobody says. */
+  readonly lag: number | undefined;
+  /** Undefined when it could not be seen. */
+  readonly residentBytes: number | undefined;
+}
+
+/** What each process counts as its work. */
+const workMetrics = { collector: metricTable.accepted.name, streamer: metricTable.rows.name } as const;
+
+/** Watches the process at this address; undefined: nothing is ever seen. */
+export function watchProcess(
+  http: HttpGetter,
+  origin: URL | undefined,
+  kind: keyof typeof workMetrics,
+): ProcessWatch {
+  let latest: Counts | undefined;
+  let first: Counts | undefined;
+  let maxResident: number | undefined;
+  const seen: { lag: number | undefined; residentBytes: number | undefined } = {
+    lag: undefined,
+    residentBytes: undefined,
+  };
+
+  async function look(): Promise<void> {
+    const answer = origin === undefined ? undefined : await http.get(new URL('/metrics', origin));
+    const text = answer?.status === 200 ? answer.body : '';
+    const cpuSeconds = sumMetric(text, 'process_cpu_seconds_total');
+    latest =
+      cpuSeconds === undefined
+        ? undefined
+        : {
+            cpuSeconds,
+            events: sumMetric(text, workMetrics[kind]),
+            startedAt: sumMetric(text, 'process_start_time_seconds'),
+          };
+    seen.residentBytes = sumMetric(text, 'process_resident_memory_bytes');
+    seen.lag = kind === 'streamer' ? sumMetric(text, metricTable.lag.name) : undefined;
+    if (seen.residentBytes !== undefined) maxResident = Math.max(maxResident ?? 0, seen.residentBytes);
+  }
+
+  return {
+    look,
+    async begin() {
+      maxResident = undefined;
+      await look();
+      first = latest;
+    },
+    async end(events) {
+      await look();
+      if (first === undefined || latest === undefined || first.startedAt !== latest.startedAt)
+        return undefined;
+      const cpuSeconds = latest.cpuSeconds - first.cpuSeconds;
+      const counted = latest.events === undefined ? undefined : latest.events - (first.events ?? 0);
+      const work = counted ?? events ?? 0;
+      if (cpuSeconds <= 0 || work <= 0) return undefined;
+      return {
+        cpu_seconds: cpuSeconds,
+        events: work,
+        events_per_cpu_second: work / cpuSeconds,
+        cpu_us_per_event: (cpuSeconds / work) * 1e6,
+        max_resident_bytes: maxResident ?? null,
+        is_counted_by_process: counted !== undefined,
+      };
+    },
+    get lag() {
+      return seen.lag;
+    },
+    get residentBytes() {
+      return seen.residentBytes;
+    },
+  };
+}
+
+/** The sum over all labels of a metric in Prometheus' text; undefined when it is not there. */
+export function sumMetric(text: string, name: string): number | undefined {
+  let sum: number | undefined;
+  for (const line of text.split('\n')) {
+    if (!line.startsWith(name)) continue;
+    // A label's value may hold anything, a closing brace too: the value is what stands behind the last one.
+    const rest = line.slice(name.length);
+    const match = /^(?:\{.*\})? (\S+)/.exec(rest);
+    const value = Number(match?.[1] ?? Number.NaN);
+    if (!Number.isNaN(value)) sum = (sum ?? 0) + value;
+  }
+  return sum;
+}

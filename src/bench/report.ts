@@ -1,0 +1,131 @@
+/** What `bench` found: the object that `--json` prints and `--report` writes. Names are those of the JSON. */
+import type { Environment } from './environment.ts';
+import { round } from './figures.ts';
+import type { Freshness } from './freshness.ts';
+import { type LoadReport, reportLoad } from './load-report.ts';
+import type { Measurement } from './measure.ts';
+import type { Cost } from './process-watch.ts';
+import type { Reconciliation } from './reconcile.ts';
+import { isHeld, type JudgedTerm, judgeSlo, type SloTerm } from './slo.ts';
+
+/** One second of a run. */
+export interface SecondReport {
+  readonly at: number;
+  readonly planned: number;
+  readonly sent: number;
+  readonly acknowledged: number;
+  readonly failed: number;
+  readonly waiting: number;
+  readonly p50_ms: number;
+  readonly p99_ms: number;
+  /** Records that were not delivered yet. */
+  readonly lag: number | null;
+  readonly collector_resident_bytes: number | null;
+}
+
+/** What became of all events, those of the warm-up included. */
+export type ReconciliationReport = Reconciliation &
+  Readonly<Record<'sent' | 'acknowledged' | 'rejected' | 'unknown', number>>;
+
+/** What it comes to. */
+export type BenchVerdict =
+  | 'ok'
+  | 'loss'
+  | 'nothing_acknowledged'
+  | 'slo_missed'
+  | 'not_delivered'
+  | 'stopped';
+
+/** One run of `millrace bench`. */
+export interface BenchReport extends Environment, LoadReport {
+  readonly kind: 'bench';
+  readonly verdict: BenchVerdict;
+  /** Null without `--slo`. */
+  readonly slo: readonly JudgedTerm[] | null;
+  readonly streamer_cost: Cost | null;
+  readonly reconciliation: ReconciliationReport | null;
+  readonly freshness: (Freshness & { readonly new_parts_per_second: number }) | null;
+  readonly series: readonly SecondReport[];
+}
+
+/** Sums up a run of `millrace bench`. */
+export function reportBench(
+  environment: Environment,
+  measurement: Measurement,
+  { slo, isStopped }: { readonly slo: readonly SloTerm[] | undefined; readonly isStopped: boolean },
+): BenchReport {
+  const { stored, streamer, load } = measurement;
+  const summary = reportLoad(measurement, environment.options.connections);
+  const judged = slo === undefined ? null : judgeRun(slo, summary, stored?.reconciliation);
+  return {
+    kind: 'bench',
+    verdict: decide({ summary, judged, reconciliation: stored?.reconciliation, isStopped }),
+    ...environment,
+    ...summary,
+    slo: judged,
+    streamer_cost: streamer ?? null,
+    reconciliation: reportStored(measurement),
+    freshness:
+      stored?.freshness === undefined
+        ? null
+        : {
+            ...stored.freshness,
+            new_parts_per_second: round(
+              stored.freshness.new_parts / Math.max(1, load.receipts.partitions.size) / summary.seconds,
+            ),
+          },
+    series: reportSeries(measurement),
+  };
+}
+
+/** Judges the objectives. */
+export function judgeRun(
+  slo: readonly SloTerm[],
+  { latency_ms: latencyMs, requests }: LoadReport,
+  reconciliation: Reconciliation | undefined,
+): readonly JudgedTerm[] {
+  const errors = requests.failed / Math.max(1, requests.planned);
+  return judgeSlo(slo, { latencyMs, errors, lost: reconciliation && countLost(reconciliation) });
+}
+
+/** Events that are not stored exactly once. */
+function countLost(found: Reconciliation): number {
+  const { missing, duplicated, repeats_kept, acknowledged_twice, not_delivered } = found;
+  return missing + duplicated + repeats_kept + acknowledged_twice + not_delivered;
+}
+
+function decide(found: {
+  readonly summary: LoadReport;
+  readonly judged: readonly JudgedTerm[] | null;
+  readonly reconciliation: Reconciliation | undefined;
+  readonly isStopped: boolean;
+}): BenchVerdict {
+  const { summary, judged, reconciliation, isStopped } = found;
+  if (reconciliation?.verdict === 'loss') return 'loss';
+  if (summary.requests.acknowledged === 0) return 'nothing_acknowledged';
+  if (reconciliation?.verdict === 'not_delivered') return 'not_delivered';
+  if (judged !== null && !isHeld(judged)) return 'slo_missed';
+  return isStopped ? 'stopped' : 'ok';
+}
+
+/** What became of all events; null when nobody looked. */
+export function reportStored({ stored }: Measurement): ReconciliationReport | null {
+  if (stored === undefined) return null;
+  const { sent, acknowledged, rejected, unknown } = stored;
+  return { ...stored.reconciliation, sent, acknowledged, rejected, unknown };
+}
+
+function reportSeries({ load, processes }: Measurement): SecondReport[] {
+  return load.series.map(({ at, planned, sent, acknowledged, failed, waiting, p50Ms, p99Ms }, i) => ({
+    at: round(at),
+    planned,
+    sent,
+    acknowledged,
+    failed,
+    waiting,
+    p50_ms: round(p50Ms),
+    p99_ms: round(p99Ms),
+    lag: processes[i]?.lag ?? null,
+    collector_resident_bytes: processes[i]?.collectorBytes ?? null,
+  }));
+}
