@@ -1,5 +1,6 @@
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
+import { listenForStop } from '../process/stop-signal.ts';
 import { systemClock } from '../replay/clock.ts';
 import { createPoster } from '../replay/poster.ts';
 import { createProgress } from '../replay/progress.ts';
@@ -92,22 +93,6 @@ async function replaySource(
     source.close();
     await poster.close();
   }
-}
-
-/** The first signal stops sending; a second one ends the process, as it does without a handler. */
-function listenForStop(): { readonly signal: AbortSignal; release(): void } {
-  const controller = new AbortController();
-  const stop = () => {
-    controller.abort();
-    release();
-  };
-  const release = () => {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  return { signal: controller.signal, release };
 }
 
 function exitCodeOf({ state, rejected, unreadable }: Summary): ExitCode {

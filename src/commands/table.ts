@@ -1,4 +1,5 @@
 /** The table of commands. */
+import { bench } from './bench.ts';
 import { check } from './check.ts';
 import { clickhouse } from './clickhouse.ts';
 import { collect } from './collect.ts';
@@ -21,4 +22,5 @@ export const commands: readonly Command[] = [
   tail,
   deadLetters,
   replay,
+  bench,
 ];

@@ -129,6 +129,12 @@ export const httpUrl = scalar.transform((value, context) => {
   return url;
 });
 
+/** A path of a URL, without a query. */
+export const urlPath = scalar.transform((value, context) => {
+  if (/^\/[!-~]*$/.test(value) && !/[?#]/.test(value)) return value;
+  return fault(context, `must be a path that begins with /, as /v1/events, not '${value}'`);
+});
+
 /** The address as text, with brackets around IPv6. */
 export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

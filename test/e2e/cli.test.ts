@@ -2,7 +2,18 @@ import { describe, expect, test } from 'vitest';
 import { runProgram } from '../support/program.ts';
 
 const commands = [
-  ...['start', 'collect', 'stream', 'clickhouse', 'check', 'verify', 'tail', 'dead-letters', 'replay'],
+  ...[
+    'start',
+    'collect',
+    'stream',
+    'clickhouse',
+    'check',
+    'verify',
+    'tail',
+    'dead-letters',
+    'replay',
+    'bench',
+  ],
 ];
 
 describe('help', () => {
@@ -25,9 +36,16 @@ describe('help', () => {
     ['verify', '98 loss, doubles'],
     ['dead-letters', '1 failure, or ClickHouse still refuses some'],
     ['replay', '1 events were rejected'],
+    ['bench', '98 an acknowledged event is lost'],
   ])('%s --help says what its exit codes mean', async (command, meaning) => {
     const { stdout } = await runProgram([command, '--help']);
     expect(stdout.replaceAll('\n', ' ')).toContain(meaning);
+  });
+
+  test('bench --help shows all its forms', async () => {
+    const { stdout } = await runProgram(['bench', '--help']);
+    for (const form of ['bench', 'bench max', 'bench compare <url-A> <url-B>'])
+      expect(stdout).toMatch(new RegExp(`^(Usage:|      ) millrace ${form} \\[options\\]$`, 'm'));
   });
 
   test('--version is the version of package.json', async () => {
