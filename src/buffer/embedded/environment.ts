@@ -66,6 +66,9 @@ export class Environment {
       // With it, lmdb-js makes a second promise for each transaction that nobody can get hold of, and a failed
       // commit ends the process as an unhandled rejection.
       eventTurnBatching: false,
+      // The thread that commits waits for our part of the transaction. Without this it looks every few microseconds
+      // whether that is done, about eight times for each commit.
+      strictAsyncOrder: true,
     });
     this.#lastTransaction = new LastTransaction(path);
     // Opening itself may just have set it back.
