@@ -26,7 +26,8 @@ export interface BufferWriter {
    *
    * At most one append is in flight per partition: the caller waits for the promise before the next.
    * Resolves only when the records are durable (Kafka: acks=all; embedded: fsynced), with the offset of the
-   * first. The batch must not be changed until the promise settles.
+   * first. The batch must not be changed until the promise settles; only while the writer leaves it open, events may
+   * be added, and they are stored with the others.
    * @throws OutcomeUnknownError when the buffer did not confirm it in time
    * @throws BufferUnavailableError when nothing was stored
    */

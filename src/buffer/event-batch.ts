@@ -13,6 +13,11 @@ export class EventBatch {
   byteLength = 0;
   /** Number of events. */
   count = 0;
+  /**
+   * Whether events may be added although the batch was given to a writer, which has to wait before it can store
+   * anything. The writer says so, and takes it back before it looks at the events.
+   */
+  isOpen = false;
   /** End of value `i` in `bytes`; it starts where the one before ends. */
   readonly ends: number[] = [];
   /** Receive time of event `i`, milliseconds since the epoch. */
@@ -37,6 +42,7 @@ export class EventBatch {
     if (this.bytes.length > maxKeptBytes) this.bytes = Buffer.allocUnsafeSlow(initialBytes);
     this.byteLength = 0;
     this.count = 0;
+    this.isOpen = false;
     this.ends.length = 0;
     this.receivedAt.length = 0;
     this.headers.clear();

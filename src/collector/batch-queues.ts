@@ -27,6 +27,9 @@ export class BatchQueues {
   /** Batches taken so far. */
   #taken = 0;
   #nextPartition = 0;
+  /** Batches with an append in flight, by partition: some writers leave them open for a while. */
+  readonly #inFlight: (OpenBatch | undefined)[] = [];
+  #lastTaken = 0;
   /** Partitions whose last batch was one of `#keyed`. */
   readonly #lastWasKeyed = new Set<number>();
   /** Batches to use again. */
@@ -43,8 +46,7 @@ export class BatchQueues {
 
   /** The growing batch for any partition, with room for this many bytes. */
   growing(bytes: number): OpenBatch {
-    const last = this.#plain.at(-1);
-    return last?.hasRoom(bytes, this.#limits) ? last : this.#open(this.#plain);
+    return this.#lastWithRoom(this.#plain, this.#lastTaken, bytes) ?? this.#open(this.#plain);
   }
 
   /** The growing batch for `partition`; undefined: for one that is not known yet. */
@@ -54,15 +56,25 @@ export class BatchQueues {
       this.#keyed[partition] ??= [];
       queue = this.#keyed[partition];
     }
-    const last = queue.at(-1);
-    if (last?.hasRoom(bytes, this.#limits)) return last;
+    const last = this.#lastWithRoom(queue, partition, bytes);
+    if (last !== undefined) return last;
     if (partition !== undefined) this.#keyedCount++;
     return this.#open(queue);
   }
 
   /** Takes the next batch for a partition that is not busy; undefined when there is none. */
   take(partitions: number, busy: ReadonlySet<number>): Placed | undefined {
-    return this.#takePlain(partitions, busy) ?? this.#takeKeyed(partitions, busy);
+    const next = this.#takePlain(partitions, busy) ?? this.#takeKeyed(partitions, busy);
+    if (next !== undefined) {
+      this.#inFlight[next.partition] = next.batch;
+      this.#lastTaken = next.partition;
+    }
+    return next;
+  }
+
+  /** The append to a partition has settled: nothing can join its batch any more. */
+  settled(partition: number): void {
+    this.#inFlight[partition] = undefined;
   }
 
   /** Takes a batch of events that came while the number of partitions was not known. */
@@ -88,6 +100,16 @@ export class BatchQueues {
     if (this.#spare.length >= keptBatches) return;
     batch.clear();
     this.#spare.push(batch);
+  }
+
+  /** The end of a queue that goes to this partition: its last batch, else the one in flight if that is still open. */
+  #lastWithRoom(queue: OpenBatch[], partition: number | undefined, bytes: number): OpenBatch | undefined {
+    let last = queue.at(-1);
+    if (last === undefined && partition !== undefined) {
+      const inFlight = this.#inFlight[partition];
+      if (inFlight?.events.isOpen) last = inFlight;
+    }
+    return last?.hasRoom(bytes, this.#limits) ? last : undefined;
   }
 
   #open(queue: OpenBatch[]): OpenBatch {

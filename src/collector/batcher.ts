@@ -163,18 +163,19 @@ export class Batcher {
 
   async #append({ partition, batch }: Placed): Promise<void> {
     const startedAt = performance.now();
-    const events = batch.events.count;
     this.#busy.add(partition);
     let offset: number;
     try {
       offset = await this.#writer.append(partition, batch.events);
     } catch (error) {
+      this.#queues.settled(partition);
       if (performance.now() - startedAt > lateFailureMs) this.#rest(partition);
       else this.#busy.delete(partition);
       this.#divertOrFail(batch, error);
       return;
     }
-    this.#observer.appended(events, performance.now() - startedAt);
+    this.#queues.settled(partition);
+    this.#observer.appended(batch.events.count, performance.now() - startedAt);
     this.#busy.delete(partition);
     // The next append travels while the answers are written.
     this.#send();

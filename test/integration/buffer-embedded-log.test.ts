@@ -243,6 +243,23 @@ describe('embedded log', () => {
     });
   });
 
+  it('stores what is added to a batch while it waits for the write lock', async () => {
+    const writer = await openWriter();
+    const { owned } = await own();
+    const batch = batchOf([1_000]);
+    const appending = writer.append(0, batch);
+    expect(batch.isOpen).toBe(true);
+    for (let i = 1; i < 50; i++) batch.add(Buffer.from(`{"t":${i}}`), 1_000 + i);
+    expect(await appending).toBe(0);
+    expect(batch.isOpen).toBe(false);
+    expect(await writer.append(0, batchOf([2_000]))).toBe(50);
+    const records = await readRecords(owned, 0, 51, 5_000);
+    expect(records.map(({ receivedAt }) => receivedAt)).toEqual([
+      ...Array.from({ length: 50 }, (_, i) => 1_000 + i),
+      2_000,
+    ]);
+  });
+
   it('keeps the partitions and the identity that it was created with', async () => {
     const first = await own();
     const { topicId } = first.owned;

@@ -32,7 +32,9 @@ export async function openEmbeddedWriter(options: EmbeddedWriterOptions): Promis
   return new EmbeddedWriter(await openLog(options), options);
 }
 
-interface PendingAppend extends AppendRequest {
+interface PendingAppend {
+  readonly partition: number;
+  readonly batch: EventBatch;
   resolve(base: number): void;
   reject(error: unknown): void;
 }
@@ -61,10 +63,10 @@ class EmbeddedWriter implements BufferWriter {
     if (refusal !== undefined) return Promise.reject(refusal);
     assertInvariant(partition >= 0 && partition < this.partitions, `append to partition ${partition}`);
     assertInvariant(batch.count > 0, 'append of an empty batch');
-    const blocks = encodeBlocks(batch);
-    const storedBytes = blocks.reduce((sum, { value }) => sum + storedBytesOf(value.length), 0);
+    // What is added while this process waits for the write lock shares the flush: at saturation half as many flushes.
+    batch.isOpen = true;
     return new Promise((resolve, reject) => {
-      this.#pending.push({ partition, blocks, storedBytes, resolve, reject });
+      this.#pending.push({ partition, batch, resolve, reject });
       this.#startFlight();
     });
   }
@@ -113,7 +115,7 @@ class EmbeddedWriter implements BufferWriter {
         // Taken only now: whatever arrived while this process waited for the write lock comes along.
         taken = this.#pending;
         this.#pending = [];
-        return appendAll(log, taken);
+        return appendAll(log, taken.map(encode));
       });
       outcomes.forEach((outcome, i) => {
         if (typeof outcome === 'number') taken[i]?.resolve(outcome);
@@ -124,7 +126,10 @@ class EmbeddedWriter implements BufferWriter {
       else this.#trouble = undefined;
     } catch (error) {
       if (taken.length === 0) taken = this.#pending.splice(0);
-      for (const append of taken) append.reject(error);
+      for (const { batch, reject } of taken) {
+        batch.isOpen = false;
+        reject(error);
+      }
       if (error instanceof BufferUnavailableError) {
         this.#trouble = { error, untilMs: Date.now() + failurePauseMs };
       }
@@ -135,4 +140,11 @@ class EmbeddedWriter implements BufferWriter {
     this.#trouble = { error, untilMs: Date.now() + fullPauseMs };
     this.#retention.hurry();
   }
+}
+
+function encode({ partition, batch }: PendingAppend): AppendRequest {
+  batch.isOpen = false;
+  const blocks = encodeBlocks(batch);
+  const storedBytes = blocks.reduce((sum, { value }) => sum + storedBytesOf(value.length), 0);
+  return { partition, blocks, storedBytes };
 }

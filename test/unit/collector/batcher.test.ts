@@ -97,6 +97,37 @@ describe('Batcher', () => {
     ]);
   });
 
+  test('events join a batch in flight while its writer leaves it open', async () => {
+    const { writer, appends } = createWriter(2);
+    const given: EventBatch[] = [];
+    const append = writer.append.bind(writer);
+    writer.append = (partition, batch) => {
+      batch.isOpen = true;
+      given.push(batch);
+      return append(partition, batch);
+    };
+    const batcher = new Batcher(writer, limits, { observer });
+    const { waiter, log } = createWaiter();
+    const id = idFor(0, 2);
+    for (const text of ['a', 'b', 'c']) {
+      batcher.add(Buffer.from(text), 0, waiter, text === 'b' ? [[idHeader, id]] : undefined);
+      await turn();
+    }
+    const [batch] = given as [EventBatch];
+    expect([given.length, textsOf(batch)]).toEqual([1, ['a', 'b', 'c']]);
+    batch.isOpen = false;
+    batcher.add(Buffer.from('d'), 0, waiter);
+    await turn();
+    expect(appends.map(({ partition, texts }) => [partition, ...texts])).toEqual([
+      [0, 'a'],
+      [1, 'd'],
+    ]);
+    appends[0]?.finish(7);
+    appends[1]?.finish(9);
+    await batcher.drain();
+    expect(log).toEqual(['0+3 at 0/7', '3+1 at 1/9']);
+  });
+
   test('a large request is cut into parts, and each is told where it is', async () => {
     const { writer, appends } = createWriter(2);
     const batcher = new Batcher(writer, limits, { observer });
@@ -429,10 +460,12 @@ function createStore(partitions: number, places: Map<string, string>) {
     async append(partition, batch) {
       expect(busy.has(partition)).toBe(false);
       busy.add(partition);
+      const call = calls++;
+      batch.isOpen = call % 2 === 1;
+      for (let i = 0; i < call % 3; i++) await turn();
+      batch.isOpen = false;
       const texts = textsOf(batch);
       for (const text of texts) expect(place.get(text) ?? partition).toBe(partition);
-      const call = calls++;
-      for (let i = 0; i < call % 3; i++) await turn();
       busy.delete(partition);
       if (call % 5 === 3) throw new BufferUnavailableError('away');
       if (call % 7 === 4) throw new OutcomeUnknownError('lost');
