@@ -6,10 +6,10 @@ import type { Batcher } from './batcher.ts';
 import { batchId, ownId } from './event-id.ts';
 import type { HttpRequest, HttpResponse } from './http-app.ts';
 import type { Part, Waiter } from './open-batch.ts';
-import { type PostedEvent, type PostedEvents, parseEvents } from './parse-events.ts';
+import { type BodyType, type PostedEvent, type PostedEvents, parseEvents } from './parse-events.ts';
 import { type HeaderLimits, type PostHeaders, readPostHeaders } from './post-headers.ts';
 import { overloaded, type Problem, type Rejection } from './problem.ts';
-import { readBody } from './read-body.ts';
+import { BodyReader, type BodyReceiver } from './read-body.ts';
 import {
   type Answer,
   formatBatchResult,
@@ -62,7 +62,7 @@ export function handlePost(
 }
 
 /** A post in progress; the batcher tells it when its events are stored. */
-class Post implements Waiter {
+class Post implements Waiter, BodyReceiver {
   readonly #res: HttpResponse;
   readonly #context: PostContext;
   readonly #offsetName: OffsetName;
@@ -70,6 +70,7 @@ class Post implements Waiter {
   #isAborted = false;
   #isFinished = false;
   #isSingle = false;
+  #type: BodyType = 'json';
   /** Idempotency-Key; empty when there is none. */
   #key = '';
   #isSpooled = false;
@@ -94,21 +95,24 @@ class Post implements Waiter {
 
   read({ type, encoding, key }: PostHeaders): void {
     this.#key = key;
-    const { budget, maxBodyBytes } = this.#context;
-    const options = { budget, maxBodyBytes, encoding, isAborted: () => this.#isAborted };
-    const reading = readBody(this.#res, options, {
-      received: (body, held) => {
-        this.#held = held;
-        this.#take(parseEvents(body, type, this.#context.maxBatchEvents));
-      },
-      refused: (problem) => this.refuse(problem, problem.code === 'BODY_TOO_LARGE'),
-    });
+    this.#type = type;
+    const body = new BodyReader(this.#context, encoding, this);
+    body.start(this.#res);
     this.#res.onAborted(() => {
       this.#isAborted = true;
-      reading.abandon();
+      body.abandon();
       // Events that were given to the batcher stay: only their answer is lost.
       if (this.#pending === 0) this.#finish(499);
     });
+  }
+
+  received(body: Buffer, held: number): void {
+    this.#held = held;
+    this.#take(parseEvents(body, this.#type, this.#context.maxBatchEvents));
+  }
+
+  refused(problem: Problem): void {
+    this.refuse(problem, problem.code === 'BODY_TOO_LARGE');
   }
 
   /** Answers with a problem. `isUnread` closes the connection, since the rest of the body is not wanted. */

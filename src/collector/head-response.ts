@@ -26,8 +26,8 @@ class HeadResponse implements HttpResponse {
     this.#res.cork(write);
   }
 
-  writeStatus(status: string): void {
-    this.#res.writeStatus(status);
+  writeStatus(head: string): void {
+    this.#res.writeStatus(head);
   }
 
   writeHeader(name: string, value: string): void {

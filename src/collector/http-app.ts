@@ -25,8 +25,11 @@ export interface HttpResponse {
   onAborted(handler: () => void): unknown;
   /** Sends everything that `write` writes at once. */
   cork(write: () => void): unknown;
-  /** Status line, as `503 Service Unavailable`; 200 when never called. Comes before headers. */
-  writeStatus(status: string): unknown;
+  /**
+   * The status, as `503 Service Unavailable`, and on lines of their own after it (CR LF in front of each) any
+   * headers that the answer always has. Called once, before anything else is written.
+   */
+  writeStatus(head: string): unknown;
   writeHeader(name: string, value: string): unknown;
   /** Sends the body, and ends the connection after it if asked to. */
   end(body: string, closeConnection: boolean): unknown;

@@ -123,10 +123,15 @@ class NodeResponse implements HttpResponse {
     write();
   }
 
-  writeStatus(status: string): void {
+  writeStatus(head: string): void {
+    const [status = '', ...headers] = head.split('\r\n');
     const space = status.indexOf(' ');
     this.#response.statusCode = Number(status.slice(0, space));
     this.#response.statusMessage = status.slice(space + 1);
+    for (const header of headers) {
+      const colon = header.indexOf(': ');
+      this.writeHeader(header.slice(0, colon), header.slice(colon + 2));
+    }
   }
 
   writeHeader(name: string, value: string): void {

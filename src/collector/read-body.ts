@@ -13,7 +13,7 @@ export interface BodyLimits {
   readonly budget: ByteBudget;
 }
 
-/** Called once, unless the client goes away first: then `abandoned` is. */
+/** Who gets the body: one of the two is called once, unless the client goes away first. */
 export interface BodyReceiver {
   /**
    * The whole body. The bytes are valid only during this call. `held` bytes were taken from the budget for
@@ -23,87 +23,110 @@ export interface BodyReceiver {
   refused(problem: Problem): void;
 }
 
-/**
- * Reads the body of `res` and hands it over. A body that comes in one piece is not copied. Whoever calls this
- * has set `res.onAborted`, and `isAborted` says whether it ran: then nothing is handed over.
- */
-export function readBody(
-  res: HttpResponse,
-  options: BodyLimits & { readonly encoding: Encoding; readonly isAborted: () => boolean },
-  receiver: BodyReceiver,
-): { abandon(): void } {
-  const { maxBodyBytes, budget, encoding, isAborted } = options;
+/** Reads one body and hands it over. A body that comes in one piece is not copied. */
+export class BodyReader {
+  readonly #limits: BodyLimits;
+  readonly #encoding: Encoding;
+  readonly #receiver: BodyReceiver;
   /** Bodies in several pieces are gathered here: one object, however small the pieces are. */
-  let gathered: Buffer | undefined;
-  let length = 0;
-  let held = 0;
-  let isOver = false;
+  #gathered: Buffer | undefined;
+  #length = 0;
+  /** Bytes taken from the budget. */
+  #held = 0;
+  /** Whether no piece is wanted any more. */
+  #isOver = false;
+  #isAbandoned = false;
 
-  function finish(problem?: Problem): void {
-    isOver = true;
-    gathered = undefined;
-    if (problem === undefined) return;
-    budget.give(held);
-    held = 0;
-    if (!isAborted()) receiver.refused(problem);
+  constructor(limits: BodyLimits, encoding: Encoding, receiver: BodyReceiver) {
+    this.#limits = limits;
+    this.#encoding = encoding;
+    this.#receiver = receiver;
   }
 
-  function complete(body: Buffer): void {
-    const handedOver = held;
-    held = 0;
-    finish();
-    if (encoding === 'identity') receiver.received(body, handedOver);
-    else inflate(body, handedOver);
-  }
-
-  function inflate(compressed: Buffer, heldCompressed: number): void {
-    // The piece from uWebSockets.js is gone once this call returns, but decompressing goes on.
-    decompress(Buffer.from(compressed), encoding, maxBodyBytes, (result) => {
-      budget.give(heldCompressed);
-      if (isAborted()) return;
-      if ('code' in result) receiver.refused(result);
-      else if (!budget.tryTake(result.length)) receiver.refused(overloaded(budget.max));
-      else receiver.received(result, result.length);
+  /** Begins. Whoever calls this calls `abandon` when the client goes away. */
+  start(res: HttpResponse): void {
+    res.onData((piece, isLast) => {
+      if (!this.#isOver) this.#add(piece, isLast);
     });
   }
 
+  /** The client is gone: nothing is handed over any more. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    // While it is decompressed, the body still takes the memory that it is counted for.
+    if (!this.#isOver) this.#end();
+  }
+
+  #add(piece: ArrayBuffer, isLast: boolean): void {
+    const { budget, maxBodyBytes } = this.#limits;
+    const { byteLength } = piece;
+    if (this.#length + byteLength > maxBodyBytes) this.#refuse(tooLarge(maxBodyBytes));
+    else if (isLast && this.#gathered === undefined) {
+      if (!budget.tryTake(byteLength)) this.#refuse(overloaded(budget.max));
+      else {
+        this.#held = byteLength;
+        this.#complete(Buffer.from(piece));
+      }
+    } else if (!this.#reserve(byteLength)) this.#refuse(overloaded(budget.max));
+    else {
+      this.#gathered?.set(new Uint8Array(piece), this.#length);
+      this.#length += byteLength;
+      if (isLast && this.#gathered !== undefined) this.#complete(this.#gathered.subarray(0, this.#length));
+    }
+  }
+
   /** Makes room for `bytes` more, counting the room and not the bytes; false when the budget has none. */
-  function reserve(bytes: number): boolean {
-    const capacity = gathered?.length ?? 0;
-    if (length + bytes <= capacity) return true;
-    const wanted = Math.min(Math.max(2 * capacity, length + bytes, firstGatheredBytes), maxBodyBytes);
-    if (!budget.tryTake(wanted - held)) return false;
-    held = wanted;
+  #reserve(bytes: number): boolean {
+    const { budget, maxBodyBytes } = this.#limits;
+    const capacity = this.#gathered?.length ?? 0;
+    if (this.#length + bytes <= capacity) return true;
+    const wanted = Math.min(Math.max(2 * capacity, this.#length + bytes, firstGatheredBytes), maxBodyBytes);
+    if (!budget.tryTake(wanted - this.#held)) return false;
+    this.#held = wanted;
     const grown = Buffer.allocUnsafeSlow(wanted);
-    if (gathered !== undefined) grown.set(gathered.subarray(0, length));
-    gathered = grown;
+    if (this.#gathered !== undefined) grown.set(this.#gathered.subarray(0, this.#length));
+    this.#gathered = grown;
     return true;
   }
 
-  res.onData((piece, isLast) => {
-    if (isOver) return;
-    const { byteLength } = piece;
-    if (length + byteLength > maxBodyBytes) finish(tooLarge(maxBodyBytes));
-    else if (isLast && gathered === undefined) {
-      if (!budget.tryTake(byteLength)) finish(overloaded(budget.max));
-      else {
-        held = byteLength;
-        complete(Buffer.from(piece));
-      }
-    } else if (!reserve(byteLength)) finish(overloaded(budget.max));
-    else {
-      gathered?.set(new Uint8Array(piece), length);
-      length += byteLength;
-      if (isLast && gathered !== undefined) complete(gathered.subarray(0, length));
-    }
-  });
+  #complete(body: Buffer): void {
+    this.#isOver = true;
+    this.#gathered = undefined;
+    if (this.#encoding === 'identity') this.#handOver(body);
+    else this.#inflate(body);
+  }
 
-  return {
-    abandon() {
-      if (isOver) return;
-      finish();
-      budget.give(held);
-      held = 0;
-    },
-  };
+  #inflate(compressed: Buffer): void {
+    const { budget, maxBodyBytes } = this.#limits;
+    // The piece from uWebSockets.js is gone once this call returns, but decompressing goes on.
+    decompress(Buffer.from(compressed), this.#encoding, maxBodyBytes, (result) => {
+      this.#end();
+      if (this.#isAbandoned) return;
+      if ('code' in result) this.#receiver.refused(result);
+      else if (!budget.tryTake(result.length)) this.#receiver.refused(overloaded(budget.max));
+      else {
+        this.#held = result.length;
+        this.#handOver(result);
+      }
+    });
+  }
+
+  #handOver(body: Buffer): void {
+    const held = this.#held;
+    this.#held = 0;
+    this.#receiver.received(body, held);
+  }
+
+  #refuse(problem: Problem): void {
+    this.#end();
+    this.#receiver.refused(problem);
+  }
+
+  /** Takes no more pieces, and gives back what this reader has taken from the budget. */
+  #end(): void {
+    this.#isOver = true;
+    this.#gathered = undefined;
+    this.#limits.budget.give(this.#held);
+    this.#held = 0;
+  }
 }
