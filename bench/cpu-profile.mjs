@@ -24,3 +24,11 @@ function nameOf({ functionName, url, lineNumber }) {
   const name = functionName || '(anonymous)';
   return url === '' ? name : `${name} ${basename(url)}:${lineNumber + 1}`;
 }
+
+/** The functions as text. @param what was profiled */
+export function formatSelfTimes(what, selfTimes) {
+  const lines = selfTimes.map(
+    ({ function: name, percent }) => `${percent.toFixed(1).padStart(6)} %  ${name}`,
+  );
+  return [`\n${what}: time of the main thread by function, native code under its caller`, ...lines].join('\n');
+}

@@ -72,8 +72,17 @@ function ticksPerSecond() {
 
 /** Resident bytes of a process. */
 export function residentBytesOf(pid) {
+  return memoryOf(pid, 'VmRSS');
+}
+
+/** Most resident bytes that a process ever had. */
+export function peakResidentBytesOf(pid) {
+  return memoryOf(pid, 'VmHWM');
+}
+
+function memoryOf(pid, name) {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024;
 }
 
 /** A port of loopback that nobody listens on. */

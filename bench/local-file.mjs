@@ -1,0 +1,73 @@
+/** How fast the engine takes rows from a local file. Run as a program, it is the process that is measured. */
+import { execFile } from 'node:child_process';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { importBuilt } from './program.mjs';
+
+const execute = promisify(execFile);
+const chunkRows = 100_000;
+
+/** Writes rows as the streamer sends them into a file of `dir`. @returns its path */
+export async function writeRowsFile(dir, { rows, values }) {
+  const { RowWriter } = await importBuilt('streamer/row-writer.js');
+  const path = join(dir, 'rows.bin');
+  const identity = { topic: 'events', topicId: '00000000-0000-4000-8000-000000000000', partition: 0 };
+  const bytes = Buffer.concat(values);
+  const sums = values.reduce((ends, value) => [...ends, (ends.at(-1) ?? 0) + value.length], []);
+  const pick = (i) => i % values.length;
+  const at = (value) => Array.from({ length: chunkRows }, (_, i) => value(i));
+  const ends = at((i) => sums[pick(i)]);
+  const starts = at((i) => sums[pick(i)] - values[pick(i)].length);
+  const receivedAt = at(() => Date.now());
+  await writeFile(path, '');
+  for (let first = 0; first < rows; first += chunkRows) {
+    const count = Math.min(chunkRows, rows - first);
+    const writer = new RowWriter(identity);
+    const block = { count, bytes, starts, ends, offsets: at((i) => first + i), receivedAt };
+    for (let i = 0; i < count; i++) writer.write(block, i);
+    await writeFile(path, writer.body, { flag: 'a' });
+  }
+  return path;
+}
+
+/**
+ * Inserts the file into a table of its own, in a new engine in a process of its own, with one statement and the
+ * engine's own settings for blocks and threads.
+ * @param createSql statement that makes `events` in the current database
+ * @returns rows a second, and the engine's CPU for each, in microseconds
+ */
+export async function insertFile({ dir, path, createSql }) {
+  const dataDir = join(dir, 'local-file');
+  const script = fileURLToPath(import.meta.url);
+  try {
+    const { stdout } = await execute(process.execPath, [script, JSON.stringify({ dataDir, path, createSql })]);
+    return JSON.parse(stdout);
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+async function measure({ dataDir, path, createSql }) {
+  const { Engine } = await importBuilt('engine/engine.js');
+  const { insertedColumns } = await importBuilt('clickhouse/tables.js');
+  const engine = await Engine.open(dataDir);
+  const settings = new Map([['input_format_binary_read_json_as_string', '1']]);
+  const scope = { database: undefined, settings, params: new Map(), readonly: false };
+  await engine.read(createSql, 'Null', scope);
+  const startedAt = performance.now();
+  const cpuBefore = process.cpuUsage();
+  const { rowsWritten } = await engine.write(
+    `INSERT INTO events (${insertedColumns.join(', ')}) FROM INFILE '${path}' COMPRESSION 'none' FORMAT RowBinaryWithDefaults`,
+    scope,
+  );
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const seconds = (performance.now() - startedAt) / 1e3;
+  await engine.close();
+  return { rowsPerSecond: rowsWritten / seconds, cpuMicrosPerRow: (user + system) / rowsWritten };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  process.stdout.write(JSON.stringify(await measure(JSON.parse(process.argv[2]))));
+}
