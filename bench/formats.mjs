@@ -1,0 +1,167 @@
+/** Compares formats for the streamer's inserts. `--help` says how. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { request } from 'undici';
+import { describeMachine, formatCount, formatDecimal, formatSpread, formatTable } from './figures.mjs';
+import { readValues } from './filled-buffer.mjs';
+import {
+  cpuSecondsOf,
+  findFreePort,
+  importBuilt,
+  requireLinux,
+  runToEnd,
+  startMillrace,
+} from './program.mjs';
+import { createFormats, nativeJson, recordsOf } from './row-formats.mjs';
+
+const help = `Compares formats for the streamer's inserts: encodes the same records, sends them, and counts the CPU of both sides.
+Every event travels as the text that it is. Runs are interleaved; merges are off.
+
+Usage: node bench/formats.mjs [options]
+
+  --rounds <n>      Rounds; in each, every format is sent plain and with gzip -1. Default: 5.
+  --rows <n>        Rows of an insert. Default: 50000.
+  --inserts <n>     Inserts of a run. Default: 6.
+  --payload <file>  NDJSON file whose events are used in turn. Default: the classic event.
+  --codecs <list>   Default: none,gzip.
+
+Needs Linux, the built program (npm run build) and the embedded ClickHouse (chdb). Exit codes: 0 ok, 1 failure,
+2 wrong usage, 69 something that is needed is missing, 98 a table does not hold the rows that were sent.
+`;
+
+const codecs = { none: (body) => body, gzip: (body) => gzipSync(body, { level: 1 }) };
+const database = 'bench';
+const silent = { debug() {} };
+
+async function main(undo) {
+  const options = readOptions();
+  if (options.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  requireLinux();
+  const site = await prepareServer(undo);
+  const values = readValues(options.payload);
+  const { cpu, cores, memoryGiB, node } = describeMachine();
+  process.stdout.write(
+    `Machine: ${cores} cores of ${cpu}, ${memoryGiB} GiB; Node.js ${node}; embedded ClickHouse ${site.version}.\n` +
+      `${options.inserts} inserts of ${formatCount(options.rows)} rows a run, rounds: ${options.rounds}.\n\n`,
+  );
+  const runs = [];
+  // The first round warms up.
+  for (let round = 0; round <= options.rounds; round++) {
+    for (const codec of options.codecs) {
+      for (const name of Object.keys(site.formats)) {
+        const run = await measure(site, options, { name, codec, values, round });
+        if (round > 0) runs.push({ name, codec, ...run });
+      }
+    }
+  }
+  process.stdout.write(`${formatRuns(runs)}\n`);
+  return runs.every(({ isRight }) => isRight) ? 0 : 98;
+}
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '5' },
+      rows: { type: 'string', default: '50000' },
+      inserts: { type: 'string', default: '6' },
+      payload: { type: 'string' },
+      codecs: { type: 'string', default: 'none,gzip' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const { rounds, rows, inserts } = values;
+  const options = { ...values, rounds: Number(rounds), rows: Number(rows), inserts: Number(inserts) };
+  options.codecs = values.codecs.split(',');
+  return options;
+}
+
+async function prepareServer(undo) {
+  const { createClickHouse } = await importBuilt('clickhouse/client.js');
+  const { ensureTables, readStructure } = await importBuilt('clickhouse/tables.js');
+  const { loadSchema } = await importBuilt('schema/schema.js');
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
+  undo.push(() => rm(dir, { recursive: true, force: true }));
+  const url = `http://127.0.0.1:${await findFreePort()}`;
+  const flags = ['--data-dir', dir, '--clickhouse-url', url, '--log-level', 'warn'];
+  const engine = await startMillrace(['clickhouse', ...flags]);
+  undo.push(() => engine.stop());
+  const account = { database: '', user: 'default', password: '', timeoutMs: 60_000 };
+  const clickhouse = createClickHouse({ url: new URL(url), ...account });
+  undo.push(() => clickhouse.close());
+  const [{ version }] = await clickhouse.query('SELECT version() AS version');
+  await ensureTables(clickhouse, { database, cluster: undefined, columns: loadSchema().columns }, silent);
+  await clickhouse.execute(`SYSTEM STOP MERGES ${database}.events`);
+  nativeJson.type = (await readStructure(clickhouse, database)).dataType;
+  return { url, engine, clickhouse, version, formats: await createFormats() };
+}
+
+async function measure(site, { rows, inserts }, { name, codec, values, round }) {
+  const { insertedColumns, insertSettings } = await importBuilt('clickhouse/tables.js');
+  const { url, engine, clickhouse, formats } = site;
+  const { format, encode } = formats[name];
+  await clickhouse.execute(`TRUNCATE TABLE ${database}.events`);
+  const columns = insertedColumns.filter((column) => column !== 'event_id' || format !== 'JSONEachRow');
+  const query = `INSERT INTO ${database}.events (${columns.join(', ')}) FORMAT ${format}`;
+  const headers = codec === 'none' ? {} : { 'content-encoding': codec };
+  const blocks = Array.from({ length: inserts }, (_, i) => recordsOf(values, rows, i * rows));
+  const engineBefore = cpuSecondsOf(engine.pid);
+  const before = process.cpuUsage();
+  const startedAt = performance.now();
+  let bytes = 0;
+  for (const [i, block] of blocks.entries()) {
+    const body = codecs[codec](encode(block));
+    bytes += body.length;
+    const token = `${name}-${codec}-${round}-${i}`;
+    const search = new URLSearchParams({ query, ...insertSettings, insert_deduplication_token: token });
+    const answer = await request(`${url}/?${search}`, { method: 'POST', body, headers });
+    const text = await answer.body.text();
+    if (answer.statusCode !== 200) throw new Error(`${name}: ${text.slice(0, 500)}`);
+  }
+  const seconds = (performance.now() - startedAt) / 1e3;
+  const { user, system } = process.cpuUsage(before);
+  const engineSeconds = cpuSecondsOf(engine.pid) - engineBefore;
+  const sent = rows * inserts;
+  const [{ stored }] = await clickhouse.query(
+    `SELECT toFloat64(uniqExact(offset)) AS stored FROM ${database}.events WHERE event != ''`,
+  );
+  return {
+    isRight: stored === sent,
+    bytesPerRow: bytes / sent,
+    clientMicros: (user + system) / sent,
+    engineMicros: (engineSeconds / sent) * 1e6,
+    rowsPerSecond: sent / seconds,
+  };
+}
+
+const columns = [
+  ['bytes a row', ({ bytesPerRow }) => bytesPerRow, formatDecimal(0)],
+  ['client CPU us per row', ({ clientMicros }) => clientMicros, formatDecimal(2)],
+  ['engine CPU us per row', ({ engineMicros }) => engineMicros, formatDecimal(2)],
+  ['rows/s', ({ rowsPerSecond }) => rowsPerSecond, formatCount],
+];
+
+function formatRuns(runs) {
+  const [first] = runs;
+  const base = runs.filter(({ name, codec }) => name === first.name && codec === first.codec);
+  const kinds = new Map(runs.map(({ name, codec }) => [`${name}, ${codec}`, { name, codec }]));
+  const lines = [...kinds].map(([title, kind]) => {
+    const own = runs.filter(({ name, codec }) => name === kind.name && codec === kind.codec);
+    // Of runs within one round, since the machine differs from round to round.
+    const ratios = own.map(({ engineMicros }, i) => engineMicros / base[i].engineMicros);
+    return [
+      title,
+      ...columns.map(([, pick, format]) => formatSpread(own.map(pick), format)),
+      formatSpread(ratios, formatDecimal(2)),
+    ];
+  });
+  return formatTable(['median (range)', ...columns.map(([title]) => title), 'engine CPU : first'], lines);
+}
+
+// Last: the tables above must exist by then.
+await runToEnd(main);
