@@ -30,5 +30,7 @@ export function formatSelfTimes(what, selfTimes) {
   const lines = selfTimes.map(
     ({ function: name, percent }) => `${percent.toFixed(1).padStart(6)} %  ${name}`,
   );
-  return [`\n${what}: time of the main thread by function, native code under its caller`, ...lines].join('\n');
+  return [`\n${what}: time of the main thread by function, native code under its caller`, ...lines].join(
+    '\n',
+  );
 }

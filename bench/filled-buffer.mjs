@@ -17,6 +17,22 @@ export function readValues(path) {
   return lines.filter((line) => line !== '').map((line) => Buffer.from(line));
 }
 
+/** A block of `rows` records as a reader gives them: these values in turn, offsets from `first` on. */
+export function recordsOf(values, rows, first) {
+  let end = 0;
+  const ends = values.map((value) => (end += value.length));
+  const column = (value) => Float64Array.from({ length: rows }, (_, i) => value(i));
+  const now = Date.now();
+  return {
+    count: rows,
+    bytes: Buffer.concat(values),
+    starts: column((i) => ends[i % values.length] - values[i % values.length].length),
+    ends: column((i) => ends[i % values.length]),
+    offsets: column((i) => first + i),
+    receivedAt: column(() => now),
+  };
+}
+
 /**
  * Starts a Kafka, or uses the one that KAFKA_BROKERS names: that one is left without our topics.
  * @returns its addresses, and what it is

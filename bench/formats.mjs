@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { request } from 'undici';
 import { describeMachine, formatCount, formatDecimal, formatSpread, formatTable } from './figures.mjs';
-import { readValues } from './filled-buffer.mjs';
+import { readValues, recordsOf } from './filled-buffer.mjs';
 import {
   cpuSecondsOf,
   findFreePort,
@@ -15,7 +15,7 @@ import {
   runToEnd,
   startMillrace,
 } from './program.mjs';
-import { createFormats, nativeJson, recordsOf } from './row-formats.mjs';
+import { createFormats, nativeJson } from './row-formats.mjs';
 
 const help = `Compares formats for the streamer's inserts: encodes the same records, sends them, and counts the CPU of both sides.
 Every event travels as the text that it is. Runs are interleaved; merges are off.

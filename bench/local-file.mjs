@@ -4,6 +4,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { recordsOf } from './filled-buffer.mjs';
 import { importBuilt } from './program.mjs';
 
 const execute = promisify(execFile);
@@ -14,18 +15,11 @@ export async function writeRowsFile(dir, { rows, values }) {
   const { RowWriter } = await importBuilt('streamer/row-writer.js');
   const path = join(dir, 'rows.bin');
   const identity = { topic: 'events', topicId: '00000000-0000-4000-8000-000000000000', partition: 0 };
-  const bytes = Buffer.concat(values);
-  const sums = values.reduce((ends, value) => [...ends, (ends.at(-1) ?? 0) + value.length], []);
-  const pick = (i) => i % values.length;
-  const at = (value) => Array.from({ length: chunkRows }, (_, i) => value(i));
-  const ends = at((i) => sums[pick(i)]);
-  const starts = at((i) => sums[pick(i)] - values[pick(i)].length);
-  const receivedAt = at(() => Date.now());
   await writeFile(path, '');
   for (let first = 0; first < rows; first += chunkRows) {
     const count = Math.min(chunkRows, rows - first);
     const writer = new RowWriter(identity);
-    const block = { count, bytes, starts, ends, offsets: at((i) => first + i), receivedAt };
+    const block = recordsOf(values, count, first);
     for (let i = 0; i < count; i++) writer.write(block, i);
     await writeFile(path, writer.body, { flag: 'a' });
   }
@@ -42,7 +36,10 @@ export async function insertFile({ dir, path, createSql }) {
   const dataDir = join(dir, 'local-file');
   const script = fileURLToPath(import.meta.url);
   try {
-    const { stdout } = await execute(process.execPath, [script, JSON.stringify({ dataDir, path, createSql })]);
+    const { stdout } = await execute(process.execPath, [
+      script,
+      JSON.stringify({ dataDir, path, createSql }),
+    ]);
     return JSON.parse(stdout);
   } finally {
     await rm(dataDir, { recursive: true, force: true });

@@ -4,21 +4,6 @@ import { importBuilt } from './program.mjs';
 const identity = { topic: 'events', topicId: '00000000-0000-4000-8000-000000000000', partition: 3 };
 const overheadBytes = 256;
 
-/** Rows of one batch: values used in turn, offsets from `first` on. @returns a block of records */
-export function recordsOf(values, rows, first) {
-  const bytes = Buffer.concat(values);
-  const ends = values.reduce((sums, value) => [...sums, (sums.at(-1) ?? 0) + value.length], []);
-  const column = (value) => Float64Array.from({ length: rows }, (_, i) => value(i));
-  return {
-    count: rows,
-    bytes,
-    starts: column((i) => ends[i % values.length] - values[i % values.length].length),
-    ends: column((i) => ends[i % values.length]),
-    offsets: column((i) => first + i),
-    receivedAt: column((i) => 1_767_225_600_000 + i),
-  };
-}
-
 /** Makes the writers; each has the format's name for ClickHouse, and encodes a block of records. */
 export async function createFormats() {
   const { RowWriter } = await importBuilt('streamer/row-writer.js');
@@ -43,7 +28,10 @@ function encodeJson({ count, bytes, starts, ends, offsets, receivedAt }) {
   const place = `,"topic":"${topic}","topic_id":"${topicId}","partition":${partition},"offset":`;
   let at = 0;
   for (let i = 0; i < count; i++) {
-    at += body.latin1Write(`{"received_at":"${(receivedAt[i] / 1e3).toFixed(3)}"${place}${offsets[i]},"data":`, at);
+    at += body.latin1Write(
+      `{"received_at":"${(receivedAt[i] / 1e3).toFixed(3)}"${place}${offsets[i]},"data":`,
+      at,
+    );
     body.set(bytes.subarray(starts[i], ends[i]), at);
     at += ends[i] - starts[i];
     body[at++] = 0x7d;
@@ -73,10 +61,7 @@ function encodeNative({ count, bytes, starts, ends, offsets, receivedAt }, isJso
     ...[name('received_at', "DateTime64(3, 'UTC')"), Buffer.from(times.buffer)],
     ...[name('topic', 'LowCardinality(String)'), constant(identity.topic, count)],
     ...[name('topic_id', 'LowCardinality(String)'), constant(identity.topicId, count)],
-    ...[
-      name('partition', 'UInt32'),
-      Buffer.from(new Uint32Array(count).fill(identity.partition).buffer),
-    ],
+    ...[name('partition', 'UInt32'), Buffer.from(new Uint32Array(count).fill(identity.partition).buffer)],
     ...[name('offset', 'UInt64'), Buffer.from(positions.buffer)],
     ...[name('event_id', 'String'), Buffer.alloc(count)],
     ...(isJson ? [name('data', nativeJson.type), uint64(1)] : [name('data', 'String')]),

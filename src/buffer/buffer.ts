@@ -128,6 +128,13 @@ export interface Commit {
   readonly plan: string;
 }
 
+/** How much a read takes, and how long it waits for it: see {@link OwnedPartition.read}. */
+export interface ReadOptions {
+  readonly minBytes?: number;
+  readonly maxBytes: number;
+  readonly maxWaitMs: number;
+}
+
 /** A partition while this reader owns it. */
 export interface OwnedPartition {
   readonly topic: string;
@@ -147,11 +154,12 @@ export interface OwnedPartition {
   /**
    * Reads records with offsets >= `from`, by position, up to about `maxBytes` of values (at least one block),
    * or less: to read all, read again from `next`.
-   * Waits up to `maxWaitMs` when there is nothing yet, then returns an empty list of blocks.
+   * Waits up to `maxWaitMs` until there are about `minBytes` as the buffer stores them, default 1; then returns what
+   * there is, which may be an empty list of blocks.
    * @throws OffsetOutOfRangeError when `from` is outside the stored range; it never jumps by itself
    * @throws FencedError when ownership has ended
    */
-  read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult>;
+  read(from: number, options: ReadOptions): Promise<ReadResult>;
   /**
    * Commits `offset` and `plan` together, durably, fenced: only while this ownership lasts. Offsets never
    * go back.

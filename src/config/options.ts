@@ -285,7 +285,7 @@ export const options = {
     schema: type.duration(10, 600_000),
     default: '1s',
     placeholder: '<duration>',
-    doc: 'How long a batch waits for more rows. Lower is fresher, higher makes fewer parts.',
+    doc: 'Shortest time from one insert of a partition to the next, full batches aside; after a pause rows wait a tenth of it. Lower is fresher, higher makes fewer parts.',
     group: 'streamer',
   }),
   deduplicationWindow: option({

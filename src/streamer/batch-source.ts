@@ -2,6 +2,7 @@
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import { BatchReader, type SealedBatch } from './batch.ts';
 import type { DeliveryOptions, Sink } from './deliver.ts';
+import { Pace } from './pace.ts';
 import type { ReadBack } from './recent-ids.ts';
 import { type Recovered, shorter, skipExpired } from './recover.ts';
 
@@ -17,6 +18,7 @@ export class BatchSource {
   readonly #partition: OwnedPartition;
   readonly #sink: Sink;
   readonly #options: DeliveryOptions & Recovered;
+  readonly #pace: Pace;
   #reader: BatchReader;
   #growing: Promise<SealedBatch> | undefined;
   #isReady = false;
@@ -25,6 +27,7 @@ export class BatchSource {
     this.#partition = partition;
     this.#sink = sink;
     this.#options = options;
+    this.#pace = new Pace(options.limits.ageMs);
     this.#reader = this.#openReader(options.position);
   }
 
@@ -43,8 +46,15 @@ export class BatchSource {
     return this.#reader.idsBefore;
   }
 
-  /** Lets the next batch grow. */
-  prefetch(): void {
+  /** Runs an insert, and lets the next batch grow meanwhile. */
+  async during(insert: () => Promise<void>): Promise<void> {
+    this.#pace.begin();
+    this.#prefetch();
+    await insert();
+    this.#pace.end();
+  }
+
+  #prefetch(): void {
     this.#growing ??= this.#reader.next().then((batch) => {
       this.#isReady = true;
       return batch;
@@ -61,7 +71,7 @@ export class BatchSource {
   async next(committed: number): Promise<NextBatch> {
     let position = committed;
     for (;;) {
-      this.prefetch();
+      this.#prefetch();
       try {
         const batch = await (this.#growing as Promise<SealedBatch>);
         return { batch, committed: position };
@@ -79,6 +89,6 @@ export class BatchSource {
   }
 
   #openReader(position: number): BatchReader {
-    return new BatchReader(this.#partition, position, this.#options);
+    return new BatchReader(this.#partition, position, { ...this.#options, pace: this.#pace });
   }
 }

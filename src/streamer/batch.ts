@@ -2,14 +2,16 @@
 import { crc32 } from 'node:zlib';
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import type { RecordBlock } from '../buffer/record-block.ts';
+import type { Pace } from './pace.ts';
 import { type PartitionIdentity, type Plan, tokenOf } from './plan.ts';
 import type { ReadBack, RecentIds } from './recent-ids.ts';
 import { idOf, RowWriter } from './row-writer.ts';
 
-/** When a batch is sealed: at whichever comes first. */
+/** When a batch is sealed: when it is full, or due by its age. */
 export interface BatchLimits {
   readonly rows: number;
   readonly bytes: number;
+  /** {@link Pace} */
   readonly ageMs: number;
 }
 
@@ -36,9 +38,13 @@ export interface SealedBatch {
   readonly oldestAt: number;
 }
 
-/** How long a read waits when there is nothing: short enough to notice an age limit, long enough to be cheap. */
-const idleWaitMs = 500;
+/** How long a read waits for the first record. */
+const idleWaitMs = 5_000;
+/** How long a read waits for more records while an insert is under way whose end is not known. */
+const busyWaitMs = 50;
 const readBytes = 4 * 1024 * 1024;
+/** While a batch may wait, a read that brings less is not worth its cost. */
+const patientBytes = 256 * 1024;
 
 /** A record that was read beyond the batch it was read for. */
 interface Rest {
@@ -50,6 +56,7 @@ interface Rest {
 export class BatchReader {
   readonly #partition: OwnedPartition;
   readonly #limits: BatchLimits;
+  readonly #pace: Pace;
   readonly #ids: RecentIds | undefined;
   /** Position of the next read. */
   #readFrom: number;
@@ -66,10 +73,11 @@ export class BatchReader {
   constructor(
     partition: OwnedPartition,
     from: number,
-    { limits, ids }: { limits: BatchLimits; ids?: RecentIds | undefined },
+    { limits, pace, ids }: { limits: BatchLimits; pace: Pace; ids?: RecentIds | undefined },
   ) {
     this.#partition = partition;
     this.#limits = limits;
+    this.#pace = pace;
     this.#ids = ids;
     this.#readFrom = from;
     this.#start = from;
@@ -86,22 +94,21 @@ export class BatchReader {
   }
 
   /**
-   * Waits until a batch is full or old enough. What was read before a failure is in a batch before it.
+   * Waits until a batch is full or due. What was read before a failure is in a batch before it.
    * @throws FencedError once ownership has ended
    * @throws OffsetOutOfRangeError when retention has passed the position, or the topic is shorter than it was
    */
   async next(): Promise<SealedBatch> {
-    const { rows, bytes, ageMs } = this.#limits;
     this.#idsBefore = this.#ids?.readBack;
     const batch = new GrowingBatch(this.#partition, this.#ids);
-    let deadline = Number.POSITIVE_INFINITY;
-    for (;;) {
-      const isFull = this.#fill(batch, rows, bytes);
-      if (batch.rows > 0) deadline = Math.min(deadline, performance.now() + ageMs);
-      this.#oldestAt = batch.oldestAt;
-      const waitMs = Math.min(deadline - performance.now(), idleWaitMs);
-      if (isFull || waitMs <= 0 || (this.#failure !== undefined && batch.rows > 0)) break;
-      await this.#read(waitMs, batch.rows > 0);
+    let firstAt: number | undefined;
+    while (!this.#fill(batch)) {
+      if (batch.rows > 0) {
+        firstAt ??= performance.now();
+        this.#oldestAt = batch.oldestAt;
+        if (this.#failure !== undefined || this.#isDue(firstAt)) break;
+      }
+      await this.#read(firstAt);
     }
     const sealed = batch.seal(this.#start);
     this.#start = sealed.plan.end;
@@ -109,23 +116,32 @@ export class BatchReader {
     return sealed;
   }
 
-  async #read(waitMs: number, isDeferred: boolean): Promise<void> {
+  #isDue(firstAt: number): boolean {
+    return !this.#pace.isInserting && performance.now() >= this.#pace.dueAt(firstAt);
+  }
+
+  /** Reads on. Until the batch is due it waits for a read's worth of records: one after another would cost more. */
+  async #read(firstAt: number | undefined): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
+    const leftMs = this.#pace.dueAt(firstAt) - performance.now();
+    const isIdle = firstAt === undefined && leftMs <= 0;
     try {
       const { blocks, next } = await this.#partition.read(this.#readFrom, {
+        minBytes: isIdle ? 1 : patientBytes,
         maxBytes: readBytes,
-        maxWaitMs: Math.ceil(waitMs),
+        maxWaitMs: isIdle ? idleWaitMs : leftMs > 0 ? Math.ceil(leftMs) : busyWaitMs,
       });
       this.#readFrom = next;
       for (const block of blocks) this.#rest.push({ block, index: 0 });
     } catch (error) {
-      if (!(isDeferred && error instanceof OffsetOutOfRangeError)) throw error;
+      if (!(firstAt !== undefined && error instanceof OffsetOutOfRangeError)) throw error;
       this.#failure = error;
     }
   }
 
   /** Moves records into the batch; true when it is full. */
-  #fill(batch: GrowingBatch, maxRows: number, maxBytes: number): boolean {
+  #fill(batch: GrowingBatch): boolean {
+    const { rows: maxRows, bytes: maxBytes } = this.#limits;
     for (const rest of this.#rest) {
       while (rest.index < rest.block.count) {
         if (batch.rows >= maxRows || batch.bytes >= maxBytes) {

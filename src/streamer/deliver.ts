@@ -99,10 +99,9 @@ async function deliverBatches(
     passFaultPoint('sealed');
     const lease = await Lease.take(partition, batch, settleUntil);
     passFaultPoint('plan-committed');
-    // The next batch grows while this one travels.
-    source.prefetch();
     observer.oldest(partition, batch.oldestAt);
-    await sink.insert(batch, partition, { lease, isReplay: false, ...doubtOf(settleUntil) });
+    const how = { lease, isReplay: false, ...doubtOf(settleUntil) };
+    await source.during(() => sink.insert(batch, partition, how));
     done = batch.plan.end;
     observer.oldest(partition, source.oldestAt);
     // A batch that is ready commits this end together with its own plan.

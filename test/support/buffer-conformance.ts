@@ -1,5 +1,5 @@
 /** What every buffer must do, whatever stores the records: one suite, run against each adapter. */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   type BufferInspector,
@@ -201,6 +201,20 @@ export function describeBuffer(
         expect(performance.now() - appended).toBeLessThan(5_000);
         expect(blocks[0]?.offsets[0]).toBe(0);
         expect(next).toBeGreaterThan(0);
+      });
+
+      it('waits until there is enough, or until the time is over', async () => {
+        await appendTexts(0, 3);
+        const { owned } = await own(0);
+        const minBytes = 64 * 1024;
+        const little = await owned.read(0, { minBytes, maxBytes: 1024 ** 2, maxWaitMs: 100 });
+        expect(little.next).toBe(3);
+        const reading = owned.read(0, { minBytes, maxBytes: 1024 ** 2, maxWaitMs: 60_000 });
+        for (let i = 0; i < 10; i++) {
+          const values = Array.from({ length: 110 }, () => ({ value: randomBytes(80) }));
+          await writer.append(0, batchOf(values));
+        }
+        expect((await reading).next).toBeGreaterThan(500);
       });
 
       it('refuses offsets outside what is stored', async () => {

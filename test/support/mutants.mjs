@@ -10,8 +10,7 @@ const replay = 'test/unit/streamer/replay-plan.test.ts';
 const refused = 'test/unit/streamer/refused-rows.test.ts';
 const buffer = 'test/integration/buffer-embedded.test.ts';
 
-const insertLine =
-  'await sink.insert(batch, partition, { lease, isReplay: false, ...doubtOf(settleUntil) });';
+const insertLine = 'await source.during(() => sink.insert(batch, partition, how));';
 const takeLine = 'await lease.hold();\n    return lease;';
 const takenWithoutCommit = 'lease.#confirmedAt = performance.now();\n    return lease;';
 const uniqueTime = '`${tokenOf(this.#identity, start, end)}:${process.hrtime.bigint()}`';

@@ -7,8 +7,10 @@ import {
   OffsetOutOfRangeError,
   type OwnedPartition,
   type PartitionLag,
+  type ReadOptions,
   type ReadResult,
 } from '../buffer.ts';
+import { pause } from '../pause.ts';
 import type { AppendWatch } from './append-watch.ts';
 import type { Environment } from './environment.ts';
 import { readCommit, readGeneration, readPartition, readTotals, writeCommit } from './log-state.ts';
@@ -22,6 +24,11 @@ const lastTriesMs = 5_000;
 /** While another process opens the log, its last transaction may be out of sight for a moment: see `LastTransaction`. */
 const settleMs = 250;
 const settlePollMs = 5;
+
+/** What a record is taken for when it is asked whether there is enough to read: looking up sizes would cost. */
+const roughRecordBytes = 64;
+/** Between two looks whether there is enough. */
+const patientPollMs = 50;
 
 /** What the partitions of one ownership have in common. */
 export interface Ownership {
@@ -91,8 +98,8 @@ export class EmbeddedPartition implements OwnedPartition {
     return { topic, partition: this.partition, committed, end };
   }
 
-  async read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult> {
-    const deadline = performance.now() + options.maxWaitMs;
+  async read(from: number, { minBytes = 1, maxBytes, maxWaitMs }: ReadOptions): Promise<ReadResult> {
+    const deadline = performance.now() + maxWaitMs;
     const settledAt = performance.now() + settleMs;
     for (;;) {
       if (this.signal.aborted) throw this.#fenced();
@@ -105,14 +112,18 @@ export class EmbeddedPartition implements OwnedPartition {
       if (from < start || from > end) {
         throw new OffsetOutOfRangeError(topic, this.partition, { from, start, end });
       }
-      if (from < end) {
-        return readBlocks(environment, { topic, partition: this.partition, from }, options.maxBytes);
+      const leftMs = deadline - performance.now();
+      if (from < end && (leftMs <= 0 || (end - from) * roughRecordBytes >= minBytes)) {
+        return readBlocks(environment, { topic, partition: this.partition, from }, maxBytes);
       }
-      const maxMs = deadline - performance.now();
-      if (maxMs <= 0) return { blocks: [], next: from };
+      if (leftMs <= 0) return { blocks: [], next: from };
+      if (from < end || minBytes > roughRecordBytes) {
+        await pause(Math.min(leftMs, patientPollMs), this.signal);
+        continue;
+      }
       // From the snapshot that said there is nothing: an append since then ends the wait.
       const { appended } = readTotals(environment);
-      await watch.wait(appended, { maxMs, signal: this.signal });
+      await watch.wait(appended, { maxMs: leftMs, signal: this.signal });
     }
   }
 

@@ -20,8 +20,10 @@ export interface FetchRequest {
   readonly topicId: string;
   readonly partition: number;
   readonly from: number;
-  /** How long the broker waits for the first byte, milliseconds. */
+  /** How long the broker waits for `minBytes`, milliseconds. */
   readonly maxWaitMs: number;
+  /** Bytes, compressed, that are worth an answer before that; default 1. */
+  readonly minBytes?: number;
   /** Bytes wanted, compressed; the first batch comes whole even if it is larger. */
   readonly maxBytes: number;
 }
@@ -42,11 +44,11 @@ export const fetchApi = createAPI<[request: FetchRequest], FetchAnswer>(
 );
 
 function writeRequest(request: FetchRequest): Writer {
-  const { topicId, partition, from, maxWaitMs, maxBytes } = request;
+  const { topicId, partition, from, maxWaitMs, minBytes = 1, maxBytes } = request;
   return Writer.create()
     .appendInt32(-1) // not a replica
     .appendInt32(maxWaitMs)
-    .appendInt32(1) // answer as soon as there is anything
+    .appendInt32(minBytes)
     .appendInt32(maxBytes)
     .appendInt8(readCommitted)
     .appendInt32(0) // no session

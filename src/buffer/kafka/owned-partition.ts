@@ -5,6 +5,7 @@ import {
   FencedError,
   OffsetOutOfRangeError,
   type OwnedPartition,
+  type ReadOptions,
   type ReadResult,
 } from '../buffer.ts';
 import { pause } from '../pause.ts';
@@ -119,7 +120,7 @@ export class KafkaPartition implements OwnedPartition {
     return firstTimestamp(records) ?? Date.now();
   }
 
-  async read(from: number, options: { maxBytes: number; maxWaitMs: number }): Promise<ReadResult> {
+  async read(from: number, options: ReadOptions): Promise<ReadResult> {
     const deadline = performance.now() + options.maxWaitMs;
     for (let attempt = 0; ; attempt++) {
       this.signal.throwIfAborted();
@@ -181,7 +182,7 @@ export class KafkaPartition implements OwnedPartition {
   /** Undefined when no answer came. */
   async #fetch(
     from: number,
-    { maxBytes, maxWaitMs }: { maxBytes: number; maxWaitMs: number },
+    { minBytes = 1, maxBytes, maxWaitMs }: ReadOptions,
   ): Promise<FetchAnswer | undefined> {
     try {
       return await this.#leaderLink('fetch').request(fetchApi, {
@@ -189,6 +190,7 @@ export class KafkaPartition implements OwnedPartition {
         partition: this.partition,
         from,
         maxWaitMs: Math.min(maxPollMs, Math.ceil(maxWaitMs)),
+        minBytes,
         maxBytes: Math.min(maxBytes, maxFetchBytes),
       });
     } catch (error) {

@@ -4,7 +4,9 @@ import { describe, expect, test } from 'vitest';
 import type { OwnedPartition, ReadResult } from '../../../src/buffer/buffer.ts';
 import { BatchReader } from '../../../src/streamer/batch.ts';
 import { recordOf } from '../../../src/streamer/block.ts';
+import { Pace } from '../../../src/streamer/pace.ts';
 import { idOf, RowWriter, readRow } from '../../../src/streamer/row-writer.ts';
+import { alterPartition } from '../../support/delivery.ts';
 import { blockOf } from '../../support/records.ts';
 import { sealedOf, testIdentity } from '../../support/sealed-batch.ts';
 
@@ -109,12 +111,15 @@ describe('the id of a record', () => {
   });
 });
 
+function readerOf(results: readonly ReadResult[], from: number, change: Partial<typeof limits> = {}) {
+  const pace = new Pace(limits.ageMs);
+  return new BatchReader(partitionOf(results), from, { limits: { ...limits, ...change }, pace });
+}
+
 describe('BatchReader', () => {
   test('cuts batches at their row limit, each starting where the one before ended', async () => {
     const values = Array.from({ length: 25 }, (_, i) => `${i}`);
-    const reader = new BatchReader(partitionOf([{ blocks: [blockOf(values, 100)], next: 125 }]), 100, {
-      limits,
-    });
+    const reader = readerOf([{ blocks: [blockOf(values, 100)], next: 125 }], 100);
     const batches = [await reader.next(), await reader.next(), await reader.next()];
     expect(batches.map(({ plan }) => [plan.start, plan.end, plan.rows])).toEqual([
       [100, 110, 10],
@@ -124,11 +129,7 @@ describe('BatchReader', () => {
   });
 
   test('cuts at bytes, but puts at least one row into a batch', async () => {
-    const reader = new BatchReader(
-      partitionOf([{ blocks: [blockOf(['x'.repeat(500), 'y', 'z'])], next: 3 }]),
-      0,
-      { limits: { ...limits, bytes: 150 } },
-    );
+    const reader = readerOf([{ blocks: [blockOf(['x'.repeat(500), 'y', 'z'])], next: 3 }], 0, { bytes: 150 });
     expect((await reader.next()).plan).toMatchObject({ start: 0, end: 1 });
     expect((await reader.next()).plan).toMatchObject({ start: 1, end: 3 });
   });
@@ -138,8 +139,41 @@ describe('BatchReader', () => {
       { blocks: [blockOf(['a'], 5), blockOf(['b'], 9)], next: 10 },
       { blocks: [blockOf(['c'], 20)], next: 21 },
     ];
-    const reader = new BatchReader(partitionOf(results), 2, { limits: { ...limits, rows: 2 } });
+    const reader = readerOf(results, 2, { rows: 2 });
     expect((await reader.next()).plan).toMatchObject({ start: 2, end: 10, rows: 2 });
     expect((await reader.next()).plan).toMatchObject({ start: 10, end: 21, rows: 1 });
+  });
+
+  test('a batch grows for as long as the insert before it takes, up to its limits', async () => {
+    const pace = new Pace(0);
+    const results = ['a', 'b', 'c'].map((value, i) => ({ blocks: [blockOf([value], i)], next: i + 1 }));
+    const source = partitionOf(results);
+    const read: number[] = [];
+    const partition = alterPartition(source, {
+      async read(from, options) {
+        read.push(from);
+        // The insert ends while the third record is read.
+        if (from === 2) pace.end();
+        return await source.read(from, options);
+      },
+    });
+    pace.begin();
+    const reader = new BatchReader(partition, 0, { limits, pace });
+    expect((await reader.next()).plan).toMatchObject({ start: 0, end: 3, rows: 3 });
+    expect(read).toEqual([0, 1, 2]);
+  });
+
+  test('the first record is read at once; then a read is worth its cost, while the batch is not due', async () => {
+    const source = partitionOf([{ blocks: [blockOf(['a'])], next: 1 }]);
+    const asked: (number | undefined)[] = [];
+    const partition = alterPartition(source, {
+      async read(from, options) {
+        asked.push(options.minBytes);
+        return await source.read(from, options);
+      },
+    });
+    await new BatchReader(partition, 0, { limits, pace: new Pace(limits.ageMs) }).next();
+    expect(asked[0]).toBe(1);
+    expect(asked.slice(1).every((bytes) => bytes !== undefined && bytes > 1)).toBe(true);
   });
 });
