@@ -56,21 +56,30 @@ async function deleteTopics(brokers, prefix) {
 }
 
 /**
+ * Opens a new buffer for writing.
+ * @returns its writer, and flags of the program that lead to it
+ */
+export async function openBuffer(kind, site) {
+  const { writer, flags } = await openers[kind](site);
+  while (writer.partitions < partitionsOf[kind]) await sleep(20);
+  return { writer, flags: ['--buffer', kind, '--kafka-topic', site.topic, ...flags] };
+}
+
+/**
  * Fills a buffer with `rows` events, `append` of them in each append: what a collector has when a partition is
  * idle again. Several streamers can read it, each with a group of its own.
  * @returns flags of the program that lead to it
  */
 export async function fillBuffer(kind, site, load) {
-  const { writer, flags } = await openers[kind](site);
+  const { writer, flags } = await openBuffer(kind, site);
   const partitions = partitionsOf[kind];
-  while (writer.partitions < partitions) await sleep(20);
   await Promise.all(
     Array.from({ length: partitions }, (_, p) =>
       fillPartition(writer, p, { ...load, rows: Math.floor((load.rows + p) / partitions) }),
     ),
   );
   await writer.close();
-  return ['--buffer', kind, '--kafka-topic', site.topic, ...flags];
+  return flags;
 }
 
 const openers = {

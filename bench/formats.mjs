@@ -7,14 +7,8 @@ import { gzipSync } from 'node:zlib';
 import { request } from 'undici';
 import { describeMachine, formatCount, formatDecimal, formatSpread, formatTable } from './figures.mjs';
 import { readValues, recordsOf } from './filled-buffer.mjs';
-import {
-  cpuSecondsOf,
-  findFreePort,
-  importBuilt,
-  requireLinux,
-  runToEnd,
-  startMillrace,
-} from './program.mjs';
+import { startEngine } from './pipeline.mjs';
+import { cpuSecondsOf, importBuilt, requireLinux, runToEnd } from './program.mjs';
 import { createFormats, nativeJson } from './row-formats.mjs';
 
 const help = `Compares formats for the streamer's inserts: encodes the same records, sends them, and counts the CPU of both sides.
@@ -47,7 +41,7 @@ async function main(undo) {
   const values = readValues(options.payload);
   const { cpu, cores, memoryGiB, node } = describeMachine();
   process.stdout.write(
-    `Machine: ${cores} cores of ${cpu}, ${memoryGiB} GiB; Node.js ${node}; embedded ClickHouse ${site.version}.\n` +
+    `Machine: ${cores} cores of ${cpu}, ${memoryGiB} GiB; Node.js ${node}; embedded ClickHouse ${site.engine.version}.\n` +
       `${options.inserts} inserts of ${formatCount(options.rows)} rows a run, rounds: ${options.rounds}.\n\n`,
   );
   const runs = [];
@@ -82,28 +76,22 @@ function readOptions() {
 }
 
 async function prepareServer(undo) {
-  const { createClickHouse } = await importBuilt('clickhouse/client.js');
   const { ensureTables, readStructure } = await importBuilt('clickhouse/tables.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
   const dir = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
-  const url = `http://127.0.0.1:${await findFreePort()}`;
-  const flags = ['--data-dir', dir, '--clickhouse-url', url, '--log-level', 'warn'];
-  const engine = await startMillrace(['clickhouse', ...flags]);
-  undo.push(() => engine.stop());
-  const account = { database: '', user: 'default', password: '', timeoutMs: 60_000 };
-  const clickhouse = createClickHouse({ url: new URL(url), ...account });
-  undo.push(() => clickhouse.close());
-  const [{ version }] = await clickhouse.query('SELECT version() AS version');
+  const engine = await startEngine(dir, undo);
+  const { clickhouse } = engine;
   await ensureTables(clickhouse, { database, cluster: undefined, columns: loadSchema().columns }, silent);
   await clickhouse.execute(`SYSTEM STOP MERGES ${database}.events`);
   nativeJson.type = (await readStructure(clickhouse, database)).dataType;
-  return { url, engine, clickhouse, version, formats: await createFormats() };
+  return { engine, formats: await createFormats() };
 }
 
 async function measure(site, { rows, inserts }, { name, codec, values, round }) {
   const { insertedColumns, insertSettings } = await importBuilt('clickhouse/tables.js');
-  const { url, engine, clickhouse, formats } = site;
+  const { engine, formats } = site;
+  const { url, clickhouse } = engine;
   const { format, encode } = formats[name];
   await clickhouse.execute(`TRUNCATE TABLE ${database}.events`);
   const columns = insertedColumns.filter((column) => column !== 'event_id' || format !== 'JSONEachRow');

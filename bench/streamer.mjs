@@ -15,15 +15,8 @@ import {
 } from './figures.mjs';
 import { fillBuffer, partitionsOf, readValues, startKafka } from './filled-buffer.mjs';
 import { insertFile, writeRowsFile } from './local-file.mjs';
-import {
-  cpuSecondsOf,
-  findFreePort,
-  importBuilt,
-  peakResidentBytesOf,
-  requireLinux,
-  runToEnd,
-  startMillrace,
-} from './program.mjs';
+import { readPartsMade, startEngine, startStreamer } from './pipeline.mjs';
+import { cpuSecondsOf, importBuilt, peakResidentBytesOf, requireLinux, runToEnd } from './program.mjs';
 
 const help = `Measures the streamer: how it catches up. A buffer is filled, then \`millrace stream\` delivers all of it to
 \`millrace clickhouse\`. In the same round the engine takes as many of the same rows from a local file.
@@ -60,7 +53,7 @@ async function main(undo) {
   const site = await prepareSite(options, undo);
   const machine = {
     ...describeMachine(),
-    ...{ clickhouse: site.version, kafka: site.kafka, dataOn: fileSystemOf(site.dir) },
+    ...{ clickhouse: site.engine.version, kafka: site.kafka, dataOn: fileSystemOf(site.dir) },
   };
   process.stdout.write(`${describeSettings(machine, options)}\n\n`);
   const runs = [];
@@ -107,15 +100,7 @@ function usage(message) {
 async function prepareSite(options, undo) {
   const dir = await mkdtemp(join(options.dir, 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
-  const url = `http://127.0.0.1:${await findFreePort()}`;
-  const clickhouseFlags = ['--data-dir', join(dir, 'engine'), '--clickhouse-url', url, '--log-level', 'warn'];
-  const engine = await startMillrace(['clickhouse', ...clickhouseFlags]);
-  undo.push(() => engine.stop());
-  const { createClickHouse } = await importBuilt('clickhouse/client.js');
-  const account = { database: '', user: 'default', password: '', timeoutMs: 600_000 };
-  const clickhouse = createClickHouse({ url: new URL(url), ...account });
-  undo.push(() => clickhouse.close());
-  const [{ version }] = await clickhouse.query('SELECT version() AS version');
+  const engine = await startEngine(dir, undo);
   const load = { ...options, values: readValues(options.payload) };
   const path = await writeRowsFile(dir, load);
   const usesKafka = options.buffers.includes('kafka');
@@ -123,8 +108,8 @@ async function prepareSite(options, undo) {
   const flags = {};
   for (const kind of options.buffers)
     flags[kind] = await fillBuffer(kind, { dir, brokers: kafka.brokers, topic: topicPrefix }, load);
-  const createSql = await readCreateStatement(clickhouse);
-  return { dir, url, engine, clickhouse, version, path, createSql, flags, kafka: kafka.kind };
+  const createSql = await readCreateStatement(engine.clickhouse);
+  return { dir, engine, path, createSql, flags, kafka: kafka.kind };
 }
 
 /** How the streamer makes the table, for a table in another engine. */
@@ -154,24 +139,21 @@ async function measureRound(site, options, { round, runs }) {
 
 /** One delivery by a streamer, a group and a database of its own. */
 async function measure(site, { rows, profile, streamFlags }, { round, buffer }) {
-  const { dir, url, clickhouse, engine, flags } = site;
+  const { dir, engine, flags } = site;
+  const { clickhouse } = engine;
   const name = `bench_${buffer}_${round}`;
   const profileDir = join(dir, `profile-${name}`);
   await mkdir(profileDir, { recursive: true });
-  const streamer = await startMillrace(
-    [
-      ...['stream', ...flags[buffer], '--kafka-group', name, '--log-level', 'warn'],
-      ...['--clickhouse-url', url, '--clickhouse-database', name],
-      ...['--stream-listen', `127.0.0.1:${await findFreePort()}`, ...streamFlags],
-    ],
-    { execArgv: profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] : [] },
-  );
+  const target = { engine, database: name, group: name, flags: [...flags[buffer], ...streamFlags] };
+  const execArgv = profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] : [];
+  const streamer = await startStreamer(target, { execArgv });
   try {
     const engineBefore = cpuSecondsOf(engine.pid);
     const { endedAt, cpuSeconds, inserts } = await waitUntilDelivered(streamer, rows);
     const engineCpuSeconds = cpuSecondsOf(engine.pid) - engineBefore;
     const residentMiB = peakResidentBytesOf(streamer.pid) / 1024 ** 2;
-    const { firstAt, stored, distinct, parts } = await readStored(clickhouse, name);
+    const { firstAt, stored, distinct } = await readStored(clickhouse, name);
+    const parts = await readPartsMade(clickhouse, name);
     await streamer.stop();
     return {
       isRight: stored === rows && distinct === rows,
@@ -205,17 +187,12 @@ async function readInserts(url) {
   return Number(/^millrace_insert_duration_seconds_count (\d+)$/m.exec(text)?.[1]);
 }
 
-/** What the table holds; a part takes a block number of its partition, and a merged one those of its parts. */
 async function readStored(clickhouse, database) {
-  const [rows] = await clickhouse.query(
+  const [stored] = await clickhouse.query(
     `SELECT toFloat64(count()) AS stored, toFloat64(uniqExact(partition, offset)) AS distinct,
        toFloat64(toUnixTimestamp64Milli(min(stored_at))) AS firstAt FROM ${database}.events`,
   );
-  const [{ parts }] = await clickhouse.query(
-    `SELECT toFloat64(sum(last)) AS parts FROM (SELECT max(max_block_number) AS last FROM system.parts
-     WHERE database = '${database}' AND table = 'events' GROUP BY partition)`,
-  );
-  return { ...rows, parts };
+  return stored;
 }
 
 function describeSettings(machine, { rows, append, payload, rounds, buffers, streamFlags }) {
