@@ -17,8 +17,7 @@ export async function createFormats() {
       },
     },
     JSONEachRow: { format: 'JSONEachRow', encode: encodeJson },
-    'Native, data String': { format: 'Native', encode: (block) => encodeNative(block, false) },
-    'Native, data JSON as text': { format: 'Native', encode: (block) => encodeNative(block, true) },
+    Native: { format: 'Native', encode: encodeNative },
   };
 }
 
@@ -40,8 +39,11 @@ function encodeJson({ count, bytes, starts, ends, offsets, receivedAt }) {
   return body.subarray(0, at);
 }
 
-/** One block, column by column. Without a type JSON in the block, the engine casts the text. */
-function encodeNative({ count, bytes, starts, ends, offsets, receivedAt }, isJson) {
+/**
+ * One block, column by column. `data` is JSON of the table's type, as text; as String it would be cast, which takes no
+ * times in ISO 8601 whatever the settings.
+ */
+function encodeNative({ count, bytes, starts, ends, offsets, receivedAt }) {
   const head = Buffer.concat([varint(7), varint(count)]);
   const times = new BigInt64Array(count);
   const positions = new BigUint64Array(count);
@@ -64,7 +66,7 @@ function encodeNative({ count, bytes, starts, ends, offsets, receivedAt }, isJso
     ...[name('partition', 'UInt32'), Buffer.from(new Uint32Array(count).fill(identity.partition).buffer)],
     ...[name('offset', 'UInt64'), Buffer.from(positions.buffer)],
     ...[name('event_id', 'String'), Buffer.alloc(count)],
-    ...(isJson ? [name('data', nativeJson.type), uint64(1)] : [name('data', 'String')]),
+    ...[name('data', nativeJson.type), uint64(1)],
     data.subarray(0, at),
   ]);
 }
