@@ -37,8 +37,8 @@ export const insertSettings: Readonly<Record<string, string | number>> = {
   deduplicate_blocks_in_dependent_materialized_views: 1,
   use_strict_insert_block_limits: 1,
   input_format_parallel_parsing: 0,
-  // `data` travels as text within RowBinary: its length is written before it, so that no value can pose as a row.
-  input_format_binary_read_json_as_string: 1,
+  // An id that is NULL is taken from the event.
+  input_format_null_as_default: 1,
   max_insert_block_size: 1_048_449,
   min_insert_block_size_bytes: 268_402_944,
   date_time_input_format: 'best_effort',
@@ -74,9 +74,12 @@ export function deliveryTables({ events, deadLetters, repeats }: Tables): readon
   return [events, deadLetters, repeats];
 }
 
-/** The statement that inserts rows as the streamer writes them. */
-export function insertEventsStatement({ events }: Pick<Tables, 'events'>): string {
-  return `INSERT INTO ${events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+/** The statement that inserts a block as the streamer writes it, into these columns. */
+export function insertEventsStatement(
+  { events }: Pick<Tables, 'events'>,
+  columns: readonly string[],
+): string {
+  return `INSERT INTO ${events} (${columns.join(', ')}) FORMAT Native`;
 }
 
 /**

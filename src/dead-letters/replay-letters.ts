@@ -4,7 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
-import { insertEventsStatement, insertSettings, type Tables } from '../clickhouse/tables.ts';
+import {
+  insertEventsStatement,
+  insertSettings,
+  type RowStructure,
+  readStructure,
+  type Tables,
+} from '../clickhouse/tables.ts';
 import { createRowProbe, isDataError, type RowProbe } from '../streamer/refused-rows.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { encodeEvents, findRefusedLetters } from './event-rows.ts';
@@ -62,8 +68,8 @@ export interface ClosedPlan {
  */
 export async function replayLetters(options: ReplayOptions): Promise<ReplayResult> {
   const { clickhouse, tables } = options;
-  const probe = await createRowProbe(clickhouse, tables.database, { settings: settingsOf(options) });
-  const replay = new Replay(options, probe);
+  const structure = await readStructure(clickhouse, tables.database);
+  const replay = new Replay(options, structure);
   return await replay.run();
 }
 
@@ -71,19 +77,19 @@ class Replay {
   readonly #options: ReplayOptions;
   readonly #replays: ReplayLog;
   readonly #probe: RowProbe;
-  readonly #insertSql: string;
+  readonly #dataType: string;
   readonly #result: ReplayResult = {
     ...{ replayed: 0, alreadyThere: 0, vanished: 0 },
     closedPlans: [],
     refused: new RefusedTally(),
   };
 
-  constructor(options: ReplayOptions, probe: RowProbe) {
+  constructor(options: ReplayOptions, structure: RowStructure) {
     const { clickhouse, tables, cluster } = options;
     this.#options = options;
     this.#replays = new ReplayLog(clickhouse, tables.database, cluster);
-    this.#probe = probe;
-    this.#insertSql = insertEventsStatement(tables);
+    this.#probe = createRowProbe(clickhouse, structure, { settings: settingsOf(options) });
+    this.#dataType = structure.dataType;
   }
 
   async run(): Promise<ReplayResult> {
@@ -169,10 +175,12 @@ class Replay {
    * ClickHouse refuses them.
    */
   async #insertPlan(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<number | ClickHouseError> {
-    const { clickhouse, log } = this.#options;
+    const { clickhouse, tables, log } = this.#options;
     const settings = { ...settingsOf(plan), insert_deduplication_token: plan.token };
+    const { columns, body } = encodeEvents(letters, this.#dataType);
     try {
-      if (letters.length > 0) await clickhouse.insert(this.#insertSql, encodeEvents(letters), { settings });
+      if (letters.length > 0)
+        await clickhouse.insert(insertEventsStatement(tables, columns), body, { settings });
     } catch (error) {
       if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
       // The table has changed since the dry run.

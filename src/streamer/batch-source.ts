@@ -46,12 +46,13 @@ export class BatchSource {
     return this.#reader.idsBefore;
   }
 
-  /** Runs an insert, and lets the next batch grow meanwhile. */
-  async during(insert: () => Promise<void>): Promise<void> {
+  /** Runs the insert of a batch, which is given back by it, and lets the next one grow meanwhile. */
+  async during(batch: SealedBatch, insert: () => Promise<void>): Promise<void> {
     this.#pace.begin();
     this.#prefetch();
     await insert();
     this.#pace.end();
+    this.#reader.giveBack(batch);
   }
 
   #prefetch(): void {

@@ -2,10 +2,10 @@
 import { crc32 } from 'node:zlib';
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import type { RecordBlock } from '../buffer/record-block.ts';
+import { BatchRows, idOf } from './batch-rows.ts';
 import type { Pace } from './pace.ts';
-import { type PartitionIdentity, type Plan, tokenOf } from './plan.ts';
+import { type Plan, tokenOf } from './plan.ts';
 import type { ReadBack, RecentIds } from './recent-ids.ts';
-import { idOf, RowWriter } from './row-writer.ts';
 
 /** When a batch is sealed: when it is full, or due by its age. */
 export interface BatchLimits {
@@ -26,10 +26,8 @@ export interface Repeat {
 /** A batch that will not change any more. */
 export interface SealedBatch {
   readonly plan: Plan;
-  /** Rows of all records, as `RowWriter` writes them; those that repeat an id included. */
-  readonly body: Buffer;
-  /** End of each row in `body`. */
-  readonly ends: readonly number[];
+  /** Rows of all records, those that repeat an id included. Until the batch is given back. */
+  readonly rows: BatchRows;
   /** Records that become no row of `events`, by ascending index. */
   readonly repeats: readonly Repeat[];
   /** Ids remembered before the first record of the batch. */
@@ -66,6 +64,8 @@ export class BatchReader {
   #rest: Rest[] = [];
   #oldestAt: number | undefined;
   #idsBefore: ReadBack | undefined;
+  /** Empty rows whose memory is there already. */
+  #spare: BatchRows | undefined;
   /** A failure of a read that waits until what was read before it is delivered. */
   #failure: OffsetOutOfRangeError | undefined;
 
@@ -100,7 +100,8 @@ export class BatchReader {
    */
   async next(): Promise<SealedBatch> {
     this.#idsBefore = this.#ids?.readBack;
-    const batch = new GrowingBatch(this.#partition, this.#ids);
+    const batch = new GrowingBatch(this.#spare ?? new BatchRows(this.#partition), this.#ids);
+    this.#spare = undefined;
     let firstAt: number | undefined;
     while (!this.#fill(batch)) {
       if (batch.rows > 0) {
@@ -114,6 +115,12 @@ export class BatchReader {
     this.#start = sealed.plan.end;
     this.#oldestAt = undefined;
     return sealed;
+  }
+
+  /** Takes a batch back that nobody needs any more: its memory is for the next one. */
+  giveBack({ rows }: SealedBatch): void {
+    rows.clear();
+    this.#spare = rows;
   }
 
   #isDue(firstAt: number): boolean {
@@ -158,8 +165,7 @@ export class BatchReader {
 
 /** A batch while records are added. */
 export class GrowingBatch {
-  readonly #identity: PartitionIdentity;
-  readonly #writer: RowWriter;
+  readonly #rows: BatchRows;
   readonly #ids: RecentIds | undefined;
   readonly #idsBefore: ReadBack | undefined;
   readonly #repeats: Repeat[] = [];
@@ -167,19 +173,19 @@ export class GrowingBatch {
   /** Receive time of the oldest record. */
   oldestAt: number | undefined;
 
-  constructor(identity: PartitionIdentity, ids?: RecentIds) {
-    this.#identity = identity;
-    this.#writer = new RowWriter(identity);
+  /** `rows`: empty ones, of the same partition. */
+  constructor(rows: BatchRows, ids?: RecentIds) {
+    this.#rows = rows;
     this.#ids = ids;
     this.#idsBefore = ids?.readBack;
   }
 
   get rows(): number {
-    return this.#writer.rows;
+    return this.#rows.count;
   }
 
   get bytes(): number {
-    return this.#writer.length;
+    return this.#rows.byteLength;
   }
 
   add(block: RecordBlock, index: number): void {
@@ -191,7 +197,7 @@ export class GrowingBatch {
       const earlierOffset = this.#ids?.see(id, offset, receivedAt);
       if (earlierOffset !== undefined) this.#repeats.push({ index: this.rows, earlierOffset });
     }
-    this.#writer.write(block, index, id);
+    this.#rows.add(block, index, id);
     this.#end = offset + 1;
     if (this.oldestAt === undefined || receivedAt < this.oldestAt) this.oldestAt = receivedAt;
   }
@@ -204,13 +210,12 @@ export class GrowingBatch {
       start,
       end,
       rows: this.rows,
-      crc: crc32(this.#writer.body),
+      crc: this.#rows.crc(),
       repeatsCrc: repeats.length === 0 ? 0 : crc32(JSON.stringify(repeats)),
-      token: tokenOf(this.#identity, start, end),
+      token: tokenOf(this.#rows.identity, start, end),
       sealedAt: Date.now(),
     };
-    const { body, ends } = this.#writer;
     const idsBefore = this.#idsBefore;
-    return { plan, body, ends, repeats, idsBefore, oldestAt: this.oldestAt ?? Date.now() };
+    return { plan, rows: this.#rows, repeats, idsBefore, oldestAt: this.oldestAt ?? Date.now() };
   }
 }

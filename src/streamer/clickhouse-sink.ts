@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { BufferUnavailableError, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
 import { ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
+import { EventsStructure } from '../clickhouse/events-structure.ts';
 import { messageOf } from '../errors.ts';
 import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
@@ -36,7 +37,7 @@ export interface InsertResult {
 }
 
 /** What the sink needs. */
-export interface SinkOptions extends BlockTarget {
+export interface SinkOptions extends Omit<BlockTarget, 'structure' | 'refused'> {
   readonly observer: InsertObserver;
   /** A plan older than this is settled by asking ClickHouse, milliseconds. */
   readonly settleAfterMs: number;
@@ -67,7 +68,8 @@ function describeTrouble(isTopic: boolean, message: string): string {
 export function createClickHouseSink(options: SinkOptions): Sink {
   const { clickhouse, tables, observer, settleAfterMs, log } = options;
   const refused = ({ code }: ClickHouseError): void => observer.refused(code);
-  const target: BlockTarget = { ...options, refused };
+  const structure = new EventsStructure(clickhouse, tables.database);
+  const target: BlockTarget = { ...options, structure, refused };
 
   /** Why the token must not be relied on in this attempt. */
   async function findDoubt(batch: SealedBatch, attempt: number, { isReplay, doubt }: InsertOptions) {

@@ -101,7 +101,7 @@ async function deliverBatches(
     passFaultPoint('plan-committed');
     observer.oldest(partition, batch.oldestAt);
     const how = { lease, isReplay: false, ...doubtOf(settleUntil) };
-    await source.during(() => sink.insert(batch, partition, how));
+    await source.during(batch, () => sink.insert(batch, partition, how));
     done = batch.plan.end;
     observer.oldest(partition, source.oldestAt);
     // A batch that is ready commits this end together with its own plan.

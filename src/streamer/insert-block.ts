@@ -2,13 +2,15 @@
 import { crc32 } from 'node:zlib';
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
+import type { EventsStructure } from '../clickhouse/events-structure.ts';
 import { insertEventsStatement, insertSettings, type Tables } from '../clickhouse/tables.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
-import { type Block, bodyOf, recordOf } from './block.ts';
+import { type Block, recordOf } from './block.ts';
 import { deadLettersOf, encodeDeadLetters } from './dead-letters.ts';
 import { findOffsets } from './delivered-offsets.ts';
 import type { Lease } from './lease.ts';
+import { encodeNative } from './native-block.ts';
 import type { PartitionIdentity } from './plan.ts';
 import { createRowProbe, findRefusedRows, isDataError, type RefusedRow } from './refused-rows.ts';
 import { RowBinary } from './row-binary.ts';
@@ -17,6 +19,8 @@ import { RowBinary } from './row-binary.ts';
 export interface BlockTarget {
   readonly clickhouse: ClickHouse;
   readonly tables: Tables;
+  /** Structure of `events`. */
+  readonly structure: Pick<EventsStructure, 'current' | 'read'>;
   /** Takes dead letters beside the table: a topic of Kafka. */
   readonly deadLetterTopic?: Pick<DeadLetterTopic, 'publish'> | undefined;
   /** Told of the error of an insert that has rows which ClickHouse refuses. */
@@ -52,7 +56,7 @@ export async function insertBlock(
   block: Block,
   { partition, lease }: BlockOwner,
 ): Promise<BlockResult> {
-  const { clickhouse, tables, deadLetterTopic } = target;
+  const { clickhouse, tables, structure, deadLetterTopic } = target;
   const { batch, tokenFor } = block;
 
   async function send(sql: string, body: Uint8Array, uniqueToken: string): Promise<void> {
@@ -62,10 +66,16 @@ export async function insertBlock(
     });
   }
 
+  async function sendRows(rows: readonly number[], token: string): Promise<void> {
+    const { dataType } = await structure.current();
+    const { columns, body } = encodeNative(batch.rows, rows, dataType);
+    passFaultPoint('insert-sent', midInsertMs);
+    await send(insertEventsStatement(tables, columns), body, token);
+  }
+
   async function sendEvents(rows: readonly number[]): Promise<void> {
     if (rows.length === 0) return;
-    passFaultPoint('insert-sent', midInsertMs);
-    await send(insertEventsStatement(tables), bodyOf(batch, rows), tokenFor(rows));
+    await sendRows(rows, tokenFor(rows));
     passFaultPoint('insert-answered');
   }
 
@@ -84,7 +94,8 @@ export async function insertBlock(
   } catch (error) {
     if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
     target.refused?.(error);
-    const probe = await createRowProbe(clickhouse, tables.database, { signal: partition.signal });
+    // What was refused may be of a type that the table no longer has.
+    const probe = createRowProbe(clickhouse, await structure.read(), { signal: partition.signal });
     const refused = await findRefusedRows(batch, rows, probe);
     if (refused.length === 0) throw notAlone(error);
     const news = await withoutWritten(target, block, { refused, partition });

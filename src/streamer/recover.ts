@@ -1,12 +1,12 @@
 /** What a new owner of a partition does first: settles what an earlier one left, and finds where to go on. */
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import { assertInvariant, exitCodes, OperatorError } from '../errors.ts';
+import { idOf } from './batch-rows.ts';
 import type { DeliveryOptions, Sink } from './deliver.ts';
 import { Lease } from './lease.ts';
 import { type CommitNote, decodeNote, encodeNote, type Plan } from './plan.ts';
 import { type ReadBack, RecentIds } from './recent-ids.ts';
 import { readRange, replayPlan } from './replay-plan.ts';
-import { idOf } from './row-writer.ts';
 
 /** Where delivery goes on. */
 export interface Recovered {

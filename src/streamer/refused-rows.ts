@@ -1,9 +1,11 @@
 /** Finds the rows that ClickHouse refuses. */
 import { FencedError } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError, quoteText } from '../clickhouse/client.ts';
-import { insertSettings, readStructure } from '../clickhouse/tables.ts';
+import { insertSettings, type RowStructure } from '../clickhouse/tables.ts';
 import type { SealedBatch } from './batch.ts';
-import { bodyOf, recordOf } from './block.ts';
+import type { BatchRows } from './batch-rows.ts';
+import { recordOf } from './block.ts';
+import { encodeNative } from './native-block.ts';
 import { RowBinary } from './row-binary.ts';
 
 /** A row of a batch that ClickHouse refuses by itself. */
@@ -38,8 +40,8 @@ export function isDataError({ code }: ClickHouseError): boolean {
 
 /** How rows are tried without storing them. */
 export interface RowProbe {
-  /** The error when one of the rows in the body is refused. */
-  dryRun(rows: Uint8Array): Promise<ClickHouseError | undefined>;
+  /** The error when one of these rows is refused; positions are ascending. */
+  dryRun(rows: BatchRows, indexes: readonly number[]): Promise<ClickHouseError | undefined>;
   /**
    * Positions of values that cannot be read as `data`, all at one go; it may name too many, and may know only
    * of this reason to refuse a row. Undefined when ClickHouse cannot tell.
@@ -54,7 +56,7 @@ export interface RowProbe {
  * that is not refused.
  */
 export async function findRefusedRows(
-  batch: SealedBatch,
+  batch: Pick<SealedBatch, 'rows'>,
   rows: readonly number[],
   probe: RowProbe,
 ): Promise<RefusedRow[]> {
@@ -64,7 +66,7 @@ export async function findRefusedRows(
   const tried = suspects.slice(0, maxOwnReasons);
   const refused: RefusedRow[] = [];
   for (const index of tried) {
-    const error = await probe.dryRun(bodyOf(batch, [index]));
+    const error = await probe.dryRun(batch.rows, [index]);
     if (error !== undefined) refused.push({ index, error });
   }
   if (refused.length === tried.length) {
@@ -80,9 +82,13 @@ export async function findRefusedRows(
 }
 
 /** Finds refused rows by dry runs of ever smaller parts; one dry run when there is none. */
-async function halve(batch: SealedBatch, rows: readonly number[], probe: RowProbe): Promise<RefusedRow[]> {
+async function halve(
+  batch: Pick<SealedBatch, 'rows'>,
+  rows: readonly number[],
+  probe: RowProbe,
+): Promise<RefusedRow[]> {
   if (rows.length === 0) return [];
-  const error = await probe.dryRun(bodyOf(batch, rows));
+  const error = await probe.dryRun(batch.rows, rows);
   if (error === undefined) return [];
   if (rows.length === 1) return [{ index: rows[0] as number, error }];
   const middle = rows.length >> 1;
@@ -91,23 +97,26 @@ async function halve(batch: SealedBatch, rows: readonly number[], probe: RowProb
 }
 
 /**
- * Makes the probe for a database: rows are tried with these settings, by default those of the streamer. Its calls
- * throw FencedError once `signal` has aborted.
+ * Makes the probe for tables of a structure: rows are tried with these settings, by default those of the streamer. Its
+ * calls throw FencedError once `signal` has aborted.
  */
-export async function createRowProbe(
+export function createRowProbe(
   clickhouse: ClickHouse,
-  database: string,
+  { columns: structure, dataType }: RowStructure,
   { signal, settings = insertSettings }: { signal?: AbortSignal; settings?: typeof insertSettings },
-): Promise<RowProbe> {
+): RowProbe {
   const check = (): void => {
     if (signal?.aborted === true) throw new FencedError('ownership ended while refused rows were looked for');
   };
-  const { columns, dataType } = await readStructure(clickhouse, database);
-  const sql = `INSERT INTO FUNCTION null(${columns}) FORMAT RowBinaryWithDefaults`;
-  const dryRun = async (rows: Uint8Array): Promise<ClickHouseError | undefined> => {
+  const dryRun = async (
+    rows: BatchRows,
+    indexes: readonly number[],
+  ): Promise<ClickHouseError | undefined> => {
     check();
+    const { columns, body } = encodeNative(rows, indexes, dataType);
+    const sql = `INSERT INTO FUNCTION null(${structure}) (${columns.join(', ')}) FORMAT Native`;
     try {
-      await clickhouse.insert(sql, rows, { settings });
+      await clickhouse.insert(sql, body, { settings });
       return undefined;
     } catch (error) {
       if (error instanceof ClickHouseError && isDataError(error)) return error;

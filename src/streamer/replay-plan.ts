@@ -2,6 +2,7 @@
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { GrowingBatch, type SealedBatch } from './batch.ts';
+import { BatchRows } from './batch-rows.ts';
 import type { Plan } from './plan.ts';
 import type { RecentIds } from './recent-ids.ts';
 
@@ -31,7 +32,7 @@ export async function replayPlan(
   const { start, end } = await partition.bounds();
   if (end < plan.end) throw mismatch(partition, plan, `the buffer ends at ${end}`);
   const expired = Math.min(Math.max(start - plan.start, 0), plan.end - plan.start);
-  const growing = new GrowingBatch(partition, ids);
+  const growing = new GrowingBatch(new BatchRows(partition), ids);
   await readRange(partition, { from: Math.max(plan.start, start), end: plan.end }, (block, index) =>
     growing.add(block, index),
   );

@@ -1,4 +1,4 @@
-/** The few pieces of ClickHouse's RowBinary that the streamer writes. */
+/** The few pieces of ClickHouse's RowBinary that the streamer writes; those of Native are the same. */
 
 /** Most bytes of a length below 2^35. */
 export const varintBytes = 5;
@@ -21,8 +21,14 @@ export class RowBinary {
 
   text(value: string | Uint8Array): this {
     const bytes = typeof value === 'string' ? Buffer.from(value) : value;
-    const length = Buffer.allocUnsafe(varintBytes);
-    this.#pieces.push(length.subarray(0, writeVarint(length, 0, bytes.length)), bytes);
+    this.length(bytes.length).#pieces.push(bytes);
+    return this;
+  }
+
+  /** A length, or in Native a number of rows or columns. */
+  length(value: number): this {
+    const bytes = Buffer.allocUnsafe(varintBytes);
+    this.#pieces.push(bytes.subarray(0, writeVarint(bytes, 0, value)));
     return this;
   }
 

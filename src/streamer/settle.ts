@@ -10,7 +10,7 @@
 import { crc32 } from 'node:zlib';
 import { ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import type { SealedBatch } from './batch.ts';
-import { type Block, blockOf, recordOf } from './block.ts';
+import { allRowsOf, type Block, blockOf, recordOf } from './block.ts';
 import { countDelivered, findOffsets } from './delivered-offsets.ts';
 import { type BlockOwner, type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
 import type { PartitionIdentity } from './plan.ts';
@@ -38,7 +38,7 @@ export async function settleBatch(
   let found: number | undefined;
   for (let round = 1; ; round++) {
     const gap = await findGap(target, batch, owner.partition);
-    found ??= batch.ends.length - gap.missing.length;
+    found ??= batch.rows.count - gap.missing.length;
     if (gap.missing.length === 0) return { ...total, found };
     if (round > maxRounds) {
       throw new ClickHouseUnavailableError(
@@ -68,7 +68,7 @@ async function findGap(
   identity: PartitionIdentity,
 ): Promise<Gap> {
   const range = { identity, range: batch.plan };
-  const all = batch.ends.map((_, index) => index);
+  const all = allRowsOf(batch);
   if ((await countDelivered(clickhouse, tables, range)) === 0) return { missing: all, months: new Set() };
   const events = await findOffsets(clickhouse, tables, { ...range, table: 'events' });
   const deadLetters = await findOffsets(clickhouse, tables, { ...range, table: 'deadLetters' });

@@ -9,10 +9,11 @@ import {
 } from '../../src/clickhouse/client.ts';
 import {
   ensureTables,
-  insertedColumns,
   insertSettings,
   nameTables,
   type TablesOptions,
+  insertEventsStatement,
+  readStructure,
 } from '../../src/clickhouse/tables.ts';
 import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
 import { encodeEvents } from '../../src/dead-letters/event-rows.ts';
@@ -21,6 +22,7 @@ import { replayLetters } from '../../src/dead-letters/replay-letters.ts';
 import { formatReplay } from '../../src/dead-letters/replay-report.ts';
 import type { Column } from '../../src/schema/columns.ts';
 import { GrowingBatch, type SealedBatch } from '../../src/streamer/batch.ts';
+import { BatchRows } from '../../src/streamer/batch-rows.ts';
 import { createClickHouseSink } from '../../src/streamer/clickhouse-sink.ts';
 import { encodeDeadLetters } from '../../src/streamer/dead-letters.ts';
 import type { Sink } from '../../src/streamer/deliver.ts';
@@ -87,7 +89,7 @@ async function deliver({ tables }: Tables, events: readonly (string | Uint8Array
     signal,
     commit: async () => {},
   } as unknown as OwnedPartition;
-  const batch = new GrowingBatch(partition);
+  const batch = new GrowingBatch(new BatchRows(partition));
   const block = { ...blockOf(events), headers: [undefined, [['id', 'order-1'] as const]] };
   for (let i = 0; i < events.length; i++) batch.add(block, i);
   await insertAs(sink, batch.seal(0), partition);
@@ -387,9 +389,10 @@ describe('a replay that ended before it could say so', () => {
         { topicId: 'T', partition: 0 },
         [0, 1],
       );
-      const sql = `INSERT INTO ${tables.tables.events} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
       const settings = { ...insertSettings, insert_deduplication_token: plan?.token ?? '' };
-      await clickhouse.insert(sql, encodeEvents(letters), { settings });
+      const { dataType } = await readStructure(clickhouse, tables.database);
+      const { columns, body } = encodeEvents(letters, dataType);
+      await clickhouse.insert(insertEventsStatement(tables.tables, columns), body, { settings });
       if (isForgotten) await forgetTokens(tables);
       expect(await replay(tables)).toMatchObject({ replayed: 0, alreadyThere: 3, closedPlans: [] });
       expect(await tables.rows('offset')).toEqual(each);
@@ -476,7 +479,7 @@ describe('the streamer beside a replay', () => {
       signal,
       commit: async () => {},
     } as unknown as OwnedPartition;
-    const batch = new GrowingBatch(partition);
+    const batch = new GrowingBatch(new BatchRows(partition));
     const block = blockOf(events.slice(0, 2));
     for (let i = 0; i < block.count; i++) batch.add(block, i);
     const delivered = insertAs(sink, batch.seal(0), partition);

@@ -5,8 +5,14 @@ import type { Tables } from '../../src/clickhouse/tables.ts';
 import { blockOf, recordOf } from '../../src/streamer/block.ts';
 import { insertBlock } from '../../src/streamer/insert-block.ts';
 import { openDeliverySite } from '../support/delivery.ts';
-import { createRealSink, type DeliveryStore, openDeliveryStore, ownerOf } from '../support/delivery-store.ts';
-import { sealedOf } from '../support/sealed-batch.ts';
+import {
+  createRealSink,
+  type DeliveryStore,
+  openDeliveryStore,
+  ownerOf,
+  targetOf,
+} from '../support/delivery-store.ts';
+import { bodyOf, sealedOf } from '../support/sealed-batch.ts';
 
 let store: DeliveryStore;
 let tables: Tables;
@@ -27,7 +33,7 @@ async function insert(values: readonly (string | Uint8Array)[]) {
   const topicId = randomUUID();
   const batch = sealedOf(values, { topicId });
   const owner = await ownerOf(batch, topicId);
-  const result = await insertBlock({ clickhouse: store.clickhouse, tables }, blockOf(batch), owner);
+  const result = await insertBlock(targetOf(store.clickhouse, tables), blockOf(batch), owner);
   const letters = await store.letters(tables, topicId);
   for (const { offset, raw, reason } of letters) {
     expect(raw.equals(recordOf(batch, offset).raw)).toBe(true);
@@ -80,7 +86,7 @@ const refusedBytes: readonly [kind: string, value: string | Uint8Array][] = [
   ['no UTF-8', Buffer.of(0xff, 0xfe, 0x80)],
   ['no UTF-8 within text', Buffer.from('{"event":"\xff"}', 'latin1')],
   ['a lone surrogate in UTF-8', Buffer.from('{"event":"\xed\xa0\x80"}', 'latin1')],
-  ['the bytes of another row', sealedOf([good]).body],
+  ['the bytes of another row', bodyOf(sealedOf([good]))],
   ['objects 2,000 deep', `{"event":"a","n":${'{"a":'.repeat(2_000)}1${'}'.repeat(2_000)}}`],
 ];
 

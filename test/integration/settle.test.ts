@@ -9,8 +9,14 @@ import type { Sink } from '../../src/streamer/deliver.ts';
 import { type BlockOwner, type BlockTarget, insertBlock } from '../../src/streamer/insert-block.ts';
 import { missingToken, settleBatch } from '../../src/streamer/settle.ts';
 import { openDeliverySite } from '../support/delivery.ts';
-import { createRealSink, type DeliveryStore, openDeliveryStore, ownerOf } from '../support/delivery-store.ts';
-import { sealedOf, type TestRecords } from '../support/sealed-batch.ts';
+import {
+  createRealSink,
+  type DeliveryStore,
+  openDeliveryStore,
+  ownerOf,
+  targetOf,
+} from '../support/delivery-store.ts';
+import { bodyOf, sealedOf, type TestRecords } from '../support/sealed-batch.ts';
 
 let store: DeliveryStore;
 let tables: Tables;
@@ -38,7 +44,7 @@ async function prepare(values: readonly string[], records: TestRecords = {}) {
   const topicId = records.topicId ?? randomUUID();
   const batch = sealedOf(values, { ...records, topicId });
   const owner = await ownerOf(batch, topicId);
-  const target = { clickhouse: store.clickhouse, tables };
+  const target = targetOf(store.clickhouse, tables);
   return {
     topicId,
     batch,
@@ -74,7 +80,7 @@ async function insertUntilEvents(
     async insert(sql, body, options) {
       const isEvents = sql.includes(tables.events);
       // The first insert of a batch with bad rows is refused as a whole.
-      if (isEvents && !isRefused && batch.body.includes(bad)) {
+      if (isEvents && !isRefused && bodyOf(batch).includes(bad)) {
         isRefused = true;
         return await store.clickhouse.insert(sql, body, options);
       }
@@ -84,7 +90,7 @@ async function insertUntilEvents(
       throw new FencedError('killed');
     },
   };
-  await insert({ clickhouse, tables }).catch((error: unknown) => {
+  await insert(targetOf(clickhouse, tables)).catch((error: unknown) => {
     if (!(error instanceof FencedError)) throw error;
   });
   return late;
@@ -204,13 +210,13 @@ test('what an owner refuses beyond what the one before refused is in the dead le
   const owner = await ownerOf(batch, topicId);
   let inserts = 0;
   const killed = losing((sql) => sql.includes(mine.events) && ++inserts > 1);
-  await expect(insertBlock({ clickhouse: killed, tables: mine }, blockOf(batch), owner)).rejects.toThrow();
+  await expect(insertBlock(targetOf(killed, mine), blockOf(batch), owner)).rejects.toThrow();
   expect(await store.stored(mine, topicId)).toMatchObject({ events: [], deadLetters: [0] });
   // Now `n` is a number: the second row is refused as well.
   await store.clickhouse.execute(`DROP TABLE ${mine.events} SYNC`);
   const later = [...early, { name: 'n', type: 'Nullable(Int64)' }];
   await store.createTables({ database: mine.database, columns: later });
-  await insertBlock({ clickhouse: store.clickhouse, tables: mine }, blockOf(batch), owner);
+  await insertBlock(targetOf(store.clickhouse, mine), blockOf(batch), owner);
   expect(await store.stored(mine, topicId)).toEqual({ events: [2], deadLetters: [0, 1], repeats: [] });
 });
 

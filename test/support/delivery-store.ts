@@ -2,11 +2,12 @@
 import { pino } from 'pino';
 import type { OwnedPartition } from '../../src/buffer/buffer.ts';
 import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
+import { EventsStructure } from '../../src/clickhouse/events-structure.ts';
 import { ensureTables, nameTables, type Tables, type TablesOptions } from '../../src/clickhouse/tables.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import type { SealedBatch } from '../../src/streamer/batch.ts';
 import { createClickHouseSink, type InsertResult } from '../../src/streamer/clickhouse-sink.ts';
-import type { BlockOwner } from '../../src/streamer/insert-block.ts';
+import type { BlockOwner, BlockTarget } from '../../src/streamer/insert-block.ts';
 import { Lease } from '../../src/streamer/lease.ts';
 import { startTestEngine, type TestEngine } from './engine.ts';
 import { testIdentity } from './sealed-batch.ts';
@@ -91,6 +92,11 @@ export async function openDeliveryStore(): Promise<DeliveryStore> {
       await engine.dispose();
     },
   };
+}
+
+/** Where blocks go. */
+export function targetOf(clickhouse: ClickHouse, tables: Tables): BlockTarget {
+  return { clickhouse, tables, structure: new EventsStructure(clickhouse, tables.database) };
 }
 
 /** A real sink, and what it said. */

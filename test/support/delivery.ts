@@ -16,6 +16,7 @@ import {
 import { type CommitNote, decodeNote } from '../../src/streamer/plan.ts';
 import type { IdsLimits } from '../../src/streamer/recover.ts';
 import { temporaryDirectory } from './program.ts';
+import { valuesOf } from './sealed-batch.ts';
 
 const log = pino({ level: 'silent' });
 const defaultLimits = { rows: 3, bytes: 1_000_000, ageMs: 30 };
@@ -57,7 +58,7 @@ export function createSink(
       const commit = await partition.committed().catch(() => undefined);
       inserts.push({
         token: batch.plan.token,
-        rows: batch.ends.map((_, index) => recordOf(batch, index).raw.toString()),
+        rows: valuesOf(batch) ?? [],
         repeats: batch.repeats.map(({ index, earlierOffset }) => [
           recordOf(batch, index).offset,
           earlierOffset,

@@ -10,10 +10,10 @@ const replay = 'test/unit/streamer/replay-plan.test.ts';
 const refused = 'test/unit/streamer/refused-rows.test.ts';
 const buffer = 'test/integration/buffer-embedded.test.ts';
 
-const insertLine = 'await source.during(() => sink.insert(batch, partition, how));';
+const insertLine = 'await source.during(batch, () => sink.insert(batch, partition, how));';
 const takeLine = 'await lease.hold();\n    return lease;';
 const takenWithoutCommit = 'lease.#confirmedAt = performance.now();\n    return lease;';
-const uniqueTime = '`${tokenOf(this.#identity, start, end)}:${process.hrtime.bigint()}`';
+const uniqueTime = '`${tokenOf(this.#rows.identity, start, end)}:${process.hrtime.bigint()}`';
 const deadLettersStart = '    const news = await withoutWritten(target, block,';
 
 /** Each edit's `find` must be in the file exactly once. */
@@ -63,7 +63,7 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/batch.ts',
-        find: 'token: tokenOf(this.#identity, start, end)',
+        find: 'token: tokenOf(this.#rows.identity, start, end)',
         replace: `token: ${uniqueTime}`,
       },
       { file: 'streamer/replay-plan.ts', find: 'batch: { ...sealed, plan }', replace: 'batch: sealed' },
@@ -125,9 +125,9 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/insert-block.ts',
-        find: 'await send(insertEventsStatement(tables), bodyOf(batch, rows), tokenFor(rows));',
-        replace: `await send(insertEventsStatement(tables), bodyOf(batch, rows.slice(0, rows.length >> 1)), tokenFor(rows));
-    await send(insertEventsStatement(tables), bodyOf(batch, rows.slice(rows.length >> 1)), tokenFor(rows));`,
+        find: 'await sendRows(rows, tokenFor(rows));',
+        replace: `await sendRows(rows.slice(0, rows.length >> 1), tokenFor(rows));
+    await sendRows(rows.slice(rows.length >> 1), tokenFor(rows));`,
       },
     ],
     tests: [settle],

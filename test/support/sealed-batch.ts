@@ -1,4 +1,7 @@
 import { GrowingBatch, type SealedBatch } from '../../src/streamer/batch.ts';
+import { BatchRows } from '../../src/streamer/batch-rows.ts';
+import { allRowsOf, recordOf } from '../../src/streamer/block.ts';
+import { encodeNative } from '../../src/streamer/native-block.ts';
 import { RecentIds } from '../../src/streamer/recent-ids.ts';
 import { blockOf } from './records.ts';
 
@@ -23,7 +26,7 @@ export function sealedOf(
   { offset = 0, topicId = testIdentity.topicId, receivedAt = [], ids }: TestRecords = {},
 ): SealedBatch {
   const recentIds = new RecentIds({ windowMs: 600_000, maxIds: 1_000 });
-  const batch = new GrowingBatch({ ...testIdentity, topicId }, recentIds);
+  const batch = new GrowingBatch(new BatchRows({ ...testIdentity, topicId }), recentIds);
   const plain = blockOf(values, offset);
   const block = {
     ...plain,
@@ -34,4 +37,14 @@ export function sealedOf(
   };
   for (let index = 0; index < block.count; index++) batch.add(block, index);
   return batch.seal(offset);
+}
+
+/** Values of all records of a batch. */
+export function valuesOf(batch: SealedBatch | undefined): string[] | undefined {
+  return batch && allRowsOf(batch).map((index) => recordOf(batch, index).raw.toString());
+}
+
+/** Rows of a batch, all by default, as they are sent. */
+export function bodyOf(batch: SealedBatch, indexes: readonly number[] = allRowsOf(batch)): Buffer {
+  return encodeNative(batch.rows, indexes, 'JSON').body;
 }

@@ -1,14 +1,13 @@
-import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { OwnedPartition, ReadResult } from '../../../src/buffer/buffer.ts';
 import { BatchReader } from '../../../src/streamer/batch.ts';
+import { BatchRows, idOf } from '../../../src/streamer/batch-rows.ts';
 import { recordOf } from '../../../src/streamer/block.ts';
 import { Pace } from '../../../src/streamer/pace.ts';
-import { idOf, RowWriter, readRow } from '../../../src/streamer/row-writer.ts';
 import { alterPartition } from '../../support/delivery.ts';
 import { blockOf } from '../../support/records.ts';
-import { sealedOf, testIdentity } from '../../support/sealed-batch.ts';
+import { sealedOf, testIdentity, valuesOf } from '../../support/sealed-batch.ts';
 
 /** A partition whose reads give these results, then nothing. */
 function partitionOf(results: readonly ReadResult[] = []): OwnedPartition {
@@ -30,23 +29,17 @@ function partitionOf(results: readonly ReadResult[] = []): OwnedPartition {
 const limits = { rows: 10, bytes: 1_000_000, ageMs: 20 };
 
 describe('rows', () => {
-  test('carry where a record came from, and its own bytes', () => {
-    const { body, plan } = sealedOf(['{"event":"a"}', '{"event":"b\\u0000ü"}'], { offset: 17 });
-    const head = Buffer.from('\x11a "quoted" tøpic\0\x02id\0');
-    expect(body.includes(head)).toBe(true);
-    expect(readRow(body.subarray(0, sealedOf(['{"event":"a"}'], { offset: 17 }).body.length))).toEqual({
+  test('keep where a record came from, and its own bytes', () => {
+    const batch = sealedOf(['{"event":"a"}', '{"event":"b\\u0000ü"}'], { offset: 17 });
+    expect(recordOf(batch, 0)).toEqual({
       offset: 17,
       receivedAt: 1_763_690_000_123,
       eventId: '',
       raw: Buffer.from('{"event":"a"}'),
     });
-    expect(plan).toMatchObject({
-      start: 17,
-      end: 19,
-      rows: 2,
-      crc: crc32(body),
-      token: 'a "quoted" tøpic:id:3:17:19',
-    });
+    expect(valuesOf(batch)).toEqual(['{"event":"a"}', '{"event":"b\\u0000ü"}']);
+    const token = 'a "quoted" tøpic:id:3:17:19';
+    expect(batch.plan).toMatchObject({ start: 17, end: 19, rows: 2, token });
   });
 
   test('any bytes come out of a row as they went in', () => {
@@ -56,44 +49,59 @@ describe('rows', () => {
         fc.nat(),
         (values, offset) => {
           const batch = sealedOf(values, { offset });
-          const rows = batch.ends.map((_, i) => recordOf(batch, i));
-          expect(rows.map(({ raw }) => [...raw])).toEqual(values.map((value) => [...value]));
-          expect(rows.map((row) => row.offset)).toEqual(values.map((_, i) => offset + i));
+          const records = values.map((_, i) => recordOf(batch, i));
+          expect(batch.rows.count).toBe(values.length);
+          expect(records.map(({ raw }) => [...raw])).toEqual(values.map((value) => [...value]));
+          expect(records.map((record) => record.offset)).toEqual(values.map((_, i) => offset + i));
         },
       ),
     );
   });
 
-  test('carry every byte value, in values, ids and names', () => {
+  test('keep every byte value, in values and ids, and every number', () => {
     const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
     const text = Buffer.from(bytes).toString('latin1');
-    const identity = { topic: text, topicId: text, partition: 2 ** 32 - 1 };
-    const writer = new RowWriter(identity);
-    writer.write(blockOf([bytes], 2 ** 53 - 1, 8_640_000_000_000_000), 0, text);
-    writer.write(blockOf([''], 0, -1), 0, '');
-    const [end = 0] = writer.ends;
-    expect(readRow(writer.body.subarray(0, end))).toEqual({
-      offset: 2 ** 53 - 1,
-      receivedAt: 8_640_000_000_000_000,
-      eventId: text,
-      raw: Buffer.from(bytes),
-    });
-    expect(readRow(writer.body.subarray(end))).toEqual({
-      offset: 0,
-      receivedAt: -1,
-      eventId: '',
-      raw: Buffer.alloc(0),
-    });
+    const rows = new BatchRows(testIdentity);
+    rows.add(blockOf([''], 0, -1), 0);
+    rows.add(blockOf([bytes], 2 ** 53 - 1, 8_640_000_000_000_000), 0, text);
+    rows.add(blockOf(['x'], 2 ** 32, -(2 ** 40)), 0);
+    expect(rows.record(0)).toEqual({ offset: 0, receivedAt: -1, eventId: '', raw: Buffer.alloc(0) });
+    const numbers = { offset: 2 ** 53 - 1, receivedAt: 8_640_000_000_000_000 };
+    expect(rows.record(1)).toEqual({ ...numbers, eventId: text, raw: Buffer.from(bytes) });
+    expect(rows.record(2)).toMatchObject({ offset: 2 ** 32, receivedAt: -(2 ** 40), eventId: '' });
   });
 
   test.each([0x7f, 0x80, 0x3fff, 0x4000, 0x1f_ffff, 0x20_0000, 20 * 1024 ** 2])(
-    'carry a value of %i bytes',
+    'keep a value of %i bytes',
     (length) => {
       const batch = sealedOf([Buffer.alloc(length, 'v'), 'next']);
       expect(recordOf(batch, 0).raw.equals(Buffer.alloc(length, 'v'))).toBe(true);
       expect(recordOf(batch, 1).raw.toString()).toBe('next');
     },
   );
+
+  test('are told apart by their checksum, whatever differs', () => {
+    const crcs = [
+      sealedOf(['a', 'b']),
+      sealedOf(['ab', '']),
+      sealedOf(['a', 'b'], { offset: 1 }),
+      sealedOf(['a', 'b'], { receivedAt: [1, 2] }),
+      sealedOf(['a', 'b'], { ids: ['x', undefined] }),
+      sealedOf(['a', 'b'], { ids: [undefined, 'x'] }),
+    ].map(({ plan }) => plan.crc);
+    expect(new Set(crcs).size).toBe(crcs.length);
+  });
+
+  test('that are filled again hold nothing of before', () => {
+    const rows = new BatchRows(testIdentity);
+    const block = blockOf(Array.from({ length: 5_000 }, (_, i) => `value ${i}`));
+    for (let i = 0; i < block.count; i++) rows.add(block, i, `id ${i}`);
+    rows.clear();
+    expect(rows.count).toBe(0);
+    rows.add(blockOf(['x'], 9), 0);
+    expect(rows.record(0)).toMatchObject({ offset: 9, eventId: '', raw: Buffer.from('x') });
+    expect(rows.crc()).toBe(sealedOf(['x'], { offset: 9 }).plan.crc);
+  });
 });
 
 describe('the id of a record', () => {

@@ -72,7 +72,9 @@ test('an owner that was stopped and replaced sends no request, neither the first
       state.isFenced = true;
     },
   } as unknown as ClickHouse;
-  const target = { clickhouse, tables: nameTables({ database: 'd', cluster: undefined }) };
+  const tables = nameTables({ database: 'd', cluster: undefined });
+  const read = async () => ({ columns: '', dataType: 'JSON' });
+  const target = { clickhouse, tables, structure: { current: read, read } };
   const repeating = { ...batch, repeats: [{ index: 1, earlierOffset: 7 }] };
   await expect(insertBlock(target, blockOf(repeating), { partition, lease })).rejects.toThrow(FencedError);
   expect(sent).toEqual([expect.stringContaining('repeats')]);
