@@ -1,10 +1,11 @@
 /** Columns as ClickHouse's Native format has them, growing row by row. */
+import { copyShort, viewOf } from '../buffer/copy-short.ts';
 import { varintBytes, writeVarint } from './row-binary.ts';
 
 const initialBytes = 64 * 1024;
 const initialRows = 1_024;
-/** Shorter texts are copied byte by byte: `set(subarray)` makes an object. */
-const shortBytes = 96;
+/** Longer texts are copied at one go. */
+const longBytes = 256;
 const wordRange = 2 ** 32;
 /** A column that is filled again keeps memory of which it used at least this share. */
 const keptShare = 0.25;
@@ -12,6 +13,10 @@ const keptShare = 0.25;
 /** Texts, each behind its length: a column of String. */
 export class TextColumn {
   #bytes: Buffer = Buffer.allocUnsafeSlow(initialBytes);
+  #view = viewOf(this.#bytes);
+  /** What was copied from last: many texts come from one memory. */
+  #source: Uint8Array | undefined;
+  #sourceView = this.#view;
   #ends = new Uint32Array(initialRows);
   #count = 0;
   #length = 0;
@@ -30,13 +35,10 @@ export class TextColumn {
   add(source: Uint8Array, start: number, end: number): void {
     const length = end - start;
     const bytes = this.#reserve(length);
-    let at = writeVarint(bytes, this.#length, length);
-    if (length < shortBytes) for (let from = start; from < end; from++) bytes[at++] = source[from] as number;
-    else {
-      bytes.set(source.subarray(start, end), at);
-      at += length;
-    }
-    this.#finish(at);
+    const at = writeVarint(bytes, this.#length, length);
+    if (length > longBytes) bytes.set(source.subarray(start, end), at);
+    else copyShort(this.#viewOf(source), start, end, this.#view, at);
+    this.#finish(at + length);
   }
 
   /** Appends a text, in UTF-8. */
@@ -67,7 +69,9 @@ export class TextColumn {
 
   /** Empties the column and keeps its memory, unless that was much more than it needed. */
   clear(): void {
-    if (this.#length < this.#bytes.length * keptShare) this.#bytes = Buffer.allocUnsafeSlow(initialBytes);
+    if (this.#length < this.#bytes.length * keptShare) this.#use(Buffer.allocUnsafeSlow(initialBytes));
+    this.#source = undefined;
+    this.#sourceView = this.#view;
     if (this.#count < this.#ends.length * keptShare) this.#ends = new Uint32Array(initialRows);
     this.#count = 0;
     this.#length = 0;
@@ -88,9 +92,22 @@ export class TextColumn {
     if (needed > this.#bytes.length) {
       const grown = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#bytes.length));
       grown.set(this.#bytes.subarray(0, this.#length));
-      this.#bytes = grown;
+      this.#use(grown);
     }
     return this.#bytes;
+  }
+
+  #use(bytes: Buffer): void {
+    this.#bytes = bytes;
+    this.#view = viewOf(bytes);
+  }
+
+  #viewOf(source: Uint8Array): DataView {
+    if (source !== this.#source) {
+      this.#source = source;
+      this.#sourceView = viewOf(source);
+    }
+    return this.#sourceView;
   }
 }
 

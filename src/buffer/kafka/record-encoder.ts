@@ -1,6 +1,7 @@
 /** Writes an EventBatch as a Kafka RecordBatch, with no object for each record. */
 import { crc32c } from '@platformatic/kafka';
 import { compressSync } from 'snappy';
+import { copyShort } from '../copy-short.ts';
 import type { EventBatch } from '../event-batch.ts';
 import type { RecordHeaders } from '../record-block.ts';
 import { batchLayout, codecs, currentMagic, lengthEnd } from './record-batch.ts';
@@ -108,16 +109,6 @@ export function stampProducer(encoded: Buffer, stamp: ProducerStamp): void {
   encoded.writeInt16BE(stamp.epoch, batchLayout.producerEpoch);
   encoded.writeInt32BE(stamp.sequence, batchLayout.baseSequence);
   encoded.writeUInt32BE(crc32c(encoded.subarray(batchLayout.attributes)) >>> 0, batchLayout.crc);
-}
-
-/** Four bytes at a time: half the cost of `set(subarray)`, which makes an object, for values this short. */
-function copyShort(source: DataView, start: number, end: number, target: DataView, at: number): void {
-  let from = start;
-  let to = at;
-  for (const lastWord = end - 3; from < lastWord; from += 4, to += 4) {
-    target.setUint32(to, source.getUint32(from, true), true);
-  }
-  for (; from < end; from++, to++) target.setUint8(to, source.getUint8(from));
 }
 
 function headersSize(headers: RecordHeaders): number {
