@@ -9,7 +9,7 @@ import { describeMachine, formatCount, formatDecimal, formatSpread, formatTable 
 import { readValues, recordsOf } from './filled-buffer.mjs';
 import { startEngine } from './pipeline.mjs';
 import { cpuSecondsOf, importBuilt, requireLinux, runToEnd } from './program.mjs';
-import { createFormats, nativeJson } from './row-formats.mjs';
+import { formats } from './row-formats.mjs';
 
 const help = `Compares formats for the streamer's inserts: encodes the same records, sends them, and counts the CPU of both sides.
 Every event travels as the text that it is. Runs are interleaved; merges are off.
@@ -28,6 +28,7 @@ Needs Linux, the built program (npm run build) and the embedded ClickHouse (chdb
 
 const codecs = { none: (body) => body, gzip: (body) => gzipSync(body, { level: 1 }) };
 const database = 'bench';
+const readSettings = { input_format_binary_read_json_as_string: 1 };
 const silent = { debug() {} };
 
 async function main(undo) {
@@ -48,7 +49,7 @@ async function main(undo) {
   // The first round warms up.
   for (let round = 0; round <= options.rounds; round++) {
     for (const codec of options.codecs) {
-      for (const name of Object.keys(site.formats)) {
+      for (const name of Object.keys(formats)) {
         const run = await measure(site, options, { name, codec, values, round });
         if (round > 0) runs.push({ name, codec, ...run });
       }
@@ -84,18 +85,15 @@ async function prepareServer(undo) {
   const { clickhouse } = engine;
   await ensureTables(clickhouse, { database, cluster: undefined, columns: loadSchema().columns }, silent);
   await clickhouse.execute(`SYSTEM STOP MERGES ${database}.events`);
-  nativeJson.type = (await readStructure(clickhouse, database)).dataType;
-  return { engine, formats: await createFormats() };
+  const { dataType } = await readStructure(clickhouse, database);
+  return { engine, dataType };
 }
 
 async function measure(site, { rows, inserts }, { name, codec, values, round }) {
-  const { insertedColumns, insertSettings } = await importBuilt('clickhouse/tables.js');
-  const { engine, formats } = site;
+  const { insertSettings } = await importBuilt('clickhouse/tables.js');
+  const { engine, dataType } = site;
   const { url, clickhouse } = engine;
-  const { format, encode } = formats[name];
   await clickhouse.execute(`TRUNCATE TABLE ${database}.events`);
-  const columns = insertedColumns.filter((column) => column !== 'event_id' || format !== 'JSONEachRow');
-  const query = `INSERT INTO ${database}.events (${columns.join(', ')}) FORMAT ${format}`;
   const headers = codec === 'none' ? {} : { 'content-encoding': codec };
   const blocks = Array.from({ length: inserts }, (_, i) => recordsOf(values, rows, i * rows));
   const engineBefore = cpuSecondsOf(engine.pid);
@@ -103,10 +101,13 @@ async function measure(site, { rows, inserts }, { name, codec, values, round }) 
   const startedAt = performance.now();
   let bytes = 0;
   for (const [i, block] of blocks.entries()) {
-    const body = codecs[codec](encode(block));
+    const { columns: filled, body: plain } = await formats[name](block, dataType);
+    const body = codecs[codec](plain);
+    const query = `INSERT INTO ${database}.events (${filled.join(', ')}) FORMAT ${name}`;
     bytes += body.length;
     const token = `${name}-${codec}-${round}-${i}`;
-    const search = new URLSearchParams({ query, ...insertSettings, insert_deduplication_token: token });
+    const settings = { ...insertSettings, ...readSettings, insert_deduplication_token: token };
+    const search = new URLSearchParams({ query, ...settings });
     const answer = await request(`${url}/?${search}`, { method: 'POST', body, headers });
     const text = await answer.body.text();
     if (answer.statusCode !== 200) throw new Error(`${name}: ${text.slice(0, 500)}`);

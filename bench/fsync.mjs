@@ -11,6 +11,7 @@ import {
   formatSpread,
   formatTable,
 } from './figures.mjs';
+import { encodeRows } from './filled-buffer.mjs';
 import {
   cpuSecondsOf,
   findFreePort,
@@ -48,7 +49,9 @@ async function main(undo) {
   const [{ version }] = await client.query('SELECT version() AS version');
   process.stdout.write(`${describe(version, dir, options)}\n\n`);
   const bodies = new Map();
-  for (const rows of options.sizes) bodies.set(rows, await buildBody(rows));
+  const { readStructure } = await importBuilt('clickhouse/tables.js');
+  const { dataType } = await readStructure(client, 'on');
+  for (const rows of options.sizes) bodies.set(rows, await buildBody(rows, dataType));
   const runs = [];
   for (let round = 0; round <= options.rounds; round++) {
     for (const rows of options.sizes) {
@@ -123,14 +126,15 @@ async function prepare(undo, { dataDir }) {
 }
 
 async function measure({ server, client, table, body }, name, inserts) {
-  const { insertedColumns, insertSettings } = await importBuilt('clickhouse/tables.js');
-  const sql = `INSERT INTO ${table} (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+  const { insertEventsStatement, insertSettings } = await importBuilt('clickhouse/tables.js');
+  const { columns, body: bytes } = body;
+  const sql = insertEventsStatement({ events: table }, columns);
   const cpuBefore = cpuSecondsOf(server.pid);
   const milliseconds = [];
   for (let i = 0; i < inserts; i++) {
     const startedAt = performance.now();
     const settings = { ...insertSettings, insert_deduplication_token: `${name}-${i}` };
-    await client.insert(sql, body, { settings });
+    await client.insert(sql, bytes, { settings });
     milliseconds.push(performance.now() - startedAt);
   }
   milliseconds.sort((a, b) => a - b);
@@ -141,8 +145,7 @@ async function measure({ server, client, table, body }, name, inserts) {
   };
 }
 
-async function buildBody(rows) {
-  const { RowWriter } = await importBuilt('streamer/row-writer.js');
+async function buildBody(rows, dataType) {
   const texts = Array.from(
     { length: rows },
     (_, i) => `{"event":"view","os":"${osses[i % 5]}","browser":"${browsers[i % 4]}","path":"/p/${i % 977}"}`,
@@ -161,9 +164,7 @@ async function buildBody(rows) {
     offsets: Array.from(ends, (_, i) => i),
     receivedAt: Array.from(ends, (_, i) => 1_767_225_600_000 + i),
   };
-  const writer = new RowWriter({ topic: 'events', topicId: 'bench', partition: 0 });
-  for (let i = 0; i < rows; i++) writer.write(block, i);
-  return Buffer.from(writer.body);
+  return await encodeRows(block, { topic: 'events', topicId: 'bench', partition: 0 }, dataType);
 }
 
 function describe(version, dir, { rounds, inserts }) {

@@ -7,7 +7,9 @@ import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { describeMachine, formatCount, formatDecimal, formatSpread, formatTable } from './figures.mjs';
+import { recordsOf } from './filled-buffer.mjs';
 import { findFreePort, importBuilt, MissingError, runToEnd, startMillrace } from './program.mjs';
+import { encodeJson } from './row-formats.mjs';
 
 const help = `Compares clients for what the streamer does with ClickHouse: insert a body that is ready in memory, one after
 another. Runs are interleaved, each in a process of its own, so that none pays for another's garbage. millrace
@@ -47,7 +49,7 @@ async function main(undo) {
   await importClient();
   const [{ version }] = await client.query('SELECT version() AS version');
   const machine = { ...describeMachine(), clickhouse: version };
-  process.stdout.write(`${describeSettings(machine, options, await buildBody(10_000))}\n\n`);
+  process.stdout.write(`${describeSettings(machine, options, buildBody(10_000))}\n\n`);
   const runs = await measureAll(client.url, options);
   if (options.json !== undefined)
     await writeFile(options.json, JSON.stringify({ machine, options, runs }, null, 2));
@@ -143,8 +145,8 @@ async function measure({ client: name, url, sizes: [rows], total }) {
   const { insertSettings, nameTables } = await importBuilt('clickhouse/tables.js');
   const { events } = nameTables({ database, columns: [] });
   const sender = await senders[name]({ url: new URL(url), table: events });
-  const warmUp = sender.prepare(await buildBody(warmUpRows));
-  const body = sender.prepare(await buildBody(rows));
+  const warmUp = sender.prepare(buildBody(warmUpRows));
+  const body = sender.prepare(buildBody(rows));
   const inserts = Math.max(Math.ceil(total / rows), 20);
   // A token for each: ClickHouse would take a second body for a repetition of the first.
   const settingsOf = (i) => ({
@@ -211,22 +213,9 @@ function streamOf(body) {
   return Readable.from([body], { objectMode: false });
 }
 
-/** Rows as the streamer makes them. */
-async function buildBody(rows) {
-  const { RowWriter } = await importBuilt('streamer/row-writer.js');
-  const bytes = Buffer.from(event);
-  const of = (value) => Array.from({ length: rows }, (_, i) => value(i));
-  const block = {
-    count: rows,
-    bytes,
-    starts: of(() => 0),
-    ends: of(() => bytes.length),
-    offsets: of((i) => 1_000_000 + i),
-    receivedAt: of((i) => 1_767_225_600_000 + i),
-  };
-  const writer = new RowWriter('events', 0);
-  for (let i = 0; i < rows; i++) writer.write(block, i);
-  return writer.body;
+/** Rows in JSONEachRow. */
+function buildBody(rows) {
+  return encodeJson(recordsOf([Buffer.from(event)], rows, 1_000_000)).body;
 }
 
 function describeSettings({ cpu, cores, memoryGiB, node, clickhouse }, { rounds }, body) {

@@ -4,26 +4,25 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { recordsOf } from './filled-buffer.mjs';
+import { encodeRows, recordsOf } from './filled-buffer.mjs';
 import { importBuilt } from './program.mjs';
 
 const execute = promisify(execFile);
 const chunkRows = 100_000;
 
-/** Writes rows as the streamer sends them into a file of `dir`. @returns its path */
-export async function writeRowsFile(dir, { rows, values }) {
-  const { RowWriter } = await importBuilt('streamer/row-writer.js');
-  const path = join(dir, 'rows.bin');
+/** Writes rows as the streamer sends them into a file of `dir`. @returns its path, and the columns */
+export async function writeRowsFile(dir, { rows, values, dataType }) {
+  const path = join(dir, 'rows.native');
   const identity = { topic: 'events', topicId: '00000000-0000-4000-8000-000000000000', partition: 0 };
+  let columns = [];
   await writeFile(path, '');
   for (let first = 0; first < rows; first += chunkRows) {
     const count = Math.min(chunkRows, rows - first);
-    const writer = new RowWriter(identity);
-    const block = recordsOf(values, count, first);
-    for (let i = 0; i < count; i++) writer.write(block, i);
-    await writeFile(path, writer.body, { flag: 'a' });
+    const encoded = await encodeRows(recordsOf(values, count, first), identity, dataType);
+    columns = encoded.columns;
+    await writeFile(path, encoded.body, { flag: 'a' });
   }
-  return path;
+  return { path, columns };
 }
 
 /**
@@ -32,13 +31,13 @@ export async function writeRowsFile(dir, { rows, values }) {
  * @param createSql statement that makes `events` in the current database
  * @returns rows a second, and the engine's CPU for each, in microseconds
  */
-export async function insertFile({ dir, path, createSql }) {
+export async function insertFile({ dir, file, createSql }) {
   const dataDir = join(dir, 'local-file');
   const script = fileURLToPath(import.meta.url);
   try {
     const { stdout } = await execute(process.execPath, [
       script,
-      JSON.stringify({ dataDir, path, createSql }),
+      JSON.stringify({ dataDir, ...file, createSql }),
     ]);
     return JSON.parse(stdout);
   } finally {
@@ -46,17 +45,17 @@ export async function insertFile({ dir, path, createSql }) {
   }
 }
 
-async function measure({ dataDir, path, createSql }) {
+async function measure({ dataDir, path, columns, createSql }) {
   const { Engine } = await importBuilt('engine/engine.js');
-  const { insertedColumns } = await importBuilt('clickhouse/tables.js');
   const engine = await Engine.open(dataDir);
-  const settings = new Map([['input_format_binary_read_json_as_string', '1']]);
+  // As the streamer has it; all else is up to the engine.
+  const settings = new Map([['date_time_input_format', 'best_effort']]);
   const scope = { database: undefined, settings, params: new Map(), readonly: false };
   await engine.read(createSql, 'Null', scope);
   const startedAt = performance.now();
   const cpuBefore = process.cpuUsage();
   const { rowsWritten } = await engine.write(
-    `INSERT INTO events (${insertedColumns.join(', ')}) FROM INFILE '${path}' COMPRESSION 'none' FORMAT RowBinaryWithDefaults`,
+    `INSERT INTO events (${columns.join(', ')}) FROM INFILE '${path}' COMPRESSION 'none' FORMAT Native`,
     scope,
   );
   const { user, system } = process.cpuUsage(cpuBefore);

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTable } from './figures.mjs';
+import { encodeRows } from './filled-buffer.mjs';
 import { findFreePort, importBuilt, MissingError, runToEnd, startMillrace } from './program.mjs';
 
 const help = `What is left of inserts that the embedded ClickHouse acknowledged, when the power goes in the moment of the last
@@ -140,11 +141,9 @@ async function prepareTable(client, reset) {
 }
 
 async function insert(client, number) {
-  const { insertedColumns, insertSettings } = await importBuilt('clickhouse/tables.js');
-  const { RowWriter } = await importBuilt('streamer/row-writer.js');
+  const { insertEventsStatement, insertSettings, readStructure } = await importBuilt('clickhouse/tables.js');
   const bytes = Buffer.from('{"event":"view","os":"linux","browser":"chrome"}');
   const of = (value) => Array.from({ length: rowsOfInsert }, (_, i) => value(i));
-  const writer = new RowWriter({ topic: 'events', topicId: 'power', partition: 0 });
   const block = {
     count: rowsOfInsert,
     bytes,
@@ -153,10 +152,12 @@ async function insert(client, number) {
     offsets: of((i) => number * rowsOfInsert + i),
     receivedAt: of((i) => 1_767_225_600_000 + i),
   };
-  for (let i = 0; i < rowsOfInsert; i++) writer.write(block, i);
-  const sql = `INSERT INTO power.events (${insertedColumns.join(', ')}) FORMAT RowBinaryWithDefaults`;
+  const { dataType } = await readStructure(client, 'power');
+  const identity = { topic: 'events', topicId: 'power', partition: 0 };
+  const { columns, body } = await encodeRows(block, identity, dataType);
+  const sql = insertEventsStatement({ events: 'power.events' }, columns);
   const settings = { ...insertSettings, insert_deduplication_token: `insert-${number}` };
-  await client.insert(sql, writer.body, { settings });
+  await client.insert(sql, body, { settings });
 }
 
 async function count(client) {

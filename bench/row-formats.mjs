@@ -1,27 +1,47 @@
 /** The same rows in each format that ClickHouse takes `data` in as text: candidates for the streamer's inserts. */
-import { importBuilt } from './program.mjs';
+import { encodeRows } from './filled-buffer.mjs';
 
 const identity = { topic: 'events', topicId: '00000000-0000-4000-8000-000000000000', partition: 3 };
 const overheadBytes = 256;
 
-/** Makes the writers; each has the format's name for ClickHouse, and encodes a block of records. */
-export async function createFormats() {
-  const { RowWriter } = await importBuilt('streamer/row-writer.js');
-  return {
-    RowBinaryWithDefaults: {
-      format: 'RowBinaryWithDefaults',
-      encode(block) {
-        const writer = new RowWriter(identity);
-        for (let i = 0; i < block.count; i++) writer.write(block, i);
-        return writer.body;
-      },
-    },
-    JSONEachRow: { format: 'JSONEachRow', encode: encodeJson },
-    Native: { format: 'Native', encode: encodeNative },
-  };
+/** By name for ClickHouse: encodes a block of records. */
+export const formats = {
+  RowBinaryWithDefaults: encodeRowBinary,
+  JSONEachRow: encodeJson,
+  Native: (block, dataType) => encodeRows(block, identity, dataType),
+};
+
+/** Columns of RowBinaryWithDefaults and JSONEachRow here. */
+const columns = ['received_at', 'topic', 'topic_id', 'partition', 'offset', 'data'];
+
+/** Before each value a flag: it follows. */
+function encodeRowBinary({ count, bytes, starts, ends, offsets, receivedAt }) {
+  const { topic, topicId, partition } = identity;
+  const number = Buffer.alloc(5);
+  number.writeUInt32LE(partition, 1);
+  const place = Buffer.concat([Buffer.of(0), text(topic), Buffer.of(0), text(topicId), number]);
+  const body = Buffer.alloc(count * (place.length + 24) + valueBytes({ count, starts, ends }));
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    at = writeNumber(body, at, receivedAt[i]);
+    body.set(place, at);
+    at = writeNumber(body, at + place.length, offsets[i]) + 1;
+    const length = ends[i] - starts[i];
+    at = writeVarint(body, at, length);
+    body.set(bytes.subarray(starts[i], ends[i]), at);
+    at += length;
+  }
+  return { columns, body: body.subarray(0, at) };
 }
 
-function encodeJson({ count, bytes, starts, ends, offsets, receivedAt }) {
+function writeNumber(target, at, value) {
+  target.writeUInt32LE(value % 2 ** 32, at + 1);
+  target.writeUInt32LE(Math.floor(value / 2 ** 32), at + 5);
+  return at + 9;
+}
+
+/** The record within the row, as it is. */
+export function encodeJson({ count, bytes, starts, ends, offsets, receivedAt }) {
   const body = Buffer.allocUnsafeSlow(count * overheadBytes + valueBytes({ count, starts, ends }));
   const { topic, topicId, partition } = identity;
   const place = `,"topic":"${topic}","topic_id":"${topicId}","partition":${partition},"offset":`;
@@ -36,78 +56,21 @@ function encodeJson({ count, bytes, starts, ends, offsets, receivedAt }) {
     body[at++] = 0x7d;
     body[at++] = 0x0a;
   }
-  return body.subarray(0, at);
-}
-
-/**
- * One block, column by column. `data` is JSON of the table's type, as text; as String it would be cast, which takes no
- * times in ISO 8601 whatever the settings.
- */
-function encodeNative({ count, bytes, starts, ends, offsets, receivedAt }) {
-  const head = Buffer.concat([varint(7), varint(count)]);
-  const times = new BigInt64Array(count);
-  const positions = new BigUint64Array(count);
-  for (let i = 0; i < count; i++) {
-    times[i] = BigInt(receivedAt[i]);
-    positions[i] = BigInt(offsets[i]);
-  }
-  const data = Buffer.allocUnsafeSlow(count * 5 + valueBytes({ count, starts, ends }));
-  let at = 0;
-  for (let i = 0; i < count; i++) {
-    at += varintInto(data, at, ends[i] - starts[i]);
-    data.set(bytes.subarray(starts[i], ends[i]), at);
-    at += ends[i] - starts[i];
-  }
-  return Buffer.concat([
-    head,
-    ...[name('received_at', "DateTime64(3, 'UTC')"), Buffer.from(times.buffer)],
-    ...[name('topic', 'LowCardinality(String)'), constant(identity.topic, count)],
-    ...[name('topic_id', 'LowCardinality(String)'), constant(identity.topicId, count)],
-    ...[name('partition', 'UInt32'), Buffer.from(new Uint32Array(count).fill(identity.partition).buffer)],
-    ...[name('offset', 'UInt64'), Buffer.from(positions.buffer)],
-    ...[name('event_id', 'String'), Buffer.alloc(count)],
-    ...[name('data', nativeJson.type), uint64(1)],
-    data.subarray(0, at),
-  ]);
-}
-
-/** The type of `data` in the table; set it before the first block. */
-export const nativeJson = { type: 'JSON' };
-
-function name(column, type) {
-  return Buffer.concat([text(column), text(type)]);
-}
-
-/** A column of LowCardinality(String) with one value. */
-function constant(value, count) {
-  const additionalKeys = 1n << 9n;
-  const key = text(value);
-  const head = [uint64(1), uint64(additionalKeys), uint64(1), key, uint64(count)];
-  return Buffer.concat([...head, Buffer.alloc(count)]);
+  return { columns, body: body.subarray(0, at) };
 }
 
 function text(value) {
-  const bytes = Buffer.from(value);
-  return Buffer.concat([varint(bytes.length), bytes]);
+  const bytes = Buffer.alloc(5 + value.length);
+  const at = writeVarint(bytes, 0, value.length);
+  return bytes.subarray(0, at + bytes.write(value, at, 'latin1'));
 }
 
-function uint64(value) {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-}
-
-function varint(value) {
-  const bytes = Buffer.alloc(5);
-  return bytes.subarray(0, varintInto(bytes, 0, value));
-}
-
-function varintInto(target, at, value) {
+function writeVarint(target, at, value) {
   let rest = value;
   let position = at;
   for (; rest >= 0x80; rest >>>= 7) target[position++] = (rest & 0x7f) | 0x80;
   target[position++] = rest;
-  return position - at;
+  return position;
 }
 
 function valueBytes({ count, starts, ends }) {

@@ -102,26 +102,27 @@ async function prepareSite(options, undo) {
   undo.push(() => rm(dir, { recursive: true, force: true }));
   const engine = await startEngine(dir, undo);
   const load = { ...options, values: readValues(options.payload) };
-  const path = await writeRowsFile(dir, load);
   const usesKafka = options.buffers.includes('kafka');
   const kafka = usesKafka ? await startKafka(undo, topicPrefix) : { kind: 'not used' };
   const flags = {};
   for (const kind of options.buffers)
     flags[kind] = await fillBuffer(kind, { dir, brokers: kafka.brokers, topic: topicPrefix }, load);
-  const createSql = await readCreateStatement(engine.clickhouse);
-  return { dir, engine, path, createSql, flags, kafka: kafka.kind };
+  const { createSql, dataType } = await readPattern(engine.clickhouse);
+  const file = await writeRowsFile(dir, { ...load, dataType });
+  return { dir, engine, file, createSql, flags, kafka: kafka.kind };
 }
 
 /** How the streamer makes the table, for a table in another engine. */
-async function readCreateStatement(clickhouse) {
-  const { ensureTables } = await importBuilt('clickhouse/tables.js');
+async function readPattern(clickhouse) {
+  const { ensureTables, readStructure } = await importBuilt('clickhouse/tables.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
   const database = 'pattern';
   await ensureTables(clickhouse, { database, cluster: undefined, columns: loadSchema().columns }, silent);
   const [{ sql }] = await clickhouse.query(
     `SELECT create_table_query AS sql FROM system.tables WHERE database = '${database}' AND name = 'events'`,
   );
-  return sql.replace(`${database}.events`, 'events');
+  const { dataType } = await readStructure(clickhouse, database);
+  return { createSql: sql.replace(`${database}.events`, 'events'), dataType };
 }
 
 async function measureRound(site, options, { round, runs }) {
