@@ -9,11 +9,11 @@ import {
 } from '../../src/clickhouse/client.ts';
 import {
   ensureTables,
+  insertEventsStatement,
   insertSettings,
   nameTables,
-  type TablesOptions,
-  insertEventsStatement,
   readStructure,
+  type TablesOptions,
 } from '../../src/clickhouse/tables.ts';
 import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
 import { encodeEvents } from '../../src/dead-letters/event-rows.ts';
