@@ -1,58 +1,44 @@
-/** Measures the collector over HTTP. `--help` says how. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+/** Measures the collector over HTTP, beside its peers. `--help` says how. */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { readList, readWholeNumbers, text, usage } from './arguments.mjs';
+import { describeMismatch, describeRun, describeSettings, formatRuns } from './collector-report.mjs';
+import { createMillrace, createPeers } from './contenders.mjs';
 import { readSelfTimes } from './cpu-profile.mjs';
-import {
-  describeMachine,
-  fileSystemOf,
-  formatCount,
-  formatDecimal,
-  formatSpread,
-  formatTable,
-} from './figures.mjs';
-import {
-  cpuSecondsOf,
-  findFreePort,
-  importBuilt,
-  requireLinux,
-  residentBytesOf,
-  runToEnd,
-  startMillrace,
-} from './program.mjs';
-import { readWrkVersion, runWrk, writeScript } from './wrk.mjs';
+import { drive } from './drive.mjs';
+import { describeMachine, fileSystemOf } from './figures.mjs';
+import { peers } from './peers.mjs';
+import { postKinds } from './posts.mjs';
+import { requireLinux, runToEnd } from './program.mjs';
+import { openSite, topicPrefix } from './site.mjs';
+import { readWrkVersion, writeScript } from './wrk.mjs';
 
 const help = `Measures the collector: wrk posts events over HTTP, each run to a collector process of its own.
 
 Usage: node bench/collector.mjs [options]
 
-  --rounds <n>       Rounds; in each, every buffer meets every kind of post. Default: 3.
+  --rounds <n>       Rounds; in each, every collector meets every kind of post. Default: 3.
   --seconds <n>      Length of a run. Default: 8.
   --warm-up <n>      Seconds of posts before each run that do not count. Default: 2.
   --connections <n>  Connections, each with one post in flight. Default: 256.
   --threads <n>      Threads of wrk. Default: 1.
-  --buffers <list>   Default: kafka,embedded.
+  --buffers <list>   Buffers of Millrace. Default: kafka,embedded.
   --posts <list>     single (one event as JSON), batch (100 events as NDJSON). Default: single,batch.
-  --server <kind>    HTTP server of the collector: uws or node. Default: uws.
+  --peers <list>     Other collectors, on Kafka: go-franz,go-sarama, or none. They are built with Go; without it they
+                     are left out, unless asked for by this option. Default: both, when Kafka is among the buffers.
+  --server <kind>    HTTP server of Millrace: uws or node. Default: uws.
   --dir <dir>        Where the embedded log is written. Default: the directory for temporary files.
   --json <file>      Writes all runs and the machine as JSON.
-  --profile          One round under the CPU profiler: prints the functions with the most time of their own.
+  --profile          One round under the CPU profiler, without peers: prints the functions with the most time of their
+                     own.
 
 Needs Linux, the built program (npm run build), wrk, and for Kafka one of: KAFKA_BROKERS (host:port of one that
 runs), a Docker engine, or Java 17 and Maven. Everything shares the machine: compare within one run only.
-Exit codes: 0 ok, 1 failure, 2 wrong usage, 69 something that is needed is missing, 98 the collector's count of
+Exit codes: 0 ok, 1 failure, 2 wrong usage, 69 something that is needed is missing, 98 a collector's count of
 accepted events does not fit the answers.
 `;
-
-const event = '{"event":"view","os":"linux","browser":"chrome"}';
-const postKinds = {
-  single: { name: 'single', type: 'application/json', events: 1, body: event },
-  batch: { name: 'batch', type: 'application/x-ndjson', events: 100, body: `${event}\n`.repeat(100) },
-};
-const partitions = 4;
-const topicPrefix = `bench-${process.pid}-${Date.now()}`;
 
 async function main(undo) {
   const options = readOptions();
@@ -62,20 +48,21 @@ async function main(undo) {
   }
   requireLinux();
   const wrk = await readWrkVersion();
-  const site = await prepareSite(options, undo);
-  const machine = { ...describeMachine(), kafka: site.kafka, wrk, logOn: fileSystemOf(site.dir) };
-  process.stdout.write(`${describeSettings(machine, options)}\n\n`);
-  const runs = await measureAll(site, options);
+  const needsKafka = options.buffers.includes('kafka') || options.peers.length > 0;
+  const site = await openSite({ dir: options.dir, needsKafka }, undo);
+  const { contenders, go } = await createContenders(site, options);
+  const machine = { ...describeMachine(), kafka: site.kafka, wrk, logOn: fileSystemOf(site.dir), go };
+  process.stdout.write(`${describeSettings(machine, options, contenders)}\n\n`);
+  const runs = await measureAll(site, options, contenders);
   if (options.json !== undefined)
     await writeFile(options.json, JSON.stringify({ machine, options, runs }, null, 2));
-  process.stdout.write(`\n${formatRuns(runs, options)}\n`);
+  process.stdout.write(`\n${formatRuns(runs, contenders, options.posts)}\n`);
   const wrong = runs.filter(({ isCountRight }) => !isCountRight);
   for (const run of wrong) process.stderr.write(`${describeMismatch(run)}\n`);
   return wrong.length > 0 ? 98 : 0;
 }
 
 function readOptions() {
-  const text = (value) => ({ type: 'string', default: value });
   const { values } = parseArgs({
     options: {
       rounds: text('3'),
@@ -85,6 +72,7 @@ function readOptions() {
       threads: text('1'),
       buffers: text('kafka,embedded'),
       posts: text('single,batch'),
+      peers: { type: 'string' },
       server: text('uws'),
       dir: text(tmpdir()),
       json: { type: 'string' },
@@ -92,60 +80,41 @@ function readOptions() {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const options = { ...values };
-  for (const name of ['rounds', 'seconds', 'warm-up', 'connections', 'threads']) {
-    options[name] = Number(values[name]);
-    if (!Number.isInteger(options[name]) || options[name] < 1)
-      throw usage(`--${name} must be a whole number from 1 on`);
-  }
+  const options = readWholeNumbers(values, ['rounds', 'seconds', 'warm-up', 'connections', 'threads']);
   options.buffers = readList('buffers', values.buffers, ['kafka', 'embedded']);
   options.posts = readList('posts', values.posts, Object.keys(postKinds));
+  options.peers = readPeers(values.peers, options);
+  options.arePeersAsked = values.peers !== undefined;
   if (options.profile) options.rounds = 1;
   return options;
 }
 
-function readList(name, value, allowed) {
-  const list = value.split(',');
-  if (list.some((item) => !allowed.includes(item))) throw usage(`--${name} takes ${allowed.join(',')}`);
-  return list;
+function readPeers(value, { buffers, profile }) {
+  if (value === 'none') return [];
+  if (value === undefined) return buffers.includes('kafka') && !profile ? Object.keys(peers) : [];
+  if (profile) throw usage('--profile shows functions of Millrace only: leave out --peers');
+  return readList('peers', value, Object.keys(peers));
 }
 
-function usage(message) {
-  return Object.assign(new Error(`${message}; see --help`), { exitCode: 2 });
+async function createContenders(site, { buffers, peers: names, arePeersAsked }) {
+  const ours = buffers.map((buffer) => createMillrace(buffer, site));
+  if (names.length === 0) return { contenders: ours };
+  const log = (line) => process.stderr.write(`${line}\n`);
+  const { contenders, version } = await createPeers(names, site, { isAsked: arePeersAsked, log });
+  return { contenders: [...ours, ...contenders], go: version };
 }
 
-/** A directory for everything that is written, the scripts of wrk, and a Kafka if one is wanted. */
-async function prepareSite({ dir: parent, buffers, posts }, undo) {
-  const dir = await mkdtemp(join(parent, 'millrace-bench-'));
-  undo.push(() => rm(dir, { recursive: true, force: true }));
-  const scripts = {};
-  for (const name of posts) scripts[name] = await writeScript(dir, postKinds[name]);
-  await importBuilt('version.js');
-  if (!buffers.includes('kafka')) return { dir, scripts, kafka: 'not used' };
-  const { startBroker } = await importBuilt('tools/kafka-broker.js');
-  const { kafkaVersion } = await importBuilt('tools/kafka-settings.js');
-  const broker = await startBroker({ port: 0, log: (line) => process.stderr.write(`${line}\n`) });
-  undo.push(() => broker.stop());
-  undo.push(() => deleteTopics(broker.brokers));
-  const kafka = broker.how === 'environment' ? `at ${broker.brokers}` : `${kafkaVersion} (${broker.how})`;
-  return { dir, scripts, kafka, brokers: broker.brokers };
-}
-
-/** A broker that was there before is left as it was. */
-async function deleteTopics(brokers) {
-  const { Admin } = await import('@platformatic/kafka');
-  const admin = new Admin({ clientId: 'bench', bootstrapBrokers: brokers.split(',') });
-  const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(topicPrefix));
-  if (topics.length > 0) await admin.deleteTopics({ topics });
-  await admin.close();
-}
-
-async function measureAll(site, options) {
+/** Each round begins with another collector, so that none is always measured in the same place. */
+async function measureAll(site, options, contenders) {
   const runs = [];
+  for (const name of options.posts) await writeScript(site.dir, postKinds[name]);
+  await warmUp(site, options, contenders);
   for (let round = 1; round <= options.rounds; round++) {
+    const first = (round - 1) % contenders.length;
+    const turn = [...contenders.slice(first), ...contenders.slice(0, first)];
     for (const posts of options.posts) {
-      for (const buffer of options.buffers) {
-        const run = await measure(site, options, { round, posts, buffer });
+      for (const contender of turn) {
+        const run = await measure(site, options, { round, posts, contender });
         runs.push(run);
         process.stdout.write(`${describeRun(run)}\n`);
       }
@@ -154,152 +123,33 @@ async function measureAll(site, options) {
   return runs;
 }
 
+/** Short runs that do not count: a broker that has just started compiles its code while it serves the first ones. */
+async function warmUp(site, options, contenders) {
+  const short = { ...options, seconds: options['warm-up'], profile: false };
+  for (const contender of contenders)
+    await measure(site, short, { round: 0, posts: options.posts[0], contender });
+}
+
 /** One run against a collector and a buffer of its own: none inherits a heap or a log from the one before. */
-async function measure(site, options, { round, posts, buffer }) {
-  const dataDir = join(site.dir, `${buffer}-${posts}-${round}`);
+async function measure(site, options, { round, posts, contender }) {
+  const { program, buffer } = contender;
+  const id = `${program}-${buffer}-${posts}-${round}`;
+  const dataDir = join(site.dir, id);
   const profileDir = join(dataDir, 'profile');
   await mkdir(profileDir, { recursive: true });
   const execArgv = options.profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] : [];
-  const topic = `${topicPrefix}-${posts}-${round}`;
-  const listen = `127.0.0.1:${await findFreePort()}`;
-  const flags = { listen, topic, dataDir, server: options.server, brokers: site.brokers };
-  const collector = await startMillrace(['collect', ...flagsOf[buffer](flags)], { execArgv });
+  const topic = `${topicPrefix}-${id}`;
+  const collector = await contender.start({ topic, dataDir, server: options.server, execArgv });
   try {
-    const load = { ...options, script: site.scripts[posts] };
+    const load = { ...options, script: join(site.dir, `${posts}.lua`) };
     const figures = await drive(collector, load, postKinds[posts].events);
     await collector.stop();
-    if (!options.profile) return { round, posts, buffer, ...figures };
-    return { round, posts, buffer, ...figures, selfTimes: await readSelfTimes(profileDir) };
+    if (!options.profile) return { round, posts, program, buffer, ...figures };
+    return { round, posts, program, buffer, ...figures, selfTimes: await readSelfTimes(profileDir) };
   } finally {
     await collector.stop();
     await rm(dataDir, { recursive: true, force: true });
   }
 }
 
-const flagsOf = {
-  embedded: ({ listen, topic, dataDir, server }) => [
-    ...['--buffer', 'embedded', '--data-dir', dataDir, '--kafka-topic', topic],
-    ...['--listen', listen, '--http-server', server, '--log-level', 'warn'],
-  ],
-  kafka: ({ listen, topic, brokers, server }) => [
-    ...['--buffer', 'kafka', '--kafka-brokers', brokers, '--kafka-topic', topic],
-    ...['--kafka-partitions', String(partitions), '--kafka-compression', 'snappy'],
-    ...['--listen', listen, '--http-server', server, '--log-level', 'warn'],
-  ],
-};
-
-async function drive({ port, pid }, load, eventsPerPost) {
-  const url = `http://127.0.0.1:${port}`;
-  await runWrk(`${url}/v1/events`, { ...load, seconds: load['warm-up'] });
-  const before = await readAccepted(url);
-  const cpuBefore = cpuSecondsOf(pid);
-  const answered = await runWrk(`${url}/v1/events`, load);
-  const accepted = (await readAccepted(url)) - before;
-  const cpuSeconds = cpuSecondsOf(pid) - cpuBefore;
-  const good = answered.answers - answered.refused;
-  // wrk leaves without waiting for the last answers: at most one post of each connection.
-  const surplus = accepted - good * eventsPerPost;
-  return {
-    ...answered,
-    accepted,
-    surplus,
-    isCountRight: surplus >= 0 && surplus <= load.connections * eventsPerPost,
-    requestsPerSecond: good / answered.seconds,
-    eventsPerSecond: (good * eventsPerPost) / answered.seconds,
-    eventsPerCpuSecond: accepted / cpuSeconds,
-    cpuMicrosPerEvent: (cpuSeconds * 1e6) / accepted,
-    cores: cpuSeconds / answered.seconds,
-    residentMiB: residentBytesOf(pid) / 1024 ** 2,
-  };
-}
-
-/** Events accepted, once no post is in flight. */
-async function readAccepted(url) {
-  for (;;) {
-    const { in_flight, events } = await (await fetch(`${url}/status`)).json();
-    if (in_flight.requests === 0) return events.accepted;
-    await sleep(5);
-  }
-}
-
-function describeSettings(machine, { connections, threads, seconds, rounds, server, buffers }) {
-  const { cpu, cores, memoryGiB, node, kafka, wrk, logOn } = machine;
-  const durability = {
-    kafka: `kafka ${kafka}: ${partitions} partitions, acks=all, idempotent, snappy, 1 replica; the broker answers from the page cache.`,
-    embedded: `embedded: 1 partition, fdatasync on ${logOn} before each answer.`,
-  };
-  return [
-    `Machine: ${cores} cores of ${cpu}, ${memoryGiB} GiB; Node.js ${node}; wrk ${wrk}.`,
-    `Load: ${connections} connections, wrk with -t${threads}, ${seconds} s a run, rounds: ${rounds}; \`${event}\`.`,
-    `Collector: one process, HTTP server ${server}.`,
-    ...buffers.map((buffer) => durability[buffer]),
-  ].join('\n');
-}
-
-function describeRun({ round, buffer, posts, eventsPerSecond, cpuMicrosPerEvent, isCountRight }) {
-  const speed = `${formatCount(eventsPerSecond)} events/s, ${cpuMicrosPerEvent.toFixed(2)} us of CPU per event`;
-  return `round ${round}: ${buffer}, ${posts} posts: ${speed}, count ${isCountRight ? 'right' : 'WRONG'}`;
-}
-
-function describeMismatch({ round, buffer, posts, accepted, answers, refused, surplus }) {
-  return `round ${round}, ${buffer}, ${posts} posts: ${answers - refused} good answers, ${accepted} events accepted: ${surplus} more than answered`;
-}
-
-const columns = [
-  ['requests/s', ({ requestsPerSecond }) => requestsPerSecond, formatCount],
-  ['events/s', ({ eventsPerSecond }) => eventsPerSecond, formatCount],
-  ['p50 ms', ({ p50Ms }) => p50Ms, formatDecimal(1)],
-  ['p99 ms', ({ p99Ms }) => p99Ms, formatDecimal(1)],
-  ['events per CPU-second', ({ eventsPerCpuSecond }) => eventsPerCpuSecond, formatCount],
-  ['CPU us per event', ({ cpuMicrosPerEvent }) => cpuMicrosPerEvent, formatDecimal(2)],
-  ['RSS MiB', ({ residentMiB }) => residentMiB, formatCount],
-];
-
-function formatRuns(runs, { buffers, posts }) {
-  const kinds = posts.flatMap((name) => buffers.map((buffer) => ({ posts: name, buffer })));
-  const rows = kinds.map((kind) => {
-    const own = runsOf(runs, kind);
-    const bad = own.reduce((sum, { refused, broken }) => sum + refused + broken, 0);
-    return [
-      `${kind.buffer}, ${kind.posts}`,
-      ...columns.map(([, pick, format]) => formatSpread(own.map(pick), format)),
-      String(bad),
-    ];
-  });
-  const table = formatTable(['median (range)', ...columns.map(([name]) => name), 'not 2xx'], rows);
-  const ratios = buffers.length === 2 ? posts.map((name) => formatRatio(runs, name, buffers)) : [];
-  return [table, '', ...ratios, ...runs.filter(({ selfTimes }) => selfTimes).map(formatProfile)].join('\n');
-}
-
-function runsOf(runs, { posts, buffer }) {
-  return runs.filter((run) => run.posts === posts && run.buffer === buffer);
-}
-
-/** Of runs within one round, since the machine differs from round to round. */
-function formatRatio(runs, posts, [first, second]) {
-  const pairs = runsOf(runs, { posts, buffer: first }).map((run, i) => [
-    run,
-    runsOf(runs, { posts, buffer: second })[i],
-  ]);
-  const ratio = (pick) =>
-    formatSpread(
-      pairs.map(([a, b]) => pick(b) / pick(a)),
-      formatDecimal(2),
-    );
-  const speed = ratio(({ eventsPerSecond }) => eventsPerSecond);
-  const cpu = ratio(({ cpuMicrosPerEvent }) => cpuMicrosPerEvent);
-  return `${posts} posts, ${second} : ${first}: events/s ${speed}, CPU per event ${cpu}`;
-}
-
-function formatProfile({ buffer, posts, selfTimes }) {
-  const lines = selfTimes.map(
-    ({ function: name, percent }) => `${percent.toFixed(1).padStart(6)} %  ${name}`,
-  );
-  return [
-    `\n${buffer}, ${posts} posts: time of the main thread by function, native code under its caller`,
-    ...lines,
-  ].join('\n');
-}
-
-// Last: the tables above must exist by then.
 await runToEnd(main);
