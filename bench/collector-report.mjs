@@ -46,11 +46,6 @@ export function describeRun({
   return `round ${round}: ${program}, ${buffer}, ${posts} posts: ${speed}, count ${isCountRight ? 'right' : 'WRONG'}`;
 }
 
-/** Why a run makes the benchmark fail. */
-export function describeMismatch({ round, program, buffer, posts, accepted, answers, refused, surplus }) {
-  return `round ${round}, ${program}, ${buffer}, ${posts} posts: ${answers - refused} good answers, ${accepted} events accepted: ${surplus} more than answered`;
-}
-
 /** All runs: a row for each collector, buffer and kind of post; then ratios, then profiles. */
 export function formatRuns(runs, contenders, posts) {
   const rows = posts.flatMap((name) =>

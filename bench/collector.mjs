@@ -1,18 +1,18 @@
 /** Measures the collector over HTTP, beside its peers. `--help` says how. */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readList, readWholeNumbers, text, usage } from './arguments.mjs';
-import { describeMismatch, describeRun, describeSettings, formatRuns } from './collector-report.mjs';
+import { describeRun, describeSettings, formatRuns } from './collector-report.mjs';
 import { createMillrace, createPeers } from './contenders.mjs';
 import { readSelfTimes } from './cpu-profile.mjs';
-import { drive } from './drive.mjs';
+import { describeMismatch, drive, withCollector } from './drive.mjs';
 import { describeMachine, fileSystemOf } from './figures.mjs';
 import { peers } from './peers.mjs';
 import { postKinds } from './posts.mjs';
 import { requireLinux, runToEnd } from './program.mjs';
-import { openSite, topicPrefix } from './site.mjs';
+import { openSite } from './site.mjs';
 import { readWrkVersion, writeScript } from './wrk.mjs';
 
 const help = `Measures the collector: wrk posts events over HTTP, each run to a collector process of its own.
@@ -130,26 +130,16 @@ async function warmUp(site, options, contenders) {
     await measure(site, short, { round: 0, posts: options.posts[0], contender });
 }
 
-/** One run against a collector and a buffer of its own: none inherits a heap or a log from the one before. */
 async function measure(site, options, { round, posts, contender }) {
   const { program, buffer } = contender;
   const id = `${program}-${buffer}-${posts}-${round}`;
-  const dataDir = join(site.dir, id);
-  const profileDir = join(dataDir, 'profile');
-  await mkdir(profileDir, { recursive: true });
+  const profileDir = join(site.dir, `${id}-profile`);
   const execArgv = options.profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] : [];
-  const topic = `${topicPrefix}-${id}`;
-  const collector = await contender.start({ topic, dataDir, server: options.server, execArgv });
-  try {
-    const load = { ...options, script: join(site.dir, `${posts}.lua`) };
-    const figures = await drive(collector, load, postKinds[posts].events);
-    await collector.stop();
-    if (!options.profile) return { round, posts, program, buffer, ...figures };
-    return { round, posts, program, buffer, ...figures, selfTimes: await readSelfTimes(profileDir) };
-  } finally {
-    await collector.stop();
-    await rm(dataDir, { recursive: true, force: true });
-  }
+  const load = { ...options, script: join(site.dir, `${posts}.lua`) };
+  const run = { contender, site, id, server: options.server, execArgv };
+  const figures = await withCollector(run, (collector) => drive(collector, load, posts));
+  const selfTimes = options.profile ? await readSelfTimes(profileDir) : undefined;
+  return { round, posts, program, buffer, ...figures, selfTimes };
 }
 
 await runToEnd(main);

@@ -1,15 +1,39 @@
-/** One measured run of a collector that serves, under load by wrk. */
+/** Measured runs of a collector under load by wrk. */
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { postKinds } from './posts.mjs';
 import { cpuSecondsOf, residentBytesOf } from './program.mjs';
+import { topicPrefix } from './site.mjs';
 import { runWrk } from './wrk.mjs';
+
+/**
+ * Starts a collector with a buffer of its own, so that none inherits a heap or a log from the one before; calls `use`
+ * with it and with its directory; ends it and removes what it wrote.
+ * @param id names the run among those of this benchmark
+ * @param settings further ones for the contender
+ */
+export async function withCollector({ contender, site, id, ...settings }, use) {
+  const dataDir = join(site.dir, id);
+  await mkdir(dataDir, { recursive: true });
+  const collector = await contender.start({ topic: `${topicPrefix}-${id}`, dataDir, ...settings });
+  try {
+    return await use(collector, dataDir);
+  } finally {
+    await collector.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
 
 /**
  * Posts as fast as answers come, after a warm-up that does not count.
  * @param collector `url` and `pid`
  * @param load what `runWrk` takes, and `warm-up`, seconds
+ * @param posts kind of the posts
  * @returns what wrk saw, what the collector counted and cost, and whether the counts fit
  */
-export async function drive({ url, pid }, load, eventsPerPost) {
+export async function drive({ url, pid }, load, posts) {
+  const eventsPerPost = postKinds[posts].events;
   await runWrk(`${url}/v1/events`, { ...load, seconds: load['warm-up'] });
   const before = await readAccepted(url);
   const cpuBefore = cpuSecondsOf(pid);
@@ -40,4 +64,9 @@ export async function readAccepted(url) {
     if (in_flight.requests === 0) return events.accepted;
     await sleep(5);
   }
+}
+
+/** Why a run makes a benchmark fail: the collector counted otherwise than it answered. */
+export function describeMismatch({ program, buffer, posts, round, accepted, answers, refused, surplus }) {
+  return `round ${round}, ${program}, ${buffer}, ${posts} posts: ${answers - refused} good answers, ${accepted} events accepted: ${surplus} more than answered`;
 }

@@ -3,7 +3,7 @@ import { statfsSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 
 /** The middle value and the extremes. */
-function spread(values) {
+export function spread(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
   const median = (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
