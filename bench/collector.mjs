@@ -9,7 +9,7 @@ import { createMillrace, createPeers } from './contenders.mjs';
 import { readSelfTimes } from './cpu-profile.mjs';
 import { describeMismatch, drive, withCollector } from './drive.mjs';
 import { describeMachine, fileSystemOf } from './figures.mjs';
-import { peers } from './peers.mjs';
+import { peers, usualPeers } from './peers.mjs';
 import { postKinds } from './posts.mjs';
 import { requireLinux, runToEnd } from './program.mjs';
 import { openSite } from './site.mjs';
@@ -26,8 +26,9 @@ Usage: node bench/collector.mjs [options]
   --threads <n>      Threads of wrk. Default: 1.
   --buffers <list>   Buffers of Millrace. Default: kafka,embedded.
   --posts <list>     single (one event as JSON), batch (100 events as NDJSON). Default: single,batch.
-  --peers <list>     Other collectors, on Kafka: go-franz,go-sarama, or none. They are built with Go; without it they
-                     are left out, unless asked for by this option. Default: both, when Kafka is among the buffers.
+  --peers <list>     Other collectors, on Kafka: ${Object.keys(peers).join(',')}, or none. They
+                     are built with Go; without it they are left out, unless asked for by this option.
+                     Default: ${usualPeers.join(',')}, when Kafka is among the buffers.
   --server <kind>    HTTP server of Millrace: uws or node. Default: uws.
   --dir <dir>        Where the embedded log is written. Default: the directory for temporary files.
   --json <file>      Writes all runs and the machine as JSON.
@@ -91,7 +92,7 @@ function readOptions() {
 
 function readPeers(value, { buffers, profile }) {
   if (value === 'none') return [];
-  if (value === undefined) return buffers.includes('kafka') && !profile ? Object.keys(peers) : [];
+  if (value === undefined) return buffers.includes('kafka') && !profile ? usualPeers : [];
   if (profile) throw usage('--profile shows functions of Millrace only: leave out --peers');
   return readList('peers', value, Object.keys(peers));
 }

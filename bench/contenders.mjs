@@ -44,8 +44,8 @@ export async function createPeers(names, { dir, brokers }, { isAsked, log }) {
     async start({ topic }) {
       await createTopic(brokers, topic);
       const listen = `127.0.0.1:${await findFreePort()}`;
-      const { mode } = peers[name];
-      const { pid, stop } = await startPeer(built.binary, { mode, listen, brokers, topic });
+      const { flags, env } = peers[name];
+      const { pid, stop } = await startPeer(built.binary, { flags, env, listen, brokers, topic });
       return { url: `http://${listen}`, pid, stop };
     },
   }));

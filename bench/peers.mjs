@@ -11,11 +11,17 @@ const execute = promisify(execFile);
 const goSource = fileURLToPath(new URL('peers/go', import.meta.url));
 const startTimeoutMs = 10_000;
 
-/** Each peer, with its mode and what it promises. */
+const franz = 'net/http, franz-go, acks=all, idempotent, snappy, no linger';
+
+/** Each peer: its flags and variables, and what it promises. */
 export const peers = {
-  'go-franz': { mode: 'franz', durability: 'net/http, franz-go, acks=all, idempotent, snappy, no linger' },
-  'go-sarama': { mode: 'sarama', durability: 'net/http, sarama SyncProducer, acks=1, snappy' },
+  'go-franz': { flags: ['--mode', 'franz'], durability: franz },
+  'go-franz-gc400': { flags: ['--mode', 'franz'], env: { GOGC: '400' }, durability: `${franz}; GOGC=400` },
+  'go-sarama': { flags: ['--mode', 'sarama'], durability: 'net/http, sarama SyncProducer, acks=1, snappy' },
 };
+
+/** Those that are measured when nobody says which. */
+export const usualPeers = ['go-franz', 'go-sarama'];
 
 /**
  * Builds the Go peers.
@@ -40,9 +46,9 @@ export async function buildGoPeers(dir) {
  * Starts a peer on an existing topic and resolves when it serves.
  * @returns its pid, and `stop`, which resolves when it has ended
  */
-export async function startPeer(binary, { mode, listen, brokers, topic }) {
-  const args = ['--mode', mode, '--listen', listen, '--brokers', brokers, '--topic', topic];
-  const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+export async function startPeer(binary, { flags, env, listen, brokers, topic }) {
+  const args = [...flags, '--listen', listen, '--brokers', brokers, '--topic', topic];
+  const child = spawn(binary, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.on('data', (data) => (output += data));
   const ended = once(child, 'exit');

@@ -51,7 +51,7 @@ export const options = {
   thresholds: {
     http_req_failed: limit('rate<0.001'),
     http_req_duration: limit(`p(99)<${p99Ms}`),
-    dropped_iterations: limit('rate<1'),
+    dropped_iterations: limit(`rate<${rate / 1000}`),
     checks: limit('rate>0.999'),
   },
   summaryTrendStats: ['avg', 'min', 'med', 'p(90)', 'p(99)', 'p(99.9)', 'max'],
