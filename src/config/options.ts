@@ -269,7 +269,7 @@ export const options = {
   }),
   batchRows: option({
     schema: type.integer(1, 1_000_000),
-    default: '100000',
+    default: '500000',
     placeholder: '<n>',
     doc: 'Most rows of one insert.',
     group: 'streamer',
@@ -278,7 +278,7 @@ export const options = {
     schema: type.bytes(1024, 128 * 1024 ** 2),
     default: '32MiB',
     placeholder: '<size>',
-    doc: 'Most bytes of one insert. A partition holds up to two batches in memory.',
+    doc: 'Most bytes of one insert. A partition holds up to two batches in memory, and a copy of what is sent.',
     group: 'streamer',
   }),
   batchAge: option({

@@ -1,4 +1,6 @@
 /** A batch of rows: filled from the buffer, sealed at rows, bytes or age. */
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import type { RecordBlock } from '../buffer/record-block.ts';
@@ -40,7 +42,8 @@ export interface SealedBatch {
 const idleWaitMs = 5_000;
 /** How long a read waits for more records while an insert is under way whose end is not known. */
 const busyWaitMs = 50;
-const readBytes = 4 * 1024 * 1024;
+/** Read at one go: some milliseconds, during which nothing is sent. */
+const readBytes = 1024 * 1024;
 /** While a batch may wait, a read that brings less is not worth its cost. */
 const patientBytes = 256 * 1024;
 
@@ -110,6 +113,8 @@ export class BatchReader {
         if (this.#failure !== undefined || this.#isDue(firstAt)) break;
       }
       await this.#read(firstAt);
+      // A read of what is there already lets nothing else in by itself: neither an insert on its way nor a heartbeat.
+      await nextTurn();
     }
     const sealed = batch.seal(this.#start);
     this.#start = sealed.plan.end;

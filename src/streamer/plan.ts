@@ -11,7 +11,7 @@ import type { ReadBack } from './recent-ids.ts';
 const maxNoteBytes = 4_096;
 
 /** Version of the note and of the row encoding that a plan's crc was taken over. */
-export const noteVersion = 2;
+export const noteVersion = 3;
 
 /** What is about to be inserted: the records of one partition with start <= offset < end. */
 export interface Plan {

@@ -44,12 +44,12 @@ test('an empty commit has no note, as after an operator has set the offset', () 
 
 test.each([
   '{"v":1,"start":0,"end":2,"rows":2,"crc":0,"token":"t","at":0}',
-  '{"v":3,"topic":"id"}',
+  '{"v":4,"topic":"id"}',
   'something',
-  '{"v":2}',
-  '{"v":2,"topic":"id","plan":{"start":-1,"end":2,"rows":1,"crc":0,"rep":0,"token":"t","at":0}}',
-  '{"v":2,"topic":"id","plan":{"start":0,"end":2,"rows":1,"crc":0,"rep":0,"token":"","at":0}}',
-  '{"v":2,"topic":"id","ids":[1]}',
+  '{"v":3}',
+  '{"v":3,"topic":"id","plan":{"start":-1,"end":2,"rows":1,"crc":0,"rep":0,"token":"t","at":0}}',
+  '{"v":3,"topic":"id","plan":{"start":0,"end":2,"rows":1,"crc":0,"rep":0,"token":"","at":0}}',
+  '{"v":3,"topic":"id","ids":[1]}',
   '[]',
   'null',
 ])('metadata that is not a note stops the process: %s', (text) =>
