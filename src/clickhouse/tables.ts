@@ -26,7 +26,7 @@ export interface Tables {
 }
 
 /**
- * Settings of every insert. One block per insert, its identity the token alone: docs/architecture.md says why
+ * Settings of every insert. One block per insert, its identity the token alone: docs/delivery.md says why
  * each is needed.
  */
 export const insertSettings: Readonly<Record<string, string | number>> = {
@@ -37,8 +37,12 @@ export const insertSettings: Readonly<Record<string, string | number>> = {
   deduplicate_blocks_in_dependent_materialized_views: 1,
   use_strict_insert_block_limits: 1,
   input_format_parallel_parsing: 0,
-  // An id that is NULL is taken from the event.
+  // An id that is NULL is taken from the event, and so is one of a block without ids.
   input_format_null_as_default: 1,
+  input_format_defaults_for_omitted_fields: 1,
+  // How the types of a Native block are written, and that a former type of `data` is cast to the one of the table.
+  input_format_native_decode_types_in_binary_format: 0,
+  input_format_native_allow_types_conversion: 1,
   max_insert_block_size: 1_048_449,
   min_insert_block_size_bytes: 268_402_944,
   date_time_input_format: 'best_effort',

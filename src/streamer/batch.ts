@@ -106,13 +106,17 @@ export class BatchReader {
     const batch = new GrowingBatch(this.#spare ?? new BatchRows(this.#partition), this.#ids);
     this.#spare = undefined;
     let firstAt: number | undefined;
+    /** When the last read began, unless it waited for anything at all: then when it ended. */
+    let readAt = performance.now();
     while (!this.#fill(batch)) {
       if (batch.rows > 0) {
-        firstAt ??= performance.now();
+        firstAt ??= readAt;
         this.#oldestAt = batch.oldestAt;
         if (this.#failure !== undefined || this.#isDue(firstAt)) break;
       }
-      await this.#read(firstAt);
+      readAt = performance.now();
+      const isIdle = await this.#read(firstAt);
+      if (isIdle) readAt = performance.now();
       // A read of what is there already lets nothing else in by itself: neither an insert on its way nor a heartbeat.
       await nextTurn();
     }
@@ -132,8 +136,11 @@ export class BatchReader {
     return !this.#pace.isInserting && performance.now() >= this.#pace.dueAt(firstAt);
   }
 
-  /** Reads on. Until the batch is due it waits for a read's worth of records: one after another would cost more. */
-  async #read(firstAt: number | undefined): Promise<void> {
+  /**
+   * Reads on. Until the batch is due it waits for a read's worth of records: one after another would cost more.
+   * @returns whether it was idle: waited for the first record after a pause
+   */
+  async #read(firstAt: number | undefined): Promise<boolean> {
     if (this.#failure !== undefined) throw this.#failure;
     const leftMs = this.#pace.dueAt(firstAt) - performance.now();
     const isIdle = firstAt === undefined && leftMs <= 0;
@@ -149,6 +156,7 @@ export class BatchReader {
       if (!(firstAt !== undefined && error instanceof OffsetOutOfRangeError)) throw error;
       this.#failure = error;
     }
+    return isIdle;
   }
 
   /** Moves records into the batch; true when it is full. */

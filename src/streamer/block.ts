@@ -18,7 +18,9 @@ export function blockOf(batch: SealedBatch): Block {
 
 /** Positions of all records of a batch. */
 export function allRowsOf({ rows }: SealedBatch): number[] {
-  return Array.from({ length: rows.count }, (_, index) => index);
+  const indexes: number[] = [];
+  for (let index = 0; index < rows.count; index++) indexes.push(index);
+  return indexes;
 }
 
 /** The record of row `index` of a batch. */

@@ -12,7 +12,13 @@ import { findOffsets } from './delivered-offsets.ts';
 import type { Lease } from './lease.ts';
 import { encodeNative } from './native-block.ts';
 import type { PartitionIdentity } from './plan.ts';
-import { createRowProbe, findRefusedRows, isDataError, type RefusedRow } from './refused-rows.ts';
+import {
+  createRowProbe,
+  findRefusedRows,
+  isDataError,
+  type RefusedRow,
+  refusesAllRows,
+} from './refused-rows.ts';
 import { RowBinary } from './row-binary.ts';
 
 /** Where blocks go. */
@@ -96,6 +102,7 @@ export async function insertBlock(
     target.refused?.(error);
     // What was refused may be of a type that the table no longer has.
     const probe = createRowProbe(clickhouse, await structure.read(), { signal: partition.signal });
+    if (await refusesAllRows(partition, probe)) throw notAboutRows(error);
     const refused = await findRefusedRows(batch, rows, probe);
     if (refused.length === 0) throw notAlone(error);
     const news = await withoutWritten(target, block, { refused, partition });
@@ -120,6 +127,14 @@ function notAlone(error: ClickHouseError): ClickHouseError {
   const cause =
     'no row is refused by the columns of Millrace: a column, a constraint or a materialized view that was added ' +
     'to the table refuses one. Change or drop it; nothing is lost meanwhile';
+  return new ClickHouseError(error.code, `${cause}. ${error.message}`);
+}
+
+/** No row is to blame when an empty event is refused as well. */
+function notAboutRows(error: ClickHouseError): ClickHouseError {
+  const cause =
+    'ClickHouse refuses every row, an empty event too: a setting in the profile of the user, or a column of the ' +
+    'table that was altered by hand, does not fit. Put it right; nothing is lost meanwhile';
   return new ClickHouseError(error.code, `${cause}. ${error.message}`);
 }
 

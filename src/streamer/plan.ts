@@ -12,6 +12,8 @@ const maxNoteBytes = 4_096;
 
 /** Version of the note and of the row encoding that a plan's crc was taken over. */
 export const noteVersion = 3;
+/** A version whose notes are still read. Its rows were encoded otherwise, so that the crc of a plan says nothing. */
+const earlierNoteVersion = 2;
 
 /** What is about to be inserted: the records of one partition with start <= offset < end. */
 export interface Plan {
@@ -21,8 +23,8 @@ export interface Plan {
   readonly end: number;
   /** Records, those that repeat an id included. */
   readonly rows: number;
-  /** CRC-32 of the rows of all records. */
-  readonly crc: number;
+  /** CRC-32 of the rows of all records; undefined in a plan of an earlier version, which took it over others. */
+  readonly crc: number | undefined;
   /** CRC-32 of which of them repeat which; 0 when none does. */
   readonly repeatsCrc: number;
   /** Deduplication token; stored, never computed again. */
@@ -48,7 +50,7 @@ export interface CommitNote {
 
 const offset = z.int().min(0);
 const noteSchema = z.object({
-  v: z.literal(noteVersion),
+  v: z.union([z.literal(noteVersion), z.literal(earlierNoteVersion)]),
   topic: z.string(),
   ids: z.tuple([offset.nullable(), z.number()]).optional(),
   settle: offset.optional(),
@@ -97,6 +99,7 @@ export function encodeNote({ topicId, ids, settleUntil, plan }: CommitNote): str
 function encodePlan({ start, end, rows, crc, repeatsCrc: rep, token, sealedAt: at }: Plan) {
   assertInvariant(end > start, `a plan must end after it starts: ${start} to ${end}`);
   assertInvariant(rows <= end - start, `a plan of ${end - start} offsets has ${rows} rows`);
+  assertInvariant(crc !== undefined, `a plan is written with the crc of its rows: ${token}`);
   return { start, end, rows, crc, rep, token, at };
 }
 
@@ -113,17 +116,20 @@ export function decodeNote(text: string): CommitNote | undefined {
         'Another program commits to this consumer group, or a newer Millrace did; give this one its own --kafka-group',
     );
   }
-  const { topic: topicId, ids, settle: settleUntil, plan } = parsed.data;
+  const { v, topic: topicId, ids, settle: settleUntil, plan } = parsed.data;
   return {
     topicId,
     ids: ids === undefined ? undefined : { offset: ids[0] ?? undefined, logTime: ids[1] },
     settleUntil,
-    plan: plan === undefined ? undefined : readPlan(plan),
+    plan: plan === undefined ? undefined : readPlan(plan, v === noteVersion),
   };
 }
 
-function readPlan({ rep: repeatsCrc, at: sealedAt, ...others }: ReturnType<typeof encodePlan>): Plan {
-  return { ...others, repeatsCrc, sealedAt };
+function readPlan(
+  { crc, rep: repeatsCrc, at: sealedAt, ...others }: ReturnType<typeof encodePlan>,
+  isComparable: boolean,
+): Plan {
+  return { ...others, crc: isComparable ? crc : undefined, repeatsCrc, sealedAt };
 }
 
 function parseJson(text: string): unknown {

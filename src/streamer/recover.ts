@@ -145,6 +145,7 @@ async function finishPlan(
     const lease = await Lease.take(partition, { ...batch, idsBefore: note?.ids }, settleUntil);
     const reasons = { ...doubtOf(settleUntil) };
     if (hasOtherRepeats) reasons.doubt = 'other records count as repeats than when it was planned';
+    if (plan.crc === undefined) reasons.doubt = 'an earlier version of Millrace had planned it';
     if (expired > 0) reasons.doubt = 'retention has passed it';
     await sink.insert(batch, partition, { lease, isReplay: true, ...reasons });
   }

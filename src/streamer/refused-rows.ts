@@ -3,9 +3,10 @@ import { FencedError } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError, quoteText } from '../clickhouse/client.ts';
 import { insertSettings, type RowStructure } from '../clickhouse/tables.ts';
 import type { SealedBatch } from './batch.ts';
-import type { BatchRows } from './batch-rows.ts';
+import { BatchRows } from './batch-rows.ts';
 import { recordOf } from './block.ts';
 import { encodeNative } from './native-block.ts';
+import type { PartitionIdentity } from './plan.ts';
 import { RowBinary } from './row-binary.ts';
 
 /** A row of a batch that ClickHouse refuses by itself. */
@@ -23,6 +24,7 @@ export interface RefusedRow {
 const dataErrorCodes = new Set([
   6, 25, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 128, 130, 131, 165, 306, 349, 376, 407, 469, 675, 676,
 ]);
+const emptyEvent = Buffer.from('{}');
 /** INCORRECT_DATA. */
 const incorrectData = 117;
 
@@ -79,6 +81,16 @@ export async function findRefusedRows(
   const others = rows.filter((index) => !isRefused.has(index));
   refused.push(...(await halve(batch, others, probe)));
   return refused.sort((a, b) => a.index - b.index);
+}
+
+/**
+ * Whether even an empty event is refused: then the error is about how rows are sent, or about the table, and blaming
+ * the rows would make dead letters of good events.
+ */
+export async function refusesAllRows(identity: PartitionIdentity, probe: RowProbe): Promise<boolean> {
+  const rows = new BatchRows(identity);
+  rows.add({ count: 1, bytes: emptyEvent, starts: [0], ends: [2], offsets: [0], receivedAt: [0] }, 0);
+  return (await probe.dryRun(rows, [0])) !== undefined;
 }
 
 /** Finds refused rows by dry runs of ever smaller parts; one dry run when there is none. */

@@ -38,11 +38,15 @@ export async function replayPlan(
   );
   const sealed = growing.seal(plan.start);
   const { rows, crc, repeatsCrc } = sealed.plan;
-  if (expired === 0 && (rows !== plan.rows || crc !== plan.crc)) {
+  if (expired === 0 && (rows !== plan.rows || crc !== (plan.crc ?? crc))) {
     throw mismatch(partition, plan, `it holds ${rows} rows with crc ${crc} there`);
   }
   if (rows === 0) return { batch: undefined, expired, hasOtherRepeats: false };
-  return { batch: { ...sealed, plan }, expired, hasOtherRepeats: repeatsCrc !== plan.repeatsCrc };
+  return {
+    batch: { ...sealed, plan: { ...plan, crc: plan.crc ?? crc } },
+    expired,
+    hasOtherRepeats: repeatsCrc !== plan.repeatsCrc,
+  };
 }
 
 /** Reads the records with from <= offset < end, in order. @throws OffsetOutOfRangeError */

@@ -12,6 +12,7 @@ import { describeTopic } from '../../src/buffer/kafka/topics.ts';
 import { describeBuffer } from '../support/buffer-conformance.ts';
 import { batchOf, readAll } from '../support/kafka-faults.ts';
 import { createKafkaFixture, createKafkaTopic, testLog, waitUntil } from '../support/kafka-fixture.ts';
+import { until } from '../support/program.ts';
 
 const execute = promisify(execFile);
 const brokers = inject('kafkaBrokers') ?? '';
@@ -28,7 +29,12 @@ describe.skipIf(brokers === '')('with a real Kafka', () => {
     test('are described', async () => {
       const topic = await createKafkaTopic(brokers, 3);
       const address = { brokers: [brokers], topic: topic.topic, clientId: 'test' };
-      expect(await describeTopic(address)).toMatchObject({ exists: true, partitions: 3, leaderless: 0 });
+      // A broker that has made a topic shows it a moment later.
+      await until('the topic is shown with its leaders', async () => {
+        const { exists, leaderless } = await describeTopic(address);
+        return exists && leaderless === 0;
+      });
+      expect(await describeTopic(address)).toMatchObject({ exists: true, partitions: 3 });
       expect(await describeTopic({ ...address, topic: 'no-such-topic' })).toMatchObject({ exists: false });
       await expect(describeTopic({ ...address, brokers: ['127.0.0.1:1'] })).rejects.toThrow(
         /--kafka-brokers/,

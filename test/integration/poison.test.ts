@@ -1,6 +1,7 @@
 /** Whatever a record holds, it becomes one row or one dead letter, and nothing else. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
 import { blockOf, recordOf } from '../../src/streamer/block.ts';
 import { insertBlock } from '../../src/streamer/insert-block.ts';
@@ -177,6 +178,22 @@ test('records of 17 MiB, good and bad', async () => {
     good,
   ]);
   expect(stored).toEqual({ events: [0, 1, 4], deadLetters: [2, 3], repeats: [] });
+});
+
+test('when ClickHouse refuses every row, none is blamed for it', async () => {
+  const topicId = randomUUID();
+  const batch = sealedOf([good, '{"event":"a","status":-1}'], { topicId });
+  // As a profile may have it: then no block in format Native can be read.
+  const clickhouse: ClickHouse = {
+    ...store.clickhouse,
+    insert: (sql, rows, options) =>
+      store.clickhouse.insert(sql, rows, {
+        settings: { ...options?.settings, input_format_native_decode_types_in_binary_format: 1 },
+      }),
+  };
+  const inserting = insertBlock(targetOf(clickhouse, tables), blockOf(batch), await ownerOf(batch, topicId));
+  await expect(inserting).rejects.toThrow('an empty event too');
+  expect(await store.stored(tables, topicId)).toEqual({ events: [], deadLetters: [], repeats: [] });
 });
 
 test('through a whole owner: bad records move no offset before they are dead letters', async () => {

@@ -8,7 +8,7 @@ import { blockOf } from '../../src/streamer/block.ts';
 import type { Sink } from '../../src/streamer/deliver.ts';
 import { type BlockOwner, type BlockTarget, insertBlock } from '../../src/streamer/insert-block.ts';
 import { missingToken, settleBatch } from '../../src/streamer/settle.ts';
-import { openDeliverySite } from '../support/delivery.ts';
+import { type DeliverySite, openDeliverySite } from '../support/delivery.ts';
 import {
   createRealSink,
   type DeliveryStore,
@@ -247,7 +247,7 @@ describe('whole owners, one after another', () => {
     },
   });
 
-  async function deliverAll(settleAfterMs: number, between: () => Promise<void>) {
+  async function deliverAll(settleAfterMs: number, between: (site: DeliverySite) => Promise<void>) {
     const mine = await store.createTables();
     const site = await openDeliverySite();
     try {
@@ -255,7 +255,7 @@ describe('whole owners, one after another', () => {
       await site.appendWithIds('{"event":"x"}', '{"event":"y"}', '{"event":"x"}');
       const first = createRealSink(store.clickhouse, mine);
       await site.deliver(dyingAfter(first.sink), () => first.inserted.length > 0);
-      await between();
+      await between(site);
       const second = createRealSink(store.clickhouse, mine, settleAfterMs);
       await site.deliver(second.sink, async () => second.inserted.length >= 4);
       expect(await site.committed()).toMatchObject({ offset: 10, plan: undefined });
@@ -277,6 +277,17 @@ describe('whole owners, one after another', () => {
   test('a plan older than ClickHouse remembers is settled by asking', async () => {
     const { settled } = await deliverAll(0, async () => {});
     expect(settled).toEqual([{ reason: expect.stringMatching(/^the plan is \d+ s old/), found: 3 }]);
+  });
+
+  test('a plan of an earlier version, whose crc was taken over other bytes, is settled by asking', async () => {
+    const { settled } = await deliverAll(1_800_000, async (site) => {
+      await site.withPartition(async (partition) => {
+        const { offset, plan } = (await partition.committed()) as { offset: number; plan: string };
+        const note = JSON.parse(plan);
+        await partition.commit(offset, JSON.stringify({ ...note, v: 2, plan: { ...note.plan, crc: 7 } }));
+      });
+    });
+    expect(settled).toEqual([{ reason: expect.stringContaining('earlier version'), found: 3 }]);
   });
 
   test('after ClickHouse was killed, the plan is settled by asking', async () => {

@@ -304,8 +304,8 @@ ${deadLettersStart}`,
     edits: [
       {
         file: 'streamer/batch.ts',
-        find: 'if (!(isDeferred && error instanceof OffsetOutOfRangeError)) throw error;',
-        replace: 'if (isDeferred || error) throw error;',
+        find: 'if (!(firstAt !== undefined && error instanceof OffsetOutOfRangeError)) throw error;',
+        replace: 'throw error;',
       },
     ],
     tests: [owners],

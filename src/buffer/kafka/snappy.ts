@@ -6,6 +6,8 @@
  */
 import { copyShort, viewOf } from '../copy-short.ts';
 
+/** Positions within the records of a fetch are 32-bit integers. */
+const maxSize = 2 ** 31 - 1;
 /** Longer pieces are copied at one go. */
 const longBytes = 256;
 
@@ -70,7 +72,7 @@ function readSize(source: Uint8Array): { size: number; next: number } {
     const byte = source[i];
     if (byte === undefined) break;
     size += (byte & 0x7f) * scale;
-    if (byte < 0x80) return { size, next: i + 1 };
+    if (byte < 0x80 && size <= maxSize) return { size, next: i + 1 };
   }
   throw damaged();
 }

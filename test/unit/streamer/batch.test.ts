@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { OwnedPartition, ReadResult } from '../../../src/buffer/buffer.ts';
 import { BatchReader } from '../../../src/streamer/batch.ts';
 import { BatchRows, idOf } from '../../../src/streamer/batch-rows.ts';
@@ -169,6 +169,27 @@ describe('BatchReader', () => {
     const reader = new BatchReader(partition, 0, { limits, pace });
     expect((await reader.next()).plan).toMatchObject({ start: 0, end: 3, rows: 3 });
     expect(read).toEqual([0, 1, 2]);
+  });
+
+  test('what came while the last insert was young goes when that is old enough, and waits no longer', async () => {
+    vi.useFakeTimers({ toFake: ['performance'], now: 0 });
+    try {
+      const source = partitionOf([{ blocks: [blockOf(['a'])], next: 1 }]);
+      const partition = alterPartition(source, {
+        async read(from, options) {
+          vi.advanceTimersByTime(options.maxWaitMs);
+          return await source.read(from, options);
+        },
+      });
+      const pace = new Pace(1_000);
+      const begunAt = performance.now();
+      pace.begin();
+      pace.end();
+      await new BatchReader(partition, 0, { limits, pace }).next();
+      expect(performance.now() - begunAt).toBe(1_000);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('the first record is read at once; then a read is worth its cost, while the batch is not due', async () => {

@@ -37,6 +37,15 @@ test('a note survives being written and read', () => {
   );
 });
 
+test('a plan of the version before has no crc that could be compared, and is never written again without one', () => {
+  const plan = '{"start":0,"end":2,"rows":2,"crc":7,"rep":0,"token":"t","at":9}';
+  const note = decodeNote(`{"v":2,"topic":"id","plan":${plan}}`);
+  expect(note?.plan).toEqual({
+    ...{ start: 0, end: 2, rows: 2, crc: undefined, repeatsCrc: 0, token: 't', sealedAt: 9 },
+  });
+  expect(() => encodeNote(note as CommitNote)).toThrow(InvariantError);
+});
+
 test('an empty commit has no note, as after an operator has set the offset', () => {
   expect(decodeNote('')).toBeUndefined();
   expect(decodeNote('')?.plan).toBeUndefined();
