@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { readWholeNumbers, text } from './arguments.mjs';
+import { formatComparison } from './ci-report.mjs';
 import { createMillrace } from './contenders.mjs';
-import { describeMismatch, drive, withCollector } from './drive.mjs';
-import { describeMachine, formatDecimal, formatSpread, formatTable, spread } from './figures.mjs';
-import { measureKernel } from './kernel.mjs';
+import { describeMismatch, driveWarm, warmUp, withCollector } from './drive.mjs';
+import { describeMachine } from './figures.mjs';
 import { postKinds } from './posts.mjs';
 import { requireLinux, runToEnd } from './program.mjs';
+import { reference } from './reference.mjs';
 import { openSite } from './site.mjs';
 import { readWrkVersion, writeScript } from './wrk.mjs';
 
@@ -22,15 +23,16 @@ const help = `Compares what an event costs the collector now with what it did wh
 Usage: node bench/ci.mjs [options]        (npm run bench:ci -- [options])
 
   --rounds <n>       Rounds; in each, every buffer meets every kind of post. Default: 5.
-  --seconds <n>      Length of a run. Default: 3.
-  --warm-up <n>      Seconds of posts before each run that do not count. Default: 2.
+  --slices <n>       Slices of a round, in which they take turns. Default: 3.
+  --seconds <n>      Length of a slice. Default: 1.
+  --warm-up <n>      Seconds of posts before the slices that do not count. Default: 2.
   --connections <n>  Connections, each with one post in flight. Default: 256.
   --keep             Writes the figures of this run to bench/results/collector-cost.json.
   --help
 
-The cost is the CPU time of the collector for an event, divided by that of a fixed piece of work (parsing the classic
-event, and its CRC-32), which is measured before and after each run: so a slower machine, or one that is shared, gives
-about the same figure. Two ranges that overlap show no difference. No figure makes this fail; it is for reading.
+The cost is the CPU time of the collector for an event, divided by that of a server of fixed shape (bench/reference.mjs)
+under the same load in the same seconds: so a slower machine, or one that is shared, gives about the same figure. Two
+ranges that overlap show no difference. No figure makes this fail; it is for reading.
 
 Needs Linux, the built program (npm run build) and wrk; Kafka is measured if it can be had: KAFKA_BROKERS (host:port of
 one that runs), a Docker engine, or Java 17 and Maven.
@@ -62,14 +64,15 @@ function readOptions() {
   const { values } = parseArgs({
     options: {
       rounds: text('5'),
-      seconds: text('3'),
+      slices: text('3'),
+      seconds: text('1'),
       'warm-up': text('2'),
       connections: text('256'),
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  return readWholeNumbers(values, ['rounds', 'seconds', 'warm-up', 'connections']);
+  return readWholeNumbers(values, ['rounds', 'slices', 'seconds', 'warm-up', 'connections']);
 }
 
 /** Without Kafka where there is none. */
@@ -84,41 +87,63 @@ async function openSiteAsItIs(undo) {
 }
 
 async function measureAll(site, { rounds, ...load }) {
-  const buffers = site.brokers === undefined ? ['embedded'] : ['embedded', 'kafka'];
-  const contenders = buffers.map((buffer) => createMillrace(buffer, site));
+  const contenders = [reference, createMillrace('embedded', site)];
+  if (site.brokers !== undefined) contenders.push(createMillrace('kafka', site));
   for (const post of Object.values(postKinds)) await writeScript(site.dir, post);
   const runs = [];
-  measureKernel();
   for (let round = 1; round <= rounds; round++) {
     for (const posts of Object.keys(postKinds)) {
-      for (const contender of contenders) runs.push(await measure(site, load, { round, posts, contender }));
+      const settings = { ...load, threads: 1, script: join(site.dir, `${posts}.lua`), round, posts };
+      runs.push(...(await measureTogether(site, settings, contenders)));
     }
     process.stderr.write(`round ${round} of ${rounds}\n`);
   }
   return runs;
 }
 
-async function measure(site, load, { round, posts, contender }) {
-  const { program, buffer } = contender;
-  const id = `${buffer}-${posts}-${round}`;
-  const script = join(site.dir, `${posts}.lua`);
-  const before = measureKernel();
-  const figures = await withCollector({ contender, site, id }, (collector) =>
-    drive(collector, { ...load, threads: 1, script }, posts),
-  );
-  const kernelMicros = (before + measureKernel()) / 2;
-  return { round, posts, program, buffer, kernelMicros, ...figures };
+/** All are started and warm before the slices, which are short and take turns: what disturbs one disturbs the others. */
+async function measureTogether(site, load, contenders, started = []) {
+  const contender = contenders[started.length];
+  if (contender !== undefined) {
+    const id = `${contender.buffer}-${load.posts}-${load.round}`;
+    return await withCollector({ contender, site, id }, (collector) =>
+      measureTogether(site, load, contenders, [...started, collector]),
+    );
+  }
+  for (const collector of started) await warmUp(collector, load);
+  const slices = started.map(() => []);
+  for (let slice = 0; slice < load.slices; slice++) {
+    for (const [i, collector] of started.entries())
+      slices[i].push(await driveWarm(collector, load, load.posts));
+  }
+  return slices.map((own, i) => addUp(own, contenders[i], load));
+}
+
+function addUp(slices, { program, buffer }, { posts, round }) {
+  const sum = (pick) => slices.reduce((total, slice) => total + pick(slice), 0);
+  const accepted = sum((slice) => slice.accepted);
+  return {
+    ...{ round, posts, program, buffer, accepted },
+    answers: sum(({ answers }) => answers),
+    refused: sum(({ refused }) => refused),
+    surplus: sum(({ surplus }) => surplus),
+    isCountRight: slices.every(({ isCountRight }) => isCountRight),
+    cpuMicrosPerEvent: (sum(({ cpuSeconds }) => cpuSeconds) * 1e6) / accepted,
+  };
 }
 
 /** By kind of run: the cost in each round, and what it is made from. */
 function collectCosts(runs) {
   const costs = {};
-  for (const { buffer, posts, cpuMicrosPerEvent, kernelMicros } of runs) {
+  for (const { program, buffer, posts, round, cpuMicrosPerEvent } of runs) {
+    if (program === reference.program) continue;
+    const isFixed = (run) => run.program === reference.program && run.posts === posts && run.round === round;
+    const referenceMicros = runs.find(isFixed).cpuMicrosPerEvent;
     const name = `${buffer}, ${posts}`;
-    costs[name] ??= { relative: [], cpuMicros: [], kernelMicros: [] };
-    costs[name].relative.push(round4(cpuMicrosPerEvent / kernelMicros));
+    costs[name] ??= { relative: [], cpuMicros: [], referenceMicros: [] };
+    costs[name].relative.push(round4(cpuMicrosPerEvent / referenceMicros));
     costs[name].cpuMicros.push(round4(cpuMicrosPerEvent));
-    costs[name].kernelMicros.push(round4(kernelMicros));
+    costs[name].referenceMicros.push(round4(referenceMicros));
   }
   return costs;
 }
@@ -145,35 +170,6 @@ async function readKept() {
 async function keep(figures) {
   await writeFile(kept, `${JSON.stringify(figures, null, 2)}\n`);
   process.stdout.write(`\nkept in ${kept}\n`);
-}
-
-function formatComparison(now, before) {
-  const rows = Object.entries(now.costs).map(([name, { relative, cpuMicros }]) => {
-    const old = before?.costs[name];
-    return [
-      name,
-      formatSpread(cpuMicros, formatDecimal(2)),
-      formatSpread(relative, formatDecimal(2)),
-      old === undefined ? '' : formatSpread(old.relative, formatDecimal(2)),
-      ...(old === undefined ? ['', ''] : compare(relative, old.relative)),
-    ];
-  });
-  const head = ['median (range)', 'CPU us per event', 'cost now', 'cost kept', 'now : kept', ''];
-  return [`now: ${describe(now)}`, `kept: ${describe(before)}`, '', formatTable(head, rows)].join('\n');
-}
-
-/** The ratio of the medians, with the widest range that the two ranges allow, and a word. */
-function compare(now, before) {
-  const [a, b] = [spread(now), spread(before)];
-  const ratio = [a.median / b.median, a.min / b.max, a.max / b.min].map(formatDecimal(2));
-  const word = a.min > b.max ? 'dearer' : a.max < b.min ? 'cheaper' : 'no difference';
-  return [`${ratio[0]} (${ratio[1]}-${ratio[2]})`, word];
-}
-
-function describe(figures) {
-  if (figures === undefined) return 'nothing yet; --keep keeps the figures of this run';
-  const { machine, commit, date } = figures;
-  return `commit ${commit}, ${date}; ${machine.cores} cores of ${machine.cpu}, Node.js ${machine.node}, wrk ${machine.wrk}, Kafka ${machine.kafka}`;
 }
 
 await runToEnd(main);

@@ -32,9 +32,19 @@ export async function withCollector({ contender, site, id, ...settings }, use) {
  * @param posts kind of the posts
  * @returns what wrk saw, what the collector counted and cost, and whether the counts fit
  */
-export async function drive({ url, pid }, load, posts) {
-  const eventsPerPost = postKinds[posts].events;
+export async function drive(collector, load, posts) {
+  await warmUp(collector, load);
+  return await driveWarm(collector, load, posts);
+}
+
+/** Posts for `warm-up` seconds. */
+export async function warmUp({ url }, load) {
   await runWrk(`${url}/v1/events`, { ...load, seconds: load['warm-up'] });
+}
+
+/** `drive` without the warm-up. */
+export async function driveWarm({ url, pid }, load, posts) {
+  const eventsPerPost = postKinds[posts].events;
   const before = await readAccepted(url);
   const cpuBefore = cpuSecondsOf(pid);
   const answered = await runWrk(`${url}/v1/events`, load);
@@ -46,6 +56,7 @@ export async function drive({ url, pid }, load, posts) {
   return {
     ...answered,
     accepted,
+    cpuSeconds,
     surplus,
     isCountRight: surplus >= 0 && surplus <= load.connections * eventsPerPost,
     requestsPerSecond: good / answered.seconds,
