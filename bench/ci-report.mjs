@@ -1,6 +1,9 @@
 /** The table of ci.mjs. */
 import { formatDecimal, formatSpread, formatTable, spread } from './figures.mjs';
 
+/** Ranges of fewer rounds say nothing. */
+const leastRounds = 3;
+
 /** The costs of this run beside those that were kept, if any were. */
 export function formatComparison(now, before) {
   const rows = Object.entries(now.costs).map(([name, { relative, cpuMicros }]) => {
@@ -21,7 +24,14 @@ export function formatComparison(now, before) {
 function compare(now, before) {
   const [a, b] = [spread(now), spread(before)];
   const ratio = [a.median / b.median, a.min / b.max, a.max / b.min].map(formatDecimal(2));
-  const word = a.min > b.max ? 'dearer' : a.max < b.min ? 'cheaper' : 'no difference';
+  const isEnough = Math.min(now.length, before.length) >= leastRounds;
+  const word = !isEnough
+    ? 'too few rounds'
+    : a.min > b.max
+      ? 'dearer'
+      : a.max < b.min
+        ? 'cheaper'
+        : 'no difference';
   return [`${ratio[0]} (${ratio[1]}-${ratio[2]})`, word];
 }
 
