@@ -24,15 +24,13 @@ export function formatComparison(now, before) {
 function compare(now, before) {
   const [a, b] = [spread(now), spread(before)];
   const ratio = [a.median / b.median, a.min / b.max, a.max / b.min].map(formatDecimal(2));
-  const isEnough = Math.min(now.length, before.length) >= leastRounds;
-  const word = !isEnough
-    ? 'too few rounds'
-    : a.min > b.max
-      ? 'dearer'
-      : a.max < b.min
-        ? 'cheaper'
-        : 'no difference';
-  return [`${ratio[0]} (${ratio[1]}-${ratio[2]})`, word];
+  return [`${ratio[0]} (${ratio[1]}-${ratio[2]})`, judge(now, before)];
+}
+
+function judge(now, before) {
+  if (Math.min(now.length, before.length) < leastRounds) return 'too few rounds';
+  if (Math.min(...now) > Math.max(...before)) return 'dearer';
+  return Math.max(...now) < Math.min(...before) ? 'cheaper' : 'no difference';
 }
 
 function describe(figures) {
