@@ -29,8 +29,8 @@ export interface ComparedFigure {
 /** What is compared. */
 export const comparedFigures = {
   cpu_us_per_event: ({ collector_cost }: LoadReport) => collector_cost?.cpu_us_per_event,
-  p50_ms: ({ latency_ms }: LoadReport) => latency_ms.p50,
-  p99_ms: ({ latency_ms }: LoadReport) => latency_ms.p99,
+  p50_ms: ({ latency_ms }: LoadReport) => latency_ms.p50 ?? undefined,
+  p99_ms: ({ latency_ms }: LoadReport) => latency_ms.p99 ?? undefined,
   achieved_rate: ({ achieved_rate }: LoadReport) => achieved_rate,
   max_resident_bytes: ({ collector_cost }: LoadReport) => collector_cost?.max_resident_bytes ?? undefined,
 } as const;

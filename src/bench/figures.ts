@@ -5,9 +5,9 @@ export function formatCount(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
-/** Milliseconds, to three digits. */
-export function formatMs(milliseconds: number): string {
-  return `${formatDigits(milliseconds)} ms`;
+/** Milliseconds, to three digits; `-` where nothing was measured. */
+export function formatMs(milliseconds: number | null): string {
+  return milliseconds === null ? '-' : `${formatDigits(milliseconds)} ms`;
 }
 
 /** A number to three digits, more before the point when there are more. */

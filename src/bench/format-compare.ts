@@ -19,7 +19,7 @@ const names = Object.keys(comparedFigures) as ComparedName[];
 export function formatRun(round: number, side: 'a' | 'b', report: LoadReport): string {
   const { achieved_rate, asked_rate, latency_ms, requests, collector_cost } = report;
   return [
-    `round ${round} ${side.toUpperCase()}: ${formatCount(achieved_rate)} of ${formatCount(asked_rate)} requests/s`,
+    `round ${round} ${side.toUpperCase()}: ${formatDigits(achieved_rate)} of ${formatDigits(asked_rate)} requests/s`,
     `p50 ${formatMs(latency_ms.p50)}`,
     `p99 ${formatMs(latency_ms.p99)}`,
     `${formatCount(requests.failed)} failed`,

@@ -35,13 +35,19 @@ export function formatLoad(report: LoadReport & Pick<Environment, 'options'>): L
       'achieved',
       `${formatDigits(report.achieved_rate)} requests/s, ${formatDigits(report.event_rate)} events/s`,
     ],
-    ['latency', `${formatQuantiles(report.latency_ms)}, from the planned send time`],
+    ['latency', `${formatQuantiles(report.latency_ms)}, from the planned send time, of all requests`],
+    ['events', formatEvents(report)],
     ['failed', `${formatCount(requests.failed)} of ${formatCount(requests.planned)} requests`],
     ...failures
       .slice(0, mostFailures)
       .map(({ reason, requests: count }): Line => ['failed', `${formatCount(count)}: ${reason}`]),
     ['generator', `${formatShare(report.generator_busy)} busy, p99 ${formatMs(lateness_ms.p99)} late`],
   ];
+}
+
+function formatEvents({ events }: LoadReport): string {
+  const { acknowledged, rejected, unknown } = events;
+  return `${formatCount(acknowledged)} acknowledged, ${formatCount(rejected)} rejected, ${formatCount(unknown)} unknown`;
 }
 
 function formatQuantiles(latency: LatencyReport): string {

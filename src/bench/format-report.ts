@@ -1,7 +1,10 @@
 /** The report of a run for a person: the verdict first. */
-import { formatCount, formatDigits, formatMs } from './figures.ts';
+import { countOf } from '../text-table.ts';
+import { formatCount, formatDigits, formatMs, formatShare } from './figures.ts';
 import { formatCost, formatEnvironment, formatLoad, joinLines, type Line } from './format-lines.ts';
+import { failedShare } from './load-report.ts';
 import type { BenchReport, ReconciliationReport } from './report.ts';
+import { mostErrors } from './slo.ts';
 
 const mostRanges = 5;
 
@@ -25,17 +28,18 @@ export function formatBench(report: BenchReport): string {
 }
 
 function verdictOf(report: BenchReport): string {
-  const { asked_rate, achieved_rate, latency_ms, reconciliation } = report;
-  const figures =
-    `${formatCount(achieved_rate)} of ${formatCount(asked_rate)} requests/s, p50 ${formatMs(latency_ms.p50)}, ` +
-    `p99 ${formatMs(latency_ms.p99)}`;
+  const { reconciliation } = report;
+  const figures = formatHeadline(report);
   const stored =
     reconciliation === null
       ? 'what is stored was not looked at'
       : `each of ${formatCount(reconciliation.receipts)} acknowledged events is stored exactly once`;
   switch (report.verdict) {
     case 'ok':
-      return `OK: ${figures}; ${stored}.`;
+      // As many failures as an objective of its own allows are no reason to call it all right.
+      return `${failedShare(report) > mostErrors ? 'HOLDS' : 'OK'}: ${figures}; ${stored}.`;
+    case 'failures':
+      return `FAILURES: ${formatShare(failedShare(report))} of the requests failed; ${figures}; ${stored}.`;
     case 'stopped':
       return `STOPPED after ${report.seconds.toFixed(1)} s: ${figures}; ${stored}.`;
     case 'slo_missed':
@@ -47,6 +51,18 @@ function verdictOf(report: BenchReport): string {
     case 'loss':
       return `${reconciliation === null ? 'LOSS' : describeFaults(reconciliation)}; ${figures}.`;
   }
+}
+
+/** Rates, latencies, and what did not go well, if anything. */
+function formatHeadline({ asked_rate, achieved_rate, latency_ms, requests, events }: BenchReport): string {
+  return [
+    `${formatDigits(achieved_rate)} of ${formatDigits(asked_rate)} requests/s`,
+    `p50 ${formatMs(latency_ms.p50)}`,
+    `p99 ${formatMs(latency_ms.p99)}`,
+    ...(requests.failed > 0 ? [`${formatCount(requests.failed)} failed`] : []),
+    ...(events.rejected > 0 ? [`${countOf(events.rejected, 'event')} rejected`] : []),
+    ...(events.unknown > 0 ? [`${countOf(events.unknown, 'event')} unknown`] : []),
+  ].join(', ');
 }
 
 function missedOf({ slo }: BenchReport): string {

@@ -11,13 +11,18 @@ const mostWaiting = 0.01;
 const quickAnswerMs = 50;
 
 /** What is needed to judge. */
-export type GeneratorFigures = Pick<LoadResult, 'latency' | 'lateness' | 'generatorBusy' | 'series'>;
+export type GeneratorFigures = Pick<
+  LoadResult,
+  'answers' | 'latency' | 'lateness' | 'generatorBusy' | 'series'
+>;
 
 /** Warnings for a person, each with what to do about it; none when the collector is what was measured. */
 export function warnOfGenerator(
-  { latency, lateness, generatorBusy, series }: GeneratorFigures,
+  { answers, latency, lateness, generatorBusy, series }: GeneratorFigures,
   { connections }: Pick<LoadOptions, 'connections'>,
 ): string[] {
+  // Nothing was measured, so there is nothing to doubt.
+  if (answers === 0) return [];
   if (generatorBusy > mostBusy) {
     const busy = `The generator was busy ${Math.round(100 * generatorBusy)}% of the time`;
     return [

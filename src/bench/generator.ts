@@ -52,6 +52,9 @@ class Generator implements RequestUser {
   #taken = 0;
   /** Requests that were given to a connection and have no answer. */
   #inFlight = 0;
+  /** Requests that waited when the last one became due; undefined until then. */
+  #waitingAtEnd: number | undefined;
+  #stoppedMs: number | undefined;
   #nextSecondMs = 1_000;
   #timer: NodeJS.Timeout | undefined;
   #finish: () => void = () => {};
@@ -60,7 +63,7 @@ class Generator implements RequestUser {
     this.#options = options;
     this.#total = options.profile.requests;
     this.#nextDueMs = options.profile.plannedMs(0);
-    this.#tally = new Tally(options.eventsPerPost);
+    this.#tally = new Tally(options.eventsPerPost, options.answerTimeoutMs);
     const { endpoint, connections: max, connectionUse, answerTimeoutMs: timeoutMs } = options;
     const isKept = connectionUse === 'kept';
     this.#connections = new Connections({ endpoint, max, isKept, timeoutMs }, this);
@@ -101,10 +104,11 @@ class Generator implements RequestUser {
   failed(connection: Connection, { reason, isSent }: ConnectionFailure): void {
     if (!connection.isBusy) return;
     this.#inFlight--;
-    if (isSent) this.#tally.lost(reason);
+    const elapsedMs = this.#now() - connection.plannedMs;
+    if (isSent) this.#tally.lost(reason, elapsedMs);
     else {
       if (connection.isOpen) this.#tally.takeBackSent();
-      this.#tally.notSent(reason);
+      this.#tally.notSent(reason, elapsedMs);
     }
   }
 
@@ -141,6 +145,7 @@ class Generator implements RequestUser {
     const nowMs = this.#now();
     this.#count(nowMs);
     this.#sendDue(nowMs);
+    if (this.#due === this.#total) this.#waitingAtEnd ??= this.#due - this.#taken;
     if (nowMs >= this.#nextSecondMs) this.#endSecond(nowMs);
     if (this.#taken === this.#total && this.#inFlight === 0) this.#finish();
   }
@@ -149,7 +154,8 @@ class Generator implements RequestUser {
     const { profile, requests, longestWaitMs } = this.#options;
     while (this.#taken < this.#due) {
       const plannedMs = profile.plannedMs(this.#taken);
-      if (nowMs - plannedMs > longestWaitMs) this.#tally.notSent('not sent: all connections busy');
+      const elapsedMs = nowMs - plannedMs;
+      if (elapsedMs > longestWaitMs) this.#tally.notSent('not sent: all connections busy', elapsedMs);
       else if (this.#connections.trySend(requests[this.#taken % requests.length] as Buffer, plannedMs))
         this.#inFlight++;
       else return;
@@ -167,9 +173,14 @@ class Generator implements RequestUser {
   }
 
   #stop(): void {
-    this.#count(this.#now());
-    for (; this.#taken < this.#due; this.#taken++) this.#tally.notSent('not sent: the run was stopped');
+    const nowMs = this.#now();
+    this.#count(nowMs);
+    for (; this.#taken < this.#due; this.#taken++) {
+      const elapsedMs = nowMs - this.#options.profile.plannedMs(this.#taken);
+      this.#tally.stopped('not sent: the run was stopped', elapsedMs);
+    }
     this.#total = this.#due;
+    this.#stoppedMs = nowMs;
     this.#nextDueMs = Infinity;
     this.#send();
   }
@@ -183,11 +194,14 @@ class Generator implements RequestUser {
 
   #result({ utilization }: EventLoopUtilization): LoadResult {
     const { profile, eventsPerPost } = this.#options;
-    const { requests, events, failures, latency, lateness, series } = this.#tally;
+    const { requests, events, answers, failures, latency, lateness, series } = this.#tally;
+    const lastMs = this.#total === 0 ? 0 : profile.plannedMs(this.#total - 1);
     return {
-      seconds: this.#total === 0 ? 0 : profile.plannedMs(this.#total - 1) / 1000,
+      seconds: (this.#stoppedMs ?? lastMs) / 1000,
       planned: requests.planned,
       sent: requests.sent,
+      waitingAtEnd: this.#waitingAtEnd ?? 0,
+      answers,
       acknowledged: requests.acknowledged,
       failures,
       eventsSent: requests.sent * eventsPerPost,

@@ -6,8 +6,8 @@ import type { Measurement } from './measure.ts';
 import type { Cost } from './process-watch.ts';
 import { type Quantile, quantiles } from './slo.ts';
 
-/** Milliseconds, by quantile. */
-export type LatencyReport = Readonly<Record<Quantile, number>>;
+/** Milliseconds, by quantile; null where nothing was measured. */
+export type LatencyReport = Readonly<Record<Quantile, number | null>>;
 
 /** The load of a run, without its seconds. */
 export interface LoadReport {
@@ -20,9 +20,11 @@ export interface LoadReport {
   /** Acknowledged events per second. */
   readonly event_rate: number;
   readonly requests: Readonly<Record<'planned' | 'sent' | 'acknowledged' | 'failed', number>>;
+  /** Requests that were due but not sent when the last one became due. */
+  readonly waiting_at_end: number;
   readonly failures: readonly LoadFailure[];
   readonly events: Readonly<Record<'sent' | 'acknowledged' | 'rejected' | 'unknown', number>>;
-  /** From the planned send time to the answer. */
+  /** From the planned send time to the answer, of all planned requests; null without any answer. */
   readonly latency_ms: LatencyReport;
   /** From the planned send time to when the generator came to it. */
   readonly lateness_ms: LatencyReport;
@@ -49,6 +51,7 @@ export function reportLoad({ profile, load, collector }: Measurement, connection
       acknowledged: load.acknowledged,
       failed: load.planned - load.acknowledged,
     },
+    waiting_at_end: load.waitingAtEnd,
     failures: load.failures,
     events: {
       sent: load.eventsSent,
@@ -56,7 +59,7 @@ export function reportLoad({ profile, load, collector }: Measurement, connection
       rejected: load.eventsRejected,
       unknown: load.eventsUnknown,
     },
-    latency_ms: readQuantiles(load.latency),
+    latency_ms: readQuantiles(load.answers === 0 ? undefined : load.latency),
     lateness_ms: readQuantiles(load.lateness),
     generator_busy: round(load.generatorBusy),
     collector_cost: collector ?? null,
@@ -75,8 +78,14 @@ function achievedRate({ series }: LoadResult, seconds: number): number {
   return acknowledged / Math.max(seconds, counted.at(-1)?.at ?? 0, 0.001);
 }
 
-function readQuantiles(histogram: LoadResult['latency']): LatencyReport {
-  const read = (percent: number) => round(histogram.count === 0 ? 0 : histogram.percentile(percent) / 1_000);
+/** Share of the planned requests that failed, 0 to 1. */
+export function failedShare({ requests }: Pick<LoadReport, 'requests'>): number {
+  return requests.failed / Math.max(1, requests.planned);
+}
+
+function readQuantiles(histogram: LoadResult['latency'] | undefined): LatencyReport {
+  const read = (percent: number) =>
+    histogram === undefined || histogram.count === 0 ? null : round(histogram.percentile(percent) / 1_000);
   const entries = Object.entries(quantiles).map(([name, percent]) => [name, read(percent)]);
   return Object.fromEntries(entries) as LatencyReport;
 }

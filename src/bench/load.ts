@@ -41,9 +41,9 @@ export interface LoadSecond {
   readonly acknowledged: number;
   /** Requests answered otherwise, or not at all. */
   readonly failed: number;
-  /** Milliseconds from the planned send time to the answer. */
-  readonly p50Ms: number;
-  readonly p99Ms: number;
+  /** Milliseconds from the planned send time to the answer, as {@link LoadResult.latency}; null: nothing ended. */
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
   /** Requests planned before now that are not written yet. */
   readonly waiting: number;
 }
@@ -57,12 +57,16 @@ export interface LoadFailure {
 
 /** What one run found. Counts are of requests unless they say events. */
 export interface LoadResult {
-  /** Seconds from the first planned send time to the last one. */
+  /** Seconds from the first planned send time to the last one; to the stop, of a run that was stopped. */
   readonly seconds: number;
   /** Requests that were due: all of the profile, or those before the stop. All are acknowledged or failed. */
   readonly planned: number;
   /** Requests that were written. */
   readonly sent: number;
+  /** Requests that were due but not sent when the last one became due: what had piled up. */
+  readonly waitingAtEnd: number;
+  /** Requests with any answer, refusals too. */
+  readonly answers: number;
   /** Requests answered with 2xx and receipts that fit them. */
   readonly acknowledged: number;
   /** The most frequent one first. */
@@ -77,7 +81,10 @@ export interface LoadResult {
   readonly eventsUnknown: number;
   /** Every receipt. `eventsAcknowledged` differs from their distinct offsets when two answers named the same one. */
   readonly receipts: Receipts;
-  /** Microseconds from the planned send time to the answer, of requests with any answer. */
+  /**
+   * Microseconds from the planned send time to the answer, of all planned requests. One without an answer counts with
+   * the time until it was given up, and with no less than the answer timeout.
+   */
   readonly latency: Histogram;
   /**
    * Microseconds from the planned send time to when the generator came to it: to the write, or to when it found that

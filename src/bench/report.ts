@@ -2,11 +2,11 @@
 import type { Environment } from './environment.ts';
 import { round } from './figures.ts';
 import type { Freshness } from './freshness.ts';
-import { type LoadReport, reportLoad } from './load-report.ts';
+import { failedShare, type LoadReport, reportLoad } from './load-report.ts';
 import type { Measurement } from './measure.ts';
 import type { Cost } from './process-watch.ts';
 import type { Reconciliation } from './reconcile.ts';
-import { isHeld, type JudgedTerm, judgeSlo, type SloTerm } from './slo.ts';
+import { isHeld, type JudgedTerm, judgeSlo, mostErrors, type SloTerm } from './slo.ts';
 
 /** One second of a run. */
 export interface SecondReport {
@@ -16,8 +16,9 @@ export interface SecondReport {
   readonly acknowledged: number;
   readonly failed: number;
   readonly waiting: number;
-  readonly p50_ms: number;
-  readonly p99_ms: number;
+  /** Null when no request ended in this second. */
+  readonly p50_ms: number | null;
+  readonly p99_ms: number | null;
   /** Records that were not delivered yet. */
   readonly lag: number | null;
   readonly collector_resident_bytes: number | null;
@@ -27,12 +28,13 @@ export interface SecondReport {
 export type ReconciliationReport = Reconciliation &
   Readonly<Record<'sent' | 'acknowledged' | 'rejected' | 'unknown', number>>;
 
-/** What it comes to. */
+/** What it comes to. `failures`: too many requests failed, and no objective says how many may. */
 export type BenchVerdict =
   | 'ok'
   | 'loss'
   | 'nothing_acknowledged'
   | 'slo_missed'
+  | 'failures'
   | 'not_delivered'
   | 'stopped';
 
@@ -81,11 +83,11 @@ export function reportBench(
 /** Judges the objectives. */
 export function judgeRun(
   slo: readonly SloTerm[],
-  { latency_ms: latencyMs, requests }: LoadReport,
+  load: LoadReport,
   reconciliation: Reconciliation | undefined,
 ): readonly JudgedTerm[] {
-  const errors = requests.failed / Math.max(1, requests.planned);
-  return judgeSlo(slo, { latencyMs, errors, lost: reconciliation && countLost(reconciliation) });
+  const lost = reconciliation && countLost(reconciliation);
+  return judgeSlo(slo, { latencyMs: load.latency_ms, errors: failedShare(load), lost });
 }
 
 /** Events that are not stored exactly once. */
@@ -105,7 +107,8 @@ function decide(found: {
   if (summary.requests.acknowledged === 0) return 'nothing_acknowledged';
   if (reconciliation?.verdict === 'not_delivered') return 'not_delivered';
   if (judged !== null && !isHeld(judged)) return 'slo_missed';
-  return isStopped ? 'stopped' : 'ok';
+  if (isStopped) return 'stopped';
+  return judged === null && failedShare(summary) > mostErrors ? 'failures' : 'ok';
 }
 
 /** What became of all events; null when nobody looked. */
@@ -123,8 +126,8 @@ function reportSeries({ load, processes }: Measurement): SecondReport[] {
     acknowledged,
     failed,
     waiting,
-    p50_ms: round(p50Ms),
-    p99_ms: round(p99Ms),
+    p50_ms: p50Ms === null ? null : round(p50Ms),
+    p99_ms: p99Ms === null ? null : round(p99Ms),
     lag: processes[i]?.lag ?? null,
     collector_resident_bytes: processes[i]?.collectorBytes ?? null,
   }));

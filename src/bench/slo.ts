@@ -18,10 +18,11 @@ export type SloTerm = { readonly text: string } & (
 
 /** What is judged. */
 export interface SloFigures {
-  readonly latencyMs: Readonly<Record<Quantile, number>>;
+  /** Of all planned requests; null: there was no answer at all. */
+  readonly latencyMs: Readonly<Record<Quantile, number | null>>;
   /** 0 to 1. */
   readonly errors: number;
-  /** Events missing, stored twice or not delivered in time; undefined: not looked at, and no reason to miss. */
+  /** Events missing, stored twice or not delivered in time; undefined: not known, which does not hold. */
   readonly lost: number | undefined;
 }
 
@@ -45,12 +46,17 @@ export function parseSlo(text: string): readonly SloTerm[] {
   });
 }
 
+/** More failed requests than this share are not all right, whatever else holds. */
+export const mostErrors = 0.001;
+
 /**
  * Adds `errors<0.1%` where nothing is said about errors: answers that only refuse are quick, and a rate at which
  * the collector refuses is not one that it holds.
  */
 export function withErrorLimit(terms: readonly SloTerm[]): readonly SloTerm[] {
-  return terms.some(({ kind }) => kind === 'errors') ? terms : [...terms, ...parseSlo('errors<0.1%')];
+  return terms.some(({ kind }) => kind === 'errors')
+    ? terms
+    : [...terms, ...parseSlo(`errors<${100 * mostErrors}%`)];
 }
 
 function parseLatency(text: string): SloTerm | undefined {
@@ -85,11 +91,12 @@ export function judgeSlo(terms: readonly SloTerm[], figures: SloFigures): readon
 function judgeTerm(term: SloTerm, { latencyMs, errors, lost }: SloFigures): Omit<JudgedTerm, 'text'> {
   if (term.kind === 'latency') {
     const value = latencyMs[term.quantile];
+    if (value === null) return { value: 'no answers', holds: false };
     return { value: `${term.quantile} ${Number(value.toPrecision(3))} ms`, holds: value < term.belowMs };
   }
   if (term.kind === 'errors')
     return { value: `errors ${Number((100 * errors).toPrecision(3))}%`, holds: errors < term.below };
-  if (lost === undefined) return { value: 'loss not looked at', holds: true };
+  if (lost === undefined) return { value: 'loss not known', holds: false };
   return { value: `loss ${lost}`, holds: lost === 0 };
 }
 

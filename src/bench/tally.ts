@@ -22,7 +22,10 @@ export class Tally {
   readonly lateness = createHistogram(histogramOptions);
   readonly series: LoadSecond[] = [];
   readonly events = { accepted: 0, rejected: 0, unknown: 0 };
+  /** Requests with any answer. */
+  answers = 0;
   readonly #eventsPerPost: number;
+  readonly #answerTimeoutMs: number;
   readonly #failures = new Map<string, number>();
   readonly #total = createHistogram(histogramOptions);
   /** Latencies since the last second ended. */
@@ -31,8 +34,9 @@ export class Tally {
   /** Counts when the last second ended. */
   #before: Requests = { ...this.#requests };
 
-  constructor(eventsPerPost: number) {
+  constructor(eventsPerPost: number, answerTimeoutMs: number) {
     this.#eventsPerPost = eventsPerPost;
+    this.#answerTimeoutMs = answerTimeoutMs;
   }
 
   get requests(): Readonly<Requests> {
@@ -44,7 +48,10 @@ export class Tally {
     return list.sort((a, b) => b.requests - a.requests);
   }
 
-  /** Of requests with any answer, microseconds. To be read when the last second has ended. */
+  /**
+   * Of all requests, microseconds: one without an answer counts as the answer timeout at least, however soon that
+   * was known, so that a collector that dies does not become quick. To be read when the last second has ended.
+   */
   get latency(): Histogram {
     return this.#total;
   }
@@ -56,6 +63,7 @@ export class Tally {
 
   /** An answer came so long after the planned time. */
   answered({ accepted, rejected, unknown, failure }: Outcome, latencyMs: number): void {
+    this.answers++;
     record(this.#current, latencyMs);
     this.events.accepted += accepted;
     this.events.rejected += rejected;
@@ -65,13 +73,20 @@ export class Tally {
   }
 
   /** A request that may have reached the collector has no answer. */
-  lost(reason: string): void {
+  lost(reason: string, elapsedMs: number): void {
     this.events.unknown += this.#eventsPerPost;
-    this.#fail(reason);
+    this.notSent(reason, elapsedMs);
   }
 
   /** A request did not reach the collector. */
-  notSent(reason: string): void {
+  notSent(reason: string, elapsedMs: number): void {
+    record(this.#current, Math.max(elapsedMs, this.#answerTimeoutMs));
+    this.#fail(reason);
+  }
+
+  /** A request was given up because the run was stopped: nobody knows how long it would have taken. */
+  stopped(reason: string, elapsedMs: number): void {
+    record(this.#current, elapsedMs);
     this.#fail(reason);
   }
 
@@ -89,18 +104,18 @@ export class Tally {
   endSecond({ at, planned, waiting }: Pick<LoadSecond, 'at' | 'planned' | 'waiting'>): LoadSecond {
     this.#requests.planned = planned;
     const { sent, acknowledged, failed } = this.#requests;
-    const hasAnswers = this.#current.count > 0;
+    const hasEnded = this.#current.count > 0;
     const second: LoadSecond = {
       at,
       planned: planned - this.#before.planned,
       sent: sent - this.#before.sent,
       acknowledged: acknowledged - this.#before.acknowledged,
       failed: failed - this.#before.failed,
-      p50Ms: hasAnswers ? this.#current.percentile(50) / 1000 : 0,
-      p99Ms: hasAnswers ? this.#current.percentile(99) / 1000 : 0,
+      p50Ms: hasEnded ? this.#current.percentile(50) / 1000 : null,
+      p99Ms: hasEnded ? this.#current.percentile(99) / 1000 : null,
       waiting,
     };
-    if (hasAnswers) this.#total.add(this.#current);
+    if (hasEnded) this.#total.add(this.#current);
     this.#current.reset();
     this.#before = { ...this.#requests };
     this.series.push(second);

@@ -7,7 +7,7 @@ import { formatBench } from '../bench/format-report.ts';
 import { findMax, type MaxStep, type MaxVerdict } from '../bench/max.ts';
 import { measure } from '../bench/measure.ts';
 import { type BenchVerdict, reportBench } from '../bench/report.ts';
-import { parseSlo, withErrorLimit } from '../bench/slo.ts';
+import { parseSlo, type SloTerm, withErrorLimit } from '../bench/slo.ts';
 import { explainStore } from '../bench/store.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
@@ -42,10 +42,12 @@ const exitCodeOf: Readonly<Record<BenchVerdict | MaxVerdict, ExitCode>> = {
   not_delivered: exitCodes.thresholdMissed,
   none: exitCodes.thresholdMissed,
   nothing_acknowledged: exitCodes.failure,
+  failures: exitCodes.failure,
   stopped: exitCodes.failure,
 };
 
-const defaultSlo = 'p99<100ms,loss=0';
+const defaultSloWithoutStore = 'p99<100ms';
+const defaultSlo = `${defaultSloWithoutStore},loss=0`;
 
 /** `millrace bench`. */
 export const bench: Command = {
@@ -74,7 +76,7 @@ export const bench: Command = {
     'config',
   ],
   exitCodes: {
-    1: 'failure, nothing was acknowledged, or it was stopped',
+    1: 'failure, more than 0.1% of the requests failed, nothing was acknowledged, or it was stopped',
     2: 'wrong usage, or a payload that cannot be read',
     98: 'an acknowledged event is lost, or stored more than once',
     99: 'an objective was missed, no rate holds, or not everything is stored within --wait',
@@ -115,7 +117,7 @@ async function finish({ progress, http }: BenchSetup): Promise<void> {
 }
 
 async function runBench(setup: BenchSetup, config: Config): Promise<Outcome> {
-  const slo = config.slo === undefined ? undefined : parseSlo(config.slo);
+  const slo = config.slo === undefined ? undefined : readSlo(config, config.slo);
   const { site, collector } = await openSite(setup, config, { needsStore: true });
   try {
     const environment = describeEnvironment(site, [collector]);
@@ -128,7 +130,7 @@ async function runBench(setup: BenchSetup, config: Config): Promise<Outcome> {
 }
 
 async function runMax(setup: BenchSetup, config: Config): Promise<Outcome> {
-  const slo = withErrorLimit(parseSlo(config.slo ?? defaultSlo));
+  const slo = readSlo(config, config.slo ?? (config.reconcile ? defaultSlo : defaultSloWithoutStore));
   const needsStore = slo.some(({ kind }) => kind === 'loss');
   const { site, collector } = await openSite(setup, config, { needsStore });
   try {
@@ -150,6 +152,16 @@ async function runCompare(setup: BenchSetup, config: Config, args: readonly stri
     onRun: (round, side, found) => setup.progress.line(formatRun(round, side, found)),
   });
   return { report, text: formatCompare(report) };
+}
+
+/** @throws OperatorError exit 78 for a term that is none, 2 for one that `--no-reconcile` leaves without an answer */
+function readSlo({ reconcile }: Config, text: string): readonly SloTerm[] {
+  const slo = withErrorLimit(parseSlo(text));
+  if (reconcile || !slo.some(({ kind }) => kind === 'loss')) return slo;
+  throw new OperatorError(
+    '--slo loss=0 needs a look at what is stored: leave out loss=0, or --no-reconcile',
+    exitCodes.usage,
+  );
 }
 
 /** @throws OperatorError exit 2 for an option that another form takes */

@@ -19,6 +19,7 @@ const second = (at: number, changed: Partial<LoadSecond> = {}): LoadSecond => ({
 
 const result = (changed: Partial<LoadResult> = {}): LoadResult => ({
   ...{ seconds: 2.99, planned: 300, sent: 300, acknowledged: 300, failures: [] },
+  ...{ waitingAtEnd: 0, answers: 300 },
   ...{ eventsSent: 600, eventsAcknowledged: 600, eventsRejected: 0, eventsUnknown: 0 },
   receipts: { partitions: new Map(), spools: new Map() },
   latency: histogramOf(1, 2, 3, 4, 10),
@@ -74,10 +75,10 @@ describe('reportLoad', () => {
     });
   });
 
-  test('of a run without any answer, zeroes', () => {
-    const none = report({ acknowledged: 0, eventsAcknowledged: 0, latency: histogramOf(), series: [] });
+  test('of a run without any answer, rates of zero and no latencies, and no word of the generator', () => {
+    const none = report({ acknowledged: 0, answers: 0, eventsAcknowledged: 0, generatorBusy: 1, series: [] });
     expect(none).toMatchObject({ achieved_rate: 0, event_rate: 0, warnings: [] });
-    expect(none.latency_ms).toEqual({ p50: 0, p90: 0, p99: 0, 'p99.9': 0, max: 0 });
+    expect(none.latency_ms).toEqual({ p50: null, p90: null, p99: null, 'p99.9': null, max: null });
   });
 });
 

@@ -51,10 +51,14 @@ describe('judgeSlo', () => {
     expect(judge('loss=0', { lost: 2 })).toEqual([{ text: 'loss=0', value: 'loss 2', holds: false }]);
   });
 
-  test('loss that nobody looked at is no reason to miss', () => {
-    const terms = judge('loss=0', { lost: undefined });
-    expect(isHeld(terms)).toBe(true);
-    expect(terms[0]?.value).toBe('loss not looked at');
+  test('what is not known does not hold', () => {
+    const none = { p50: null, p90: null, p99: null, 'p99.9': null, max: null };
+    expect(judge('loss=0', { lost: undefined })).toEqual([
+      { text: 'loss=0', value: 'loss not known', holds: false },
+    ]);
+    expect(judge('p99<100ms', { latencyMs: none })).toEqual([
+      { text: 'p99<100ms', value: 'no answers', holds: false },
+    ]);
   });
 
   test('all terms must hold', () => {
