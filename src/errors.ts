@@ -32,6 +32,11 @@ export class OperatorError extends Error {
   }
 }
 
+/** Whether something is an error of a dependency that is away. */
+export function isUnavailable(error: unknown): error is OperatorError {
+  return error instanceof OperatorError && error.exitCode === exitCodes.unavailable;
+}
+
 /** The message of anything thrown; falls back to `code` where the message is empty, as in AggregateError. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -1,6 +1,8 @@
 /** `millrace bench compare A B`: which of two collectors costs less, answers sooner, or takes more. */
 
+import { isUnavailable } from '../errors.ts';
 import type { Environment } from './environment.ts';
+import { formatCount } from './figures.ts';
 import { type LoadReport, reportLoad } from './load-report.ts';
 import { measure, type Site, StoppedError } from './measure.ts';
 import type { Profile } from './profile.ts';
@@ -41,7 +43,10 @@ export type ComparedName = keyof typeof comparedFigures;
 /** What was found. */
 export interface CompareReport extends Environment {
   readonly kind: 'compare';
-  readonly verdict: 'ok' | 'stopped';
+  /** `unavailable`: one of them went away after the rounds that are here. `loss`: receipts were given twice. */
+  readonly verdict: 'ok' | 'stopped' | 'unavailable' | 'loss';
+  /** What is wrong, for a person; null when nothing is. */
+  readonly error: string | null;
   readonly profile: string;
   readonly figures: Readonly<Record<ComparedName, ComparedFigure>>;
   readonly rounds: readonly CompareRound[];
@@ -67,6 +72,7 @@ export async function compareCollectors(
   { profile, rounds: count, onRun }: CompareOptions,
 ): Promise<CompareReport> {
   const rounds: CompareRound[] = [];
+  let end: Pick<CompareReport, 'verdict' | 'error'> | undefined;
   async function run(round: number, side: Side): Promise<LoadReport> {
     const { load, stop } = sites[side];
     const measurement = await measure(sites[side], profile, { reconciles: false });
@@ -83,17 +89,29 @@ export async function compareCollectors(
       rounds.push({ first, ...(first === 'a' ? { a: one, b: other } : { a: other, b: one }) });
     }
   } catch (error) {
-    if (!(error instanceof StoppedError)) throw error;
+    if (error instanceof StoppedError) end = { verdict: 'stopped', error: null };
+    else if (rounds.length > 0 && isUnavailable(error))
+      end = { verdict: 'unavailable', error: error.message };
+    else throw error;
   }
   return {
     kind: 'compare',
-    verdict: rounds.length === count ? 'ok' : 'stopped',
+    ...(findTwice(rounds) ?? end ?? { verdict: 'ok', error: null }),
     ...environment,
     profile: profile.text,
     figures: summariseRounds(rounds),
     rounds,
     warnings: [...new Set(rounds.flatMap(({ a, b }) => [...a.warnings, ...b.warnings]))],
   };
+}
+
+/** Receipts that one of them gave twice. */
+function findTwice(rounds: readonly CompareRound[]): Pick<CompareReport, 'verdict' | 'error'> | undefined {
+  const found = (['a', 'b'] as const).flatMap((side) => {
+    const twice = rounds.reduce((sum, round) => sum + round[side].acknowledged_twice, 0);
+    return twice === 0 ? [] : [`${side.toUpperCase()} gave ${formatCount(twice)} receipts twice`];
+  });
+  return found.length === 0 ? undefined : { verdict: 'loss', error: found.join(', ') };
 }
 
 /** Sums up all figures. */

@@ -29,11 +29,11 @@ export function formatRun(round: number, side: 'a' | 'b', report: LoadReport): s
 
 /** The report as text, several lines. */
 export function formatCompare(report: CompareReport): string {
-  const { figures, rounds, warnings, verdict } = report;
+  const { figures, rounds, warnings } = report;
   const rows = names.map((name) => [titles[name], ...cellsOf(figures[name], name)]);
   const failed = (side: 'a' | 'b') => rounds.reduce((sum, round) => sum + round[side].requests.failed, 0);
   return [
-    `${verdict === 'stopped' ? 'STOPPED: ' : ''}${countOf(rounds.length, 'round')} of ${report.profile}; ${sayDifference(figures.cpu_us_per_event)}.`,
+    `${sayVerdict(report)}${countOf(rounds.length, 'round')} of ${report.profile}; ${sayDifference(report)}.`,
     '',
     ...alignColumns(
       [
@@ -67,10 +67,30 @@ function cellsOf({ a, b, ratio }: ComparedFigure, name: ComparedName): string[] 
   ];
 }
 
-function sayDifference({ ratio }: ComparedFigure): string {
-  if (ratio === null) return 'the CPU of one of them is not known, its /metrics did not say';
+function sayVerdict({ verdict, error }: CompareReport): string {
+  const words = {
+    ok: '',
+    stopped: 'STOPPED: ',
+    unavailable: `UNAVAILABLE: ${error}. `,
+    loss: `TWICE: ${error}. `,
+  };
+  return words[verdict];
+}
+
+function sayDifference({ figures, rounds }: CompareReport): string {
+  const { ratio } = figures.cpu_us_per_event;
+  if (ratio === null) return sayUnknown(rounds);
   const { median, low, high, difference } = ratio;
   const interval = `${median.toFixed(2)} times (${low.toFixed(2)} to ${high.toFixed(2)})`;
   if (difference === 'none') return `no difference in CPU per event: B takes ${interval} that of A`;
   return `B takes ${interval} the CPU per event of A`;
+}
+
+function sayUnknown(rounds: CompareReport['rounds']): string {
+  for (const side of ['a', 'b'] as const) {
+    const why = rounds.find((round) => round[side].collector_cost_unknown !== null)?.[side];
+    if (why !== undefined)
+      return `the CPU of ${side.toUpperCase()} is not known: ${why.collector_cost_unknown}`;
+  }
+  return 'one round does not tell how sure a difference is';
 }

@@ -57,8 +57,12 @@ function formatQuantiles(latency: LatencyReport): string {
 }
 
 /** What a process took. */
-export function formatCost(name: string, unit: string, cost: Cost | null): Line[] {
-  if (cost === null) return [['cost', `${name}: not known, its /metrics did not say`]];
+export function formatCost(
+  name: string,
+  unit: string,
+  { cost, unknown }: { readonly cost: Cost | null; readonly unknown: string | null },
+): Line[] {
+  if (cost === null) return [['cost', `${name}: not known: ${unknown}`]];
   const memory =
     cost.max_resident_bytes === null ? '' : `, at most ${formatMiB(cost.max_resident_bytes)} of memory`;
   return [

@@ -1,8 +1,7 @@
 /** The result of `bench max` for a person, and its steps. */
-import { alignColumns } from '../text-table.ts';
+import { alignColumns, countOf } from '../text-table.ts';
 import { formatCount, formatDigits, formatMs, formatShare } from './figures.ts';
 import { formatCost, formatEnvironment, joinLines } from './format-lines.ts';
-import { describeFaults } from './format-report.ts';
 import type { MaxReport, MaxStep } from './max.ts';
 
 /** A step as one line. */
@@ -24,7 +23,12 @@ export function formatMax(report: MaxReport): string {
     ...alignColumns(steps.map(cellsOf), 0),
     '',
     ...joinLines([
-      ...(best === undefined ? [] : formatCost('collector', 'event', best.collector_cost)),
+      ...(best === undefined
+        ? []
+        : formatCost('collector', 'event', {
+            cost: best.collector_cost,
+            unknown: best.collector_cost_unknown,
+          })),
       ...formatEnvironment(report),
     ]),
     ...warnings.flatMap((warning) => ['', warning]),
@@ -45,7 +49,7 @@ function cellsOf({ rate, phase, holds, slo, latency_ms, requests }: MaxStep): st
   ];
 }
 
-function verdictOf({ verdict, rate, slo, steps, options }: MaxReport): string {
+function verdictOf({ verdict, rate, slo, steps, options, error }: MaxReport): string {
   const last = steps.at(-1);
   const confirmed = steps.filter((step) => step.rate === rate && step.phase === 'confirm');
   const seconds = confirmed.at(-1)?.seconds ?? 0;
@@ -58,10 +62,17 @@ function verdictOf({ verdict, rate, slo, steps, options }: MaxReport): string {
     case 'none':
       return `NO RATE HOLDS ${slo}: the last one tried was ${formatCount(last?.rate ?? 0)} requests/s.`;
     case 'loss':
-      return last?.reconciliation == null
-        ? 'LOSS.'
-        : `${describeFaults(last.reconciliation)}, at ${formatCount(last.rate)} requests/s; the search was ended.`;
+      return `${error}, at ${formatCount(last?.rate ?? 0)} requests/s; the search was ended.`;
+    case 'not_delivered':
+      return `NOT DELIVERED: ${error}. ${sayHeld(steps)}`;
+    case 'unavailable':
+      return `UNAVAILABLE: ${error}. ${sayHeld(steps)}`;
     case 'stopped':
-      return `STOPPED after ${steps.length} steps; nothing was confirmed.`;
+      return `STOPPED after ${countOf(steps.length, 'step')}. ${sayHeld(steps)}`;
   }
+}
+
+function sayHeld(steps: readonly MaxStep[]): string {
+  const held = Math.max(0, ...steps.filter(({ holds }) => holds).map(({ rate }) => rate));
+  return `Nothing was confirmed; ${held === 0 ? 'no rate held' : `the highest rate that held was ${formatCount(held)} requests/s`}.`;
 }

@@ -1,5 +1,6 @@
 /** The report of a run for a person: the verdict first. */
 import { countOf } from '../text-table.ts';
+import { describeFaults } from './faults.ts';
 import { formatCount, formatDigits, formatMs, formatShare } from './figures.ts';
 import { formatCost, formatEnvironment, formatLoad, joinLines, type Line } from './format-lines.ts';
 import { failedShare } from './load-report.ts';
@@ -13,8 +14,12 @@ export function formatBench(report: BenchReport): string {
   const { reconciliation, freshness, slo, warnings } = report;
   const lines: Line[] = [
     ...formatLoad(report),
-    ...formatCost('collector', 'event', report.collector_cost),
-    ...formatCost('streamer', 'row', report.streamer_cost),
+    ...formatCost('collector', 'event', {
+      cost: report.collector_cost,
+      unknown: report.collector_cost_unknown,
+    }),
+    ...formatCost('streamer', 'row', { cost: report.streamer_cost, unknown: report.streamer_cost_unknown }),
+    ...(report.stored_error === null ? [] : [['stored', `error: ${report.stored_error}`] as const]),
     ...(reconciliation === null ? [] : formatReconciliation(reconciliation)),
     ...(freshness === null ? [] : formatFreshness(freshness)),
     ...(slo ?? []).map(
@@ -30,10 +35,7 @@ export function formatBench(report: BenchReport): string {
 function verdictOf(report: BenchReport): string {
   const { reconciliation } = report;
   const figures = formatHeadline(report);
-  const stored =
-    reconciliation === null
-      ? 'what is stored was not looked at'
-      : `each of ${formatCount(reconciliation.receipts)} acknowledged events is stored exactly once`;
+  const stored = sayStored(report);
   switch (report.verdict) {
     case 'ok':
       // As many failures as an objective of its own allows are no reason to call it all right.
@@ -41,7 +43,13 @@ function verdictOf(report: BenchReport): string {
     case 'failures':
       return `FAILURES: ${formatShare(failedShare(report))} of the requests failed; ${figures}; ${stored}.`;
     case 'stopped':
-      return `STOPPED after ${report.seconds.toFixed(1)} s: ${figures}; ${stored}.`;
+      return report.requests.planned === 0
+        ? `STOPPED before anything was measured; ${stored}.`
+        : `STOPPED after ${report.seconds.toFixed(1)} s: ${figures}; ${stored}.`;
+    case 'unavailable':
+      return report.load_error === null
+        ? `UNAVAILABLE: ${stored}; ${figures}.`
+        : `UNAVAILABLE after the warm-up: ${report.load_error}; ${stored}.`;
     case 'slo_missed':
       return `MISSED: ${missedOf(report)}. ${figures}; ${stored}.`;
     case 'nothing_acknowledged':
@@ -49,8 +57,17 @@ function verdictOf(report: BenchReport): string {
     case 'not_delivered':
       return `NOT DELIVERED: ${formatCount(reconciliation?.not_delivered ?? 0)} acknowledged events are not stored yet; ${figures}.`;
     case 'loss':
-      return `${reconciliation === null ? 'LOSS' : describeFaults(reconciliation)}; ${figures}.`;
+      return `${describeFaults(report)}; ${figures}.`;
   }
+}
+
+function sayStored({ reconciliation, stored_error }: BenchReport): string {
+  if (stored_error !== null) return 'what is stored is not known';
+  if (reconciliation === null) return 'what is stored was not looked at';
+  const { receipts, not_delivered } = reconciliation;
+  return not_delivered > 0
+    ? `${formatCount(not_delivered)} of ${formatCount(receipts)} acknowledged events are not stored yet`
+    : `each of ${formatCount(receipts)} acknowledged events is stored exactly once`;
 }
 
 /** Rates, latencies, and what did not go well, if anything. */
@@ -70,19 +87,6 @@ function missedOf({ slo }: BenchReport): string {
     .filter(({ holds }) => !holds)
     .map(({ text, value }) => `${text} (${value})`)
     .join(', ');
-}
-
-/** What is wrong, the worst first. */
-export function describeFaults(found: ReconciliationReport): string {
-  const { missing, duplicated, repeats_kept, acknowledged_twice, not_delivered } = found;
-  const faults = [
-    ...(missing > 0 ? [`${formatCount(missing)} acknowledged and not stored`] : []),
-    ...(duplicated > 0 ? [`${formatCount(duplicated)} stored more than once`] : []),
-    ...(repeats_kept > 0 ? [`${formatCount(repeats_kept)} in repeats and stored as well`] : []),
-    ...(acknowledged_twice > 0 ? [`${formatCount(acknowledged_twice)} receipts given twice`] : []),
-    ...(not_delivered > 0 ? [`${formatCount(not_delivered)} not stored yet`] : []),
-  ];
-  return `${missing > 0 ? 'LOSS' : 'TWICE'}: ${faults.join(', ')}`;
 }
 
 function formatReconciliation(found: ReconciliationReport): Line[] {

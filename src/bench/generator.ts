@@ -24,6 +24,8 @@ export interface GeneratorOptions {
   /** A request that found no free connection for so long is given up. */
   readonly longestWaitMs: number;
   readonly stop: AbortSignal;
+  /** Told when it was stopped and so many answers are still waited for. */
+  readonly onStopping?: (requests: number) => void;
   readonly onSecond: (second: LoadSecond) => void;
 }
 
@@ -182,6 +184,7 @@ class Generator implements RequestUser {
     this.#total = this.#due;
     this.#stoppedMs = nowMs;
     this.#nextDueMs = Infinity;
+    if (this.#inFlight > 0) this.#options.onStopping?.(this.#inFlight);
     this.#send();
   }
 

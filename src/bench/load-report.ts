@@ -3,7 +3,7 @@ import { round } from './figures.ts';
 import { warnOfGenerator } from './generator-limit.ts';
 import type { LoadFailure, LoadResult } from './load.ts';
 import type { Measurement } from './measure.ts';
-import type { Cost } from './process-watch.ts';
+import type { Cost, CostFound } from './process-watch.ts';
 import { type Quantile, quantiles } from './slo.ts';
 
 /** Milliseconds, by quantile; null where nothing was measured. */
@@ -31,12 +31,18 @@ export interface LoadReport {
   /** 0 to 1. */
   readonly generator_busy: number;
   readonly collector_cost: Cost | null;
+  /** Why there is no cost; null when there is one. */
+  readonly collector_cost_unknown: string | null;
+  /** Events, of the warm-up too, that were acknowledged by the receipt of another one: a fault of the collector. */
+  readonly acknowledged_twice: number;
   /** What is doubtful about these figures, and what to do. */
   readonly warnings: readonly string[];
 }
 
 /** Sums up the load of a run. */
-export function reportLoad({ profile, load, collector }: Measurement, connections: number): LoadReport {
+export function reportLoad(measurement: Measurement, connections: number): LoadReport {
+  const { profile, load } = measurement;
+  const [collector_cost, collector_cost_unknown] = splitCost(measurement.collector);
   const seconds = load.planned < profile.requests ? load.seconds : profile.seconds;
   const rate = achievedRate(load, seconds);
   return {
@@ -62,9 +68,15 @@ export function reportLoad({ profile, load, collector }: Measurement, connection
     latency_ms: readQuantiles(load.answers === 0 ? undefined : load.latency),
     lateness_ms: readQuantiles(load.lateness),
     generator_busy: round(load.generatorBusy),
-    collector_cost: collector ?? null,
+    ...{ collector_cost, collector_cost_unknown },
+    acknowledged_twice: measurement.acknowledgedTwice,
     warnings: warnOfGenerator(load, { connections }),
   };
+}
+
+/** The cost, or why there is none. */
+export function splitCost(found: CostFound): readonly [Cost | null, string | null] {
+  return 'unknown' in found ? [null, found.unknown] : [found, null];
 }
 
 /**

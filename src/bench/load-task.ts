@@ -21,6 +21,7 @@ export interface LoadTask
 /** What the thread sends. The parent sends any message to stop it. */
 export type FromLoadThread =
   | { readonly type: 'second'; readonly second: LoadSecond }
+  | { readonly type: 'stopping'; readonly requests: number }
   | { readonly type: 'end'; readonly result: PackedResult }
   | { readonly type: 'failed'; readonly message: string; readonly exitCode: ExitCode };
 

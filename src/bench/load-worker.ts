@@ -23,6 +23,7 @@ async function run(task: LoadTask): Promise<void> {
     profile: parseProfile(task.profile),
     requests: unpackRequests(task),
     stop: stop.signal,
+    onStopping: (requests) => send({ type: 'stopping', requests }),
     onSecond: (second) => send({ type: 'second', second }),
   });
   send({ type: 'end', result: packResult(result) });

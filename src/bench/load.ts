@@ -1,6 +1,6 @@
 /** What a load run is asked for, and what it found. */
-import type { Histogram } from 'node:perf_hooks';
-import type { Receipts } from '../verify/receipts.ts';
+import { createHistogram, type Histogram } from 'node:perf_hooks';
+import { createReceipts, type Receipts } from '../verify/receipts.ts';
 import type { Payload } from './payload.ts';
 import type { Profile } from './profile.ts';
 
@@ -25,6 +25,8 @@ export interface LoadOptions {
   readonly longestWaitMs?: number;
   /** Ends the run early: nothing new is sent, what is in flight is waited for. */
   readonly stop: AbortSignal;
+  /** Told when it was stopped and so many answers are still waited for. */
+  readonly onStopping?: (requests: number) => void;
   /** Called about once a second while it runs. */
   readonly onSecond?: (second: LoadSecond) => void;
 }
@@ -53,6 +55,16 @@ export interface LoadFailure {
   /** `503 OVERLOADED`, `timeout`, `ECONNRESET`, ... */
   readonly reason: string;
   readonly requests: number;
+}
+
+/** What a run found that did not begin. */
+export function emptyLoad(): LoadResult {
+  return {
+    ...{ seconds: 0, planned: 0, sent: 0, waitingAtEnd: 0, answers: 0, acknowledged: 0, failures: [] },
+    ...{ eventsSent: 0, eventsAcknowledged: 0, eventsRejected: 0, eventsUnknown: 0 },
+    ...{ receipts: createReceipts(), latency: createHistogram(), lateness: createHistogram() },
+    ...{ generatorBusy: 0, series: [] },
+  };
 }
 
 /** What one run found. Counts are of requests unless they say events. */

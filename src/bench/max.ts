@@ -1,5 +1,8 @@
 /** `millrace bench max`: the highest rate at which objectives hold. */
+
+import { isUnavailable } from '../errors.ts';
 import type { Environment } from './environment.ts';
+import { describeFaults } from './faults.ts';
 import { formatCount } from './figures.ts';
 import { type LoadReport, reportLoad } from './load-report.ts';
 import { type Measurement, measure, type Site, StoppedError, settle } from './measure.ts';
@@ -19,19 +22,24 @@ export interface MaxStep extends LoadReport {
   readonly reconciliation: ReconciliationReport | null;
 }
 
-/** `none`: not even the lowest rate was confirmed. */
-export type MaxVerdict = 'ok' | 'loss' | 'none' | 'stopped';
+/**
+ * `none`: not even the lowest rate was confirmed. `not_delivered`, `unavailable`: the search ended early, since what a
+ * step had sent was not stored in time, or since the collector or ClickHouse went away.
+ */
+export type MaxVerdict = 'ok' | 'loss' | 'none' | 'stopped' | 'not_delivered' | 'unavailable';
 
 /** What was found. */
 export interface MaxReport extends Environment {
   readonly kind: 'max';
   readonly verdict: MaxVerdict;
+  /** Why the search was ended early, for a person; null when it was not, or was stopped. */
+  readonly error: string | null;
   /** The objectives as they were applied. */
   readonly slo: string;
   /** The highest rate that was confirmed, requests per second; null when none was. */
   readonly rate: number | null;
   readonly steps: readonly MaxStep[];
-  /** Of the steps next to the limit. */
+  /** Of the lowest rate that failed above all that held. */
   readonly warnings: readonly string[];
 }
 
@@ -56,7 +64,14 @@ const highestRate = 1_000_000;
 const leastSent = 0.95;
 
 /** Ends a search. */
-class LossFoundError extends Error {}
+class SearchEnd extends Error {
+  readonly verdict: MaxVerdict;
+
+  constructor(verdict: MaxVerdict, message: string) {
+    super(message);
+    this.verdict = verdict;
+  }
+}
 
 /** Searches. Loss ends it at once: no rate is a remedy for that. */
 export async function findMax(site: Site, environment: Environment, options: MaxOptions): Promise<MaxReport> {
@@ -73,30 +88,54 @@ export async function findMax(site: Site, environment: Environment, options: Max
     const step = reportStep(measurement, { rate, phase, slo, connections: site.load.connections });
     steps.push(step);
     options.onStep(step);
-    if (step.reconciliation?.verdict === 'loss') throw new LossFoundError();
-    if (!reconciles) await settle(site, measurement.load);
+    await endWhenAtFault(site, step, measurement);
     return step.holds;
   }
   const search = { startRate, lowestRate: 1, highestRate, precision: 0.05, confirmations };
-  let verdict: MaxVerdict = 'ok';
+  let end: Pick<MaxReport, 'verdict' | 'error'> = { verdict: 'ok', error: null };
   let rate: number | undefined;
   try {
     rate = await findHighestRate(probe, search);
-    if (rate === undefined) verdict = 'none';
+    if (rate === undefined) end = { verdict: 'none', error: null };
   } catch (error) {
-    if (error instanceof LossFoundError) verdict = 'loss';
-    else if (error instanceof StoppedError) verdict = 'stopped';
-    else throw error;
+    end = endOf(error, steps);
   }
   return {
     kind: 'max',
-    verdict,
+    ...end,
     ...environment,
     slo: slo.map(({ text }) => text).join(','),
     rate: rate ?? null,
     steps,
-    warnings: warningsAtLimit(steps),
+    warnings: warningsAbove(steps),
   };
+}
+
+/** Ends the search where no rate is a remedy: loss, a streamer that does not deliver, a ClickHouse that is away. */
+async function endWhenAtFault(site: Site, step: MaxStep, measurement: Measurement): Promise<void> {
+  const { reconciliation, acknowledged_twice, rate } = step;
+  if (reconciliation?.verdict === 'loss' || acknowledged_twice > 0)
+    throw new SearchEnd('loss', describeFaults(step));
+  if (measurement.storeProblem !== undefined) throw new SearchEnd('unavailable', measurement.storeProblem);
+  const isSettled =
+    reconciliation === null
+      ? await settle(site, measurement.load)
+      : reconciliation.verdict !== 'not_delivered';
+  if (site.stop.aborted) throw new StoppedError();
+  if (!isSettled)
+    throw new SearchEnd(
+      'not_delivered',
+      `not everything that was sent at ${formatCount(rate)} requests/s was stored within ${site.waitMs / 1_000} s: see ` +
+        'that the streamer runs, or give more time with --wait',
+    );
+}
+
+/** How a search ended; what was measured is kept when there is any. */
+function endOf(error: unknown, steps: readonly MaxStep[]): Pick<MaxReport, 'verdict' | 'error'> {
+  if (error instanceof SearchEnd) return { verdict: error.verdict, error: error.message };
+  if (error instanceof StoppedError) return { verdict: 'stopped', error: null };
+  if (steps.length > 0 && isUnavailable(error)) return { verdict: 'unavailable', error: error.message };
+  throw error;
 }
 
 function reportStep(
@@ -112,7 +151,7 @@ function reportStep(
   return {
     rate,
     phase,
-    holds: isHeld(judged),
+    holds: isHeld(judged) && load.acknowledged_twice === 0,
     slo: judged,
     ...load,
     reconciliation: reportStored(measurement),
@@ -129,11 +168,11 @@ export function judgeSending({ requests, waiting_at_end }: LoadReport): JudgedTe
   };
 }
 
-/** Of the lowest rate that failed, and of the last run that confirmed the result. */
-function warningsAtLimit(steps: readonly MaxStep[]): readonly string[] {
-  const failed = steps.filter(({ holds }) => !holds).sort((a, b) => a.rate - b.rate)[0];
-  const confirmed = steps.findLast(({ holds, phase }) => holds && phase === 'confirm');
-  return [failed, confirmed].flatMap((step) =>
-    (step?.warnings ?? []).map((warning) => `At ${formatCount(step?.rate ?? 0)} requests/s: ${warning}`),
+/** Of the lowest rate that failed above all that held: a hiccup below says nothing about the limit. */
+export function warningsAbove(steps: readonly Pick<MaxStep, 'rate' | 'holds' | 'warnings'>[]): string[] {
+  const held = Math.max(0, ...steps.filter(({ holds }) => holds).map(({ rate }) => rate));
+  const failed = steps.filter(({ holds, rate }) => !holds && rate > held).sort((a, b) => a.rate - b.rate)[0];
+  return (failed?.warnings ?? []).map(
+    (warning) => `At ${formatCount(failed?.rate ?? 0)} requests/s: ${warning}`,
   );
 }

@@ -1,10 +1,11 @@
 /** One measured run: warm-up, load, what it cost, and what became of the events. */
 import { exitCodes, OperatorError } from '../errors.ts';
+import { countOf } from '../text-table.ts';
 import { RangeSet } from '../verify/ranges.ts';
 import type { Receipts } from '../verify/receipts.ts';
 import { type Freshness, readFreshness } from './freshness.ts';
-import type { LoadOptions, LoadResult } from './load.ts';
-import type { Cost, ProcessWatch } from './process-watch.ts';
+import { emptyLoad, type LoadOptions, type LoadResult } from './load.ts';
+import type { CostFound, ProcessWatch } from './process-watch.ts';
 import { type Profile, parseProfile } from './profile.ts';
 import type { Progress } from './progress.ts';
 import { awaitDelivery, type Reconciliation, reconcile } from './reconcile.ts';
@@ -14,7 +15,7 @@ import type { Store } from './store.ts';
 /** What is measured, and how it is spoken to. */
 export interface Site {
   /** Where to post, and how; the same for every run. */
-  readonly load: Omit<LoadOptions, 'profile' | 'stop' | 'onSecond'>;
+  readonly load: Omit<LoadOptions, 'profile' | 'stop' | 'onSecond' | 'onStopping'>;
   /** Load before each run, which no figure counts, milliseconds. */
   readonly warmUpMs: number;
   readonly collector: ProcessWatch;
@@ -40,16 +41,24 @@ export interface Measurement {
   readonly load: LoadResult;
   /** By second, as {@link LoadResult.series}. */
   readonly processes: readonly ProcessSecond[];
-  readonly collector: Cost | undefined;
-  readonly streamer: Cost | undefined;
-  /** Undefined when nobody looked. Counts the events of the warm-up, too. */
+  /** Why the load could not begin after the warm-up; undefined when it did. */
+  readonly loadProblem: string | undefined;
+  readonly collector: CostFound;
+  readonly streamer: CostFound;
+  /** Events of the warm-up and of the run that were acknowledged by the receipt of another one. */
+  readonly acknowledgedTwice: number;
+  /** Undefined when nobody looked, or looked in vain. Counts the events of the warm-up, too. */
   readonly stored: Stored | undefined;
+  /** Why nobody knows what is stored; undefined when somebody does, or did not look. */
+  readonly storeProblem: string | undefined;
 }
 
 /** What became of the events of a run. */
 export interface Stored {
   readonly reconciliation: Reconciliation;
   readonly freshness: Freshness | undefined;
+  /** Whether the waiting was stopped. */
+  readonly isCut: boolean;
   /** Events of the warm-up and of the run. */
   readonly sent: number;
   readonly acknowledged: number;
@@ -71,24 +80,45 @@ export class StoppedError extends OperatorError {
 const collectorEverySeconds = 5;
 
 /**
- * Measures one run.
+ * Measures one run. With `reconciles`, what the warm-up has sent is looked for also when the run cannot begin.
  * @throws OperatorError exit 69 when the collector takes nothing
- * @throws StoppedError
+ * @throws StoppedError when it was stopped in the warm-up, and nothing is to be looked for
  */
 export async function measure(
   site: Site,
   profile: Profile,
   { reconciles }: { readonly reconciles: boolean },
 ): Promise<Measurement> {
-  const { load: base, collector, streamer, progress, stop } = site;
+  const { collector, streamer, progress, stop } = site;
   const warmUp = await runWarmUp(site, profile);
-  if (stop.aborted) throw new StoppedError();
+  const isKept = reconciles && warmUp !== undefined;
+  if (stop.aborted && !isKept) throw new StoppedError();
   await Promise.all([collector.begin(), streamer.begin()]);
+  const run = await runMeasured(site, profile).catch((error: unknown) => {
+    if (!isKept || !(error instanceof OperatorError)) throw error;
+    return { load: emptyLoad(), processes: [], loadProblem: error.message };
+  });
+  const collectorCost = await collector.end(run.load.eventsAcknowledged);
+  const runs = warmUp === undefined ? [run.load] : [warmUp, run.load];
+  const found = reconciles ? await tryFollowUp(site, runs) : notFollowed;
+  const streamerCost = await streamer.end(undefined);
+  progress.clear();
+  const acknowledgedTwice = countTwice(runs);
+  return { profile, ...run, collector: collectorCost, streamer: streamerCost, acknowledgedTwice, ...found };
+}
+
+/** Runs the load and watches the processes meanwhile; the load is empty when it was stopped before. */
+async function runMeasured(
+  { load: base, collector, streamer, progress, stop }: Site,
+  profile: Profile,
+): Promise<Pick<Measurement, 'load' | 'processes' | 'loadProblem'>> {
   const processes: ProcessSecond[] = [];
+  if (stop.aborted) return { load: emptyLoad(), processes, loadProblem: undefined };
   const load = await runLoad({
     ...base,
     profile,
     stop,
+    onStopping: sayStopping({ load: base, progress }),
     onSecond(second) {
       processes.push({ lag: streamer.lag, collectorBytes: collector.residentBytes });
       progress.second(second, streamer.lag);
@@ -96,12 +126,26 @@ export async function measure(
       void streamer.look();
     },
   });
-  const collectorCost = await collector.end(load.eventsAcknowledged);
-  const runs = warmUp === undefined ? [load] : [warmUp, load];
-  const stored = reconciles && site.store !== undefined ? await followUp(site, site.store, runs) : undefined;
-  const streamerCost = await streamer.end(undefined);
-  progress.clear();
-  return { profile, load, processes, collector: collectorCost, streamer: streamerCost, stored };
+  return { load, processes, loadProblem: undefined };
+}
+
+function sayStopping({ load, progress }: Pick<Site, 'load' | 'progress'>): (requests: number) => void {
+  return (requests) =>
+    progress.line(
+      `stopping: waiting for ${countOf(requests, 'answer')}, at most ${load.answerTimeoutMs / 1_000} s; ` +
+        'Ctrl-C again ends at once',
+    );
+}
+
+/** Events that answers acknowledged by receipts which other answers have given, too: it takes no look at the tables. */
+function countTwice(runs: readonly LoadResult[]): number {
+  const { partitions, spools } = mergeReceipts(runs.map(({ receipts }) => receipts));
+  const acknowledged = runs.reduce((total, run) => total + run.eventsAcknowledged, 0);
+  const distinct = [...partitions.values(), ...spools.values()].reduce(
+    (total, set) => total + set.offsets,
+    0,
+  );
+  return Math.max(0, acknowledged - distinct);
 }
 
 /** Runs the first rate of the profile for a while. */
@@ -114,7 +158,8 @@ async function runWarmUp(
   const firstSeconds = Math.min(1, profile.seconds);
   const rate = Math.max(1, profile.plannedBefore(firstSeconds * 1_000) / firstSeconds);
   const text = `const:${Number(rate.toPrecision(6))}:${warmUpMs}ms`;
-  const result = await runLoad({ ...load, profile: parseProfile(text), stop });
+  const onStopping = sayStopping({ load, progress });
+  const result = await runLoad({ ...load, profile: parseProfile(text), stop, onStopping });
   if (result.acknowledged > 0 || stop.aborted) return result;
   const [failure] = result.failures;
   throw new OperatorError(
@@ -122,6 +167,24 @@ async function runWarmUp(
       `${failure === undefined ? '' : `: ${failure.reason}`}. See its log and /status`,
     exitCodes.unavailable,
   );
+}
+
+const notFollowed = { stored: undefined, storeProblem: undefined };
+
+/** What was measured must not be thrown away because ClickHouse has gone meanwhile. */
+async function tryFollowUp(
+  site: Site,
+  runs: readonly LoadResult[],
+): Promise<Pick<Measurement, 'stored' | 'storeProblem'>> {
+  const { store } = site;
+  if (store === undefined) return notFollowed;
+  try {
+    return { stored: await followUp(site, store, runs), storeProblem: undefined };
+  } catch (error) {
+    const explained = store.explain(error);
+    if (!(explained instanceof OperatorError)) throw error;
+    return { stored: undefined, storeProblem: explained.message };
+  }
 }
 
 /** Waits until everything is stored, and compares. */
@@ -136,7 +199,8 @@ async function followUp(
   progress.step(`waiting until ${acknowledged.toLocaleString('en-US')} events are stored`);
   const receipts = mergeReceipts(runs.map((run) => run.receipts));
   // The signal that ended the load early does not end the waiting: what was sent is still to be found.
-  const ends = stop.aborted ? new AbortController().signal : stop;
+  const isStoppedBefore = stop.aborted;
+  const ends = isStoppedBefore ? new AbortController().signal : stop;
   const reconciliation = await reconcile(store, { topic, receipts, acknowledged, waitMs, stop: ends });
   const { topic_id: topicId } = reconciliation;
   const measured = runs.at(-1)?.receipts;
@@ -147,6 +211,7 @@ async function followUp(
   return {
     reconciliation,
     freshness,
+    isCut: stop.aborted && !isStoppedBefore,
     sent: sum((run) => run.eventsSent),
     acknowledged,
     rejected: sum((run) => run.eventsRejected),
@@ -154,15 +219,24 @@ async function followUp(
   };
 }
 
-/** Waits, as long as a run may wait, until what a run has sent is stored, so that the next one finds no backlog. */
+/**
+ * Waits, as long as a run may wait, until what a run has sent is stored, so that the next one finds no backlog.
+ * @returns whether it is
+ * @throws OperatorError exit 69 when ClickHouse does not answer
+ */
 export async function settle(
   { store, topic, waitMs, progress, stop }: Site,
   load: LoadResult,
-): Promise<void> {
-  if (store === undefined) return;
+): Promise<boolean> {
+  if (store === undefined) return true;
   progress.step('waiting until everything is stored');
-  await awaitDelivery(store, { topic, receipts: load.receipts, waitMs, stop });
-  progress.clear();
+  try {
+    return await awaitDelivery(store, { topic, receipts: load.receipts, waitMs, stop });
+  } catch (error) {
+    throw store.explain(error);
+  } finally {
+    progress.clear();
+  }
 }
 
 /** All receipts together. */

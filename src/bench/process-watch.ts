@@ -1,6 +1,6 @@
 /** What a process costs and how far it lags behind, by its `/metrics`. */
 import { metricTable } from '../metrics/metrics.ts';
-import type { HttpGetter } from './http-get.ts';
+import type { Fetched, HttpGetter } from './http-get.ts';
 
 /** What a process took for what it did. Names are those of the JSON. */
 export interface Cost {
@@ -16,6 +16,14 @@ export interface Cost {
   /** Whether `events` is what the process itself has counted: events of other clients, too. */
   readonly is_counted_by_process: boolean;
 }
+
+/** Why the cost of a process is not known, for a person. */
+export interface UnknownCost {
+  readonly unknown: string;
+}
+
+/** What a process took, or why that is not known. */
+export type CostFound = Cost | UnknownCost;
 
 /** Counts of a process that only grow, while it lives. */
 interface Counts {
@@ -35,9 +43,9 @@ export interface ProcessWatch {
   /**
    * Looks, and sums up.
    * @param events what it did, for a process that does not count it
-   * @returns undefined when it could not be seen, or was started anew meanwhile
+   * @returns why not, when it could not be seen, was started anew meanwhile, or did nothing
    */
-  end(events: number | undefined): Promise<Cost | undefined>;
+  end(events: number | undefined): Promise<CostFound>;
   /** Records that are not delivered yet, as a streamer says it; undefined when nobody says. */
   readonly lag: number | undefined;
   /** Undefined when it could not be seen. */
@@ -55,6 +63,9 @@ export function watchProcess(
 ): ProcessWatch {
   let latest: Counts | undefined;
   let first: Counts | undefined;
+  /** Why there is no `latest`, and no `first`. */
+  let problem = 'it was not looked at';
+  let firstProblem = problem;
   let maxResident: number | undefined;
   const seen: { lag: number | undefined; residentBytes: number | undefined } = {
     lag: undefined,
@@ -62,9 +73,11 @@ export function watchProcess(
   };
 
   async function look(): Promise<void> {
-    const answer = origin === undefined ? undefined : await http.get(new URL('/metrics', origin));
-    const text = answer?.status === 200 ? answer.body : '';
+    if (origin === undefined) return;
+    const answer = await http.get(new URL('/metrics', origin));
+    const text = answer.status === 200 ? answer.body : '';
     const cpuSeconds = sumMetric(text, 'process_cpu_seconds_total');
+    problem = problemOf(answer, origin);
     latest =
       cpuSeconds === undefined
         ? undefined
@@ -84,15 +97,19 @@ export function watchProcess(
       maxResident = undefined;
       await look();
       first = latest;
+      firstProblem = problem;
     },
     async end(events) {
       await look();
-      if (first === undefined || latest === undefined || first.startedAt !== latest.startedAt)
-        return undefined;
+      if (latest === undefined) return { unknown: problem };
+      if (first === undefined) return { unknown: `before the run, ${firstProblem}` };
+      if (first.startedAt !== latest.startedAt)
+        return { unknown: 'it was restarted meanwhile, or several processes answer at its address' };
       const cpuSeconds = latest.cpuSeconds - first.cpuSeconds;
       const counted = latest.events === undefined ? undefined : latest.events - (first.events ?? 0);
       const work = counted ?? events ?? 0;
-      if (cpuSeconds <= 0 || work <= 0) return undefined;
+      if (work <= 0) return { unknown: `it took no ${kind === 'collector' ? 'events' : 'rows'} meanwhile` };
+      if (cpuSeconds <= 0) return { unknown: 'it took too little CPU time to be measured' };
       return {
         cpu_seconds: cpuSeconds,
         events: work,
@@ -109,6 +126,13 @@ export function watchProcess(
       return seen.residentBytes;
     },
   };
+}
+
+/** Why an answer does not tell the CPU time. */
+function problemOf(answer: Fetched, origin: URL): string {
+  if (answer.status === undefined) return `${origin.origin} does not answer: ${answer.reason}`;
+  if (answer.status !== 200) return `${origin.origin}/metrics answers ${answer.status}`;
+  return `${origin.origin}/metrics does not tell its CPU time`;
 }
 
 /** The sum over all labels of a metric in Prometheus' text; undefined when it is not there. */

@@ -2,7 +2,7 @@
 import type { Environment } from './environment.ts';
 import { round } from './figures.ts';
 import type { Freshness } from './freshness.ts';
-import { failedShare, type LoadReport, reportLoad } from './load-report.ts';
+import { failedShare, type LoadReport, reportLoad, splitCost } from './load-report.ts';
 import type { Measurement } from './measure.ts';
 import type { Cost } from './process-watch.ts';
 import type { Reconciliation } from './reconcile.ts';
@@ -28,13 +28,14 @@ export interface SecondReport {
 export type ReconciliationReport = Reconciliation &
   Readonly<Record<'sent' | 'acknowledged' | 'rejected' | 'unknown', number>>;
 
-/** What it comes to. `failures`: too many requests failed, and no objective says how many may. */
+/** What it comes to. `unavailable`: the collector or ClickHouse went away in the middle. `failures`: too many requests failed, and no objective says how many may. */
 export type BenchVerdict =
   | 'ok'
   | 'loss'
   | 'nothing_acknowledged'
   | 'slo_missed'
   | 'failures'
+  | 'unavailable'
   | 'not_delivered'
   | 'stopped';
 
@@ -45,6 +46,12 @@ export interface BenchReport extends Environment, LoadReport {
   /** Null without `--slo`. */
   readonly slo: readonly JudgedTerm[] | null;
   readonly streamer_cost: Cost | null;
+  /** Why there is no cost; null when there is one. */
+  readonly streamer_cost_unknown: string | null;
+  /** Why the load could not begin after the warm-up; null when it did. */
+  readonly load_error: string | null;
+  /** Why nobody knows what is stored; null when somebody does, or did not look. */
+  readonly stored_error: string | null;
   readonly reconciliation: ReconciliationReport | null;
   readonly freshness: (Freshness & { readonly new_parts_per_second: number }) | null;
   readonly series: readonly SecondReport[];
@@ -56,16 +63,19 @@ export function reportBench(
   measurement: Measurement,
   { slo, isStopped }: { readonly slo: readonly SloTerm[] | undefined; readonly isStopped: boolean },
 ): BenchReport {
-  const { stored, streamer, load } = measurement;
+  const { stored, load } = measurement;
+  const [streamer_cost, streamer_cost_unknown] = splitCost(measurement.streamer);
   const summary = reportLoad(measurement, environment.options.connections);
   const judged = slo === undefined ? null : judgeRun(slo, summary, stored?.reconciliation);
   return {
     kind: 'bench',
-    verdict: decide({ summary, judged, reconciliation: stored?.reconciliation, isStopped }),
+    verdict: decide({ measurement, summary, judged, isStopped }),
     ...environment,
     ...summary,
     slo: judged,
-    streamer_cost: streamer ?? null,
+    ...{ streamer_cost, streamer_cost_unknown },
+    load_error: measurement.loadProblem ?? null,
+    stored_error: measurement.storeProblem ?? null,
     reconciliation: reportStored(measurement),
     freshness:
       stored?.freshness === undefined
@@ -97,15 +107,21 @@ function countLost(found: Reconciliation): number {
 }
 
 function decide(found: {
+  readonly measurement: Measurement;
   readonly summary: LoadReport;
   readonly judged: readonly JudgedTerm[] | null;
-  readonly reconciliation: Reconciliation | undefined;
   readonly isStopped: boolean;
 }): BenchVerdict {
-  const { summary, judged, reconciliation, isStopped } = found;
-  if (reconciliation?.verdict === 'loss') return 'loss';
+  const { measurement, summary, judged, isStopped } = found;
+  const { loadProblem, stored, storeProblem } = measurement;
+  const verdict = stored?.reconciliation.verdict;
+  if (verdict === 'loss' || summary.acknowledged_twice > 0) return 'loss';
+  // What is not stored when somebody stops waiting may well come.
+  if (stored?.isCut === true) return 'stopped';
+  if (loadProblem !== undefined || storeProblem !== undefined) return 'unavailable';
+  if (isStopped && summary.requests.planned === 0) return 'stopped';
   if (summary.requests.acknowledged === 0) return 'nothing_acknowledged';
-  if (reconciliation?.verdict === 'not_delivered') return 'not_delivered';
+  if (verdict === 'not_delivered') return 'not_delivered';
   if (judged !== null && !isHeld(judged)) return 'slo_missed';
   if (isStopped) return 'stopped';
   return judged === null && failedShare(summary) > mostErrors ? 'failures' : 'ok';

@@ -12,7 +12,7 @@ const thread = new URL('./load-worker.js', import.meta.url);
  * @throws OperatorError exit 69 when the collector cannot be connected to at the start
  */
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  const { stop, onSecond } = options;
+  const { stop, onSecond, onStopping } = options;
   const task = createTask(options);
   const worker = new Worker(thread, {
     name: 'millrace-load',
@@ -26,6 +26,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     return await new Promise<LoadResult>((resolve, reject) => {
       worker.on('message', (message: FromLoadThread) => {
         if (message.type === 'second') onSecond?.(message.second);
+        else if (message.type === 'stopping') onStopping?.(message.requests);
         else if (message.type === 'end') resolve(unpackResult(message.result));
         else reject(new OperatorError(message.message, message.exitCode));
       });

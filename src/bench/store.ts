@@ -18,6 +18,8 @@ export interface Store {
   readonly version: string;
   /** ClickHouse's own clock when it was opened, milliseconds since the epoch. */
   readonly openedAt: number;
+  /** What a person has to do about an error of a query; any other error is returned as it is. */
+  explain(error: unknown): unknown;
   close(): Promise<void>;
 }
 
@@ -40,7 +42,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
        FROM (SELECT count() FROM ${tables.events})`,
     );
     const { version = 'unknown', openedAt = Date.now() } = server ?? {};
-    return { clickhouse, tables, version, openedAt, close: () => clickhouse.close() };
+    const explain = (error: unknown) => explainStore(error, options);
+    return { clickhouse, tables, version, openedAt, explain, close: () => clickhouse.close() };
   } catch (error) {
     await clickhouse.close();
     throw explainStore(error, options);

@@ -1,5 +1,5 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
-import { compareCollectors } from '../bench/compare.ts';
+import { type CompareReport, compareCollectors } from '../bench/compare.ts';
 import { describeEnvironment } from '../bench/environment.ts';
 import { formatCompare, formatRun } from '../bench/format-compare.ts';
 import { formatMax, formatStep } from '../bench/format-max.ts';
@@ -19,9 +19,11 @@ import { clickhouseOptions } from './stream.ts';
 /** `bench` itself, and its two other forms. */
 type Form = 'bench' | 'max' | 'compare';
 
+type Verdict = BenchVerdict | MaxVerdict | CompareReport['verdict'];
+
 /** What came of it: the object for `--json`, and the text for a person. */
 interface Outcome {
-  readonly report: { readonly verdict: BenchVerdict | MaxVerdict };
+  readonly report: { readonly verdict: Verdict };
   readonly text: string;
 }
 
@@ -35,7 +37,7 @@ const foreignOptions: Readonly<Record<Form, readonly OptionKey[]>> = {
   compare: [...maxOptions, ...storeOptions, 'url', 'slo'],
 };
 
-const exitCodeOf: Readonly<Record<BenchVerdict | MaxVerdict, ExitCode>> = {
+const exitCodeOf: Readonly<Record<Verdict, ExitCode>> = {
   ok: exitCodes.ok,
   loss: exitCodes.lossFound,
   slo_missed: exitCodes.thresholdMissed,
@@ -43,6 +45,7 @@ const exitCodeOf: Readonly<Record<BenchVerdict | MaxVerdict, ExitCode>> = {
   none: exitCodes.thresholdMissed,
   nothing_acknowledged: exitCodes.failure,
   failures: exitCodes.failure,
+  unavailable: exitCodes.unavailable,
   stopped: exitCodes.failure,
 };
 

@@ -26,7 +26,8 @@ export const loadOf = (changed: Partial<LoadResult> = {}): LoadResult => ({
 /** A measurement of that load, without a look at what is stored. */
 export const measurementOf = (changed: Partial<LoadResult> = {}): Measurement => ({
   ...{ profile: parseProfile('const:100:10s'), load: loadOf(changed), processes: [] },
-  ...{ collector: undefined, streamer: undefined, stored: undefined },
+  ...{ collector: { unknown: 'nobody looked' }, streamer: { unknown: 'nobody looked' } },
+  ...{ loadProblem: undefined, acknowledgedTwice: 0, stored: undefined, storeProblem: undefined },
 });
 
 /** Where it was not run. */

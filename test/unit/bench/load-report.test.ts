@@ -5,6 +5,7 @@ import type { LoadResult, LoadSecond } from '../../../src/bench/load.ts';
 import { reportLoad } from '../../../src/bench/load-report.ts';
 import { parseProfile } from '../../../src/bench/profile.ts';
 import { createProgress, formatSecond } from '../../../src/bench/progress.ts';
+import { measurementOf } from '../../support/bench-figures.ts';
 
 function histogramOf(...milliseconds: number[]) {
   const histogram = createHistogram();
@@ -32,8 +33,8 @@ const result = (changed: Partial<LoadResult> = {}): LoadResult => ({
 const report = (changed: Partial<LoadResult> = {}) =>
   reportLoad(
     {
-      ...{ profile: parseProfile('const:100:3s'), load: result(changed), processes: [] },
-      ...{ collector: undefined, streamer: undefined, stored: undefined },
+      ...measurementOf(),
+      ...{ profile: parseProfile('const:100:3s'), load: result(changed) },
     },
     64,
   );
