@@ -47,10 +47,15 @@ export async function findEndpoint(
   }
 }
 
-function unreachable(url: URL, error: unknown): OperatorError {
+/** Whether a connection failed because of the certificate of the other side. */
+export function isCertificateProblem(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const hint = /CERT|SELF_SIGNED|ALTNAME|ISSUER|SIGNATURE/.test(code)
-    ? 'its certificate is not trusted here'
+  return /CERT|SELF_SIGNED|ALTNAME|ISSUER|SIGNATURE/.test(code);
+}
+
+function unreachable(url: URL, error: unknown): OperatorError {
+  const hint = isCertificateProblem(error)
+    ? 'its certificate is not trusted here: --no-tls-verify takes any'
     : 'is the collector running, and is this its address?';
   return new OperatorError(
     `cannot connect to ${url.origin}: ${messageOf(error)}; ${hint}`,

@@ -1,6 +1,7 @@
 /** Reads small texts over HTTP: status pages and metrics. */
 import { Agent, request } from 'undici';
 import { messageOf } from '../errors.ts';
+import { isCertificateProblem } from './endpoint.ts';
 
 /** An answer, or why there was none. */
 export type Fetched =
@@ -31,9 +32,16 @@ export function createHttpGetter(options: {
         const answer = await request(url, { dispatcher });
         return { status: answer.statusCode, body: await answer.body.text() };
       } catch (error) {
-        return { status: undefined, reason: messageOf(error) };
+        return { status: undefined, reason: explain(error) };
       }
     },
     close: () => dispatcher.destroy(),
   };
+}
+
+function explain(error: unknown): string {
+  const hint = isCertificateProblem(error)
+    ? ' (its certificate is not trusted here: --no-tls-verify takes any)'
+    : '';
+  return `${messageOf(error)}${hint}`;
 }

@@ -1,4 +1,3 @@
-import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { type CompareReport, compareCollectors } from '../bench/compare.ts';
 import { describeEnvironment } from '../bench/environment.ts';
 import { formatCompare, formatRun } from '../bench/format-compare.ts';
@@ -7,6 +6,7 @@ import { formatBench } from '../bench/format-report.ts';
 import { findMax, type MaxStep, type MaxVerdict } from '../bench/max.ts';
 import { measure } from '../bench/measure.ts';
 import { type BenchVerdict, reportBench } from '../bench/report.ts';
+import { createReportFile, type ReportFile } from '../bench/report-file.ts';
 import { parseSlo, type SloTerm, withErrorLimit } from '../bench/slo.ts';
 import { explainStore } from '../bench/store.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
@@ -98,18 +98,19 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const { config, args } = context;
   const form = formOf(context);
   const { signal, release } = listenForStop();
+  let file: ReportFile | undefined;
   try {
-    checkReport(config.report);
+    file = openReport(config.report);
     const setup = createSetup(config, signal);
     const forms = { bench: runBench, max: runMax, compare: runCompare };
     const { report, text } = await forms[form](setup, config, args).finally(() => finish(setup));
-    if (config.report !== undefined)
-      writeFileSync(config.report, `${JSON.stringify(report, undefined, 2)}\n`);
+    file?.write(`${JSON.stringify(report, undefined, 2)}\n`);
     await print(config.json ? `${JSON.stringify(report)}\n` : text);
     return exitCodeOf[report.verdict];
   } catch (error) {
     throw explainStore(error, { url: config.clickhouseUrl, database: config.clickhouseDatabase });
   } finally {
+    file?.discard();
     release();
   }
 }
@@ -181,10 +182,10 @@ function formOf({ args, flags }: CommandContext): Form {
 }
 
 /** A result that cannot be written is found out before it is made. */
-function checkReport(file: string | undefined): void {
-  if (file === undefined) return;
+function openReport(file: string | undefined): ReportFile | undefined {
+  if (file === undefined) return undefined;
   try {
-    closeSync(openSync(file, 'a'));
+    return createReportFile(file);
   } catch (error) {
     throw new OperatorError(`--report: cannot write ${file}: ${messageOf(error)}`, exitCodes.usage, {
       cause: error,

@@ -133,7 +133,7 @@ describe('millrace bench', () => {
       streamer_cost: { is_counted_by_process: true },
       reconciliation: { verdict: 'ok', receipts: 2_000, stored: 2_000, missing: 0, duplicated: 0 },
       freshness: { rows: 2_000 },
-      slo: [{ holds: true }, { text: 'loss=0', value: 'loss 0', holds: true }],
+      slo: [{ holds: true }, { text: 'loss=0', value: 'loss 0', holds: true }, { text: 'errors<0.1%' }],
       collectors: [{ buffer: 'embedded', topic: 'events', partitions: 1 }],
       machine: { node: process.version },
     });
@@ -168,8 +168,8 @@ describe('millrace bench', () => {
     writeFileSync(file, '{"event":"good"}\n{"nothing":1}\n');
     const flags = ['--load', 'const:50:1s', '--warm-up', '0s', '--payload', file];
     const { code, stdout } = await bench(...flags, '--json');
-    expect(code).toBe(0);
-    const { requests, failures, reconciliation } = JSON.parse(stdout);
+    const { verdict, requests, failures, reconciliation } = JSON.parse(stdout);
+    expect([code, verdict]).toEqual([1, 'failures']);
     expect(requests).toMatchObject({ planned: 50, acknowledged: 25, failed: 25 });
     expect(failures).toEqual([{ reason: expect.stringContaining('422'), requests: 25 }]);
     expect(reconciliation).toMatchObject({ sent: 50, acknowledged: 25, rejected: 25, stored: 25 });
@@ -231,6 +231,7 @@ describe('what is wrong before anything is sent', () => {
     ['no payload', ['--payload', '/no/such/file'], 2, '/no/such/file'],
     ['a bad profile', ['--load', 'const:x:1s'], 78, '--load'],
     ['bad objectives', ['--slo', 'p98<1ms'], 78, "'p98<1ms'"],
+    ['an objective that is not looked at', ['--no-reconcile', '--slo', 'loss=0'], 2, '--slo loss=0'],
     ['an option of another form', ['--rounds', '5'], 2, "--rounds has no meaning for 'bench'"],
     ['a report that cannot be written', ['--report', '/no/such/dir/file'], 2, '--report'],
   ])('%s', async (_, flags, exitCode, part) => {

@@ -85,7 +85,8 @@ describe('watchProcess', () => {
     const { state, http } = processOf();
     const watch = watchProcess(http, url, 'streamer');
     await watch.begin();
-    expect([watch.lag, watch.residentBytes, await watch.end(5)]).toEqual([undefined, undefined, undefined]);
+    expect([watch.lag, watch.residentBytes]).toEqual([undefined, undefined]);
+    expect(await watch.end(5)).toEqual({ unknown: 'http://127.0.0.1:1 does not answer: nobody is there' });
     const rows = { millrace_rows_inserted_total: 5, process_start_time_seconds: 100 };
     state.metrics = metrics(9, 1, rows);
     await watch.begin();
@@ -94,10 +95,11 @@ describe('watchProcess', () => {
       millrace_rows_inserted_total: 9,
       process_start_time_seconds: 101,
     });
-    expect(await watch.end(undefined)).toBeUndefined();
+    expect(await watch.end(undefined)).toEqual({ unknown: expect.stringContaining('restarted') });
     await watch.begin();
-    expect(await watch.end(undefined)).toBeUndefined();
-    expect(await watchProcess(http, undefined, 'streamer').end(1)).toBeUndefined();
+    expect(await watch.end(undefined)).toEqual({ unknown: expect.stringContaining('no rows') });
+    const nobody = watchProcess(http, undefined, 'streamer');
+    expect(await nobody.end(1)).toEqual({ unknown: 'it was not looked at' });
   });
 
   test('tells the lag of a streamer', async () => {

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { formatBench } from '../../../src/bench/format-report.ts';
-import { judgeSending } from '../../../src/bench/max.ts';
+import { emptyLoad } from '../../../src/bench/load.ts';
+import { judgeSending, warningsAbove } from '../../../src/bench/max.ts';
+import type { Measurement } from '../../../src/bench/measure.ts';
 import { reportBench } from '../../../src/bench/report.ts';
 import { parseSlo, withErrorLimit } from '../../../src/bench/slo.ts';
 import { environment, measurementOf } from '../../support/bench-figures.ts';
@@ -53,4 +55,48 @@ describe('the verdict of a run', () => {
 test('a rate is kept up when requests are sent in time, however late the answers come', () => {
   const of = (waitingAtEnd: number) => judgeSending(report({ planned: 100, waitingAtEnd })).holds;
   expect([of(0), of(5), of(6)]).toEqual([true, true, false]);
+});
+
+test('warnings of the search are those of the lowest rate that failed above all that held', () => {
+  const step = (rate: number, holds: boolean) => ({ rate, holds, warnings: [`of ${rate}`] });
+  const steps = [step(100, false), step(100, true), step(400, false), step(200, true), step(300, false)];
+  expect(warningsAbove(steps)).toEqual(['At 300 requests/s: of 300']);
+  expect(warningsAbove(steps.slice(0, 2))).toEqual([]);
+});
+
+describe('a run that went wrong', () => {
+  const reportOf = (changed: Partial<Measurement>, isStopped = false) =>
+    reportBench(environment, { ...measurementOf(), ...changed }, { slo: undefined, isStopped });
+
+  test('ClickHouse went away: the figures of the load are there', () => {
+    const found = reportOf({ storeProblem: 'ClickHouse is away' });
+    expect(found).toMatchObject({ verdict: 'unavailable', stored_error: 'ClickHouse is away' });
+    const text = formatBench(found);
+    expect(text).toMatch(/^UNAVAILABLE: what is stored is not known; 100 of 100 requests\/s, /);
+    expect(text).toMatch(/^stored +error: ClickHouse is away$/m);
+  });
+
+  test('the collector died after the warm-up', () => {
+    const found = reportOf({ load: emptyLoad(), loadProblem: 'nobody is there' });
+    expect(found).toMatchObject({ verdict: 'unavailable', latency_ms: { p50: null } });
+    expect(formatBench(found)).toMatch(/^UNAVAILABLE after the warm-up: nobody is there; /);
+  });
+
+  test('it was stopped in the warm-up', () => {
+    const found = reportOf({ load: emptyLoad() }, true);
+    expect(found.verdict).toBe('stopped');
+    expect(formatBench(found)).toMatch(/^STOPPED before anything was measured; /);
+  });
+
+  test('receipts that were given twice are seen without a look at what is stored', () => {
+    const found = reportOf({ acknowledgedTwice: 7 });
+    expect(found.verdict).toBe('loss');
+    expect(formatBench(found)).toMatch(/^TWICE: 7 receipts given twice; /);
+  });
+
+  test('costs that are not known have a reason', () => {
+    expect(formatBench(reportOf({ collector: { unknown: 'it was restarted' } }))).toMatch(
+      /^cost +collector: not known: it was restarted$/m,
+    );
+  });
 });
