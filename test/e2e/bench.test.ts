@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -63,6 +63,26 @@ async function startLiar(answerTo: (post: { n: number; ofConnection: number; las
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const close = () => {
     server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
+}
+
+/** A way to a server that can be shut. */
+async function openDoor(url: string) {
+  const { hostname, port } = new URL(url);
+  const sockets = new Set<Socket>();
+  const server = createTcpServer((inner) => {
+    const outer = connect(Number(port), hostname);
+    for (const socket of [inner, outer]) {
+      sockets.add(socket);
+      socket.on('error', () => {}).on('close', () => [inner, outer].map((one) => one.destroy()));
+    }
+    inner.pipe(outer).pipe(inner);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const close = () => {
+    for (const socket of sockets) socket.destroy();
     return new Promise((resolve) => server.close(resolve));
   };
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
@@ -200,6 +220,49 @@ describe('millrace bench', () => {
     expect(report.reconciliation.stored).toBe(report.requests.acknowledged);
   });
 
+  test('Ctrl-C in the warm-up: its events are reconciled, and the report is written', async () => {
+    const file = join(directory.path, 'stopped.json');
+    const rows = await countRows();
+    const flags = ['--load', 'const:100:1s', '--warm-up', '10m', '--report', file];
+    const running = launchProgram(['bench', ...where(), ...flags]);
+    await until('events', async () => (await countRows()) > rows);
+    running.child.kill('SIGINT');
+    expect(await running.exited).toBe(1);
+    const report = JSON.parse(readFileSync(file, 'utf8'));
+    expect(report).toMatchObject({ verdict: 'stopped', requests: { planned: 0 }, latency_ms: { p50: null } });
+    expect(report.reconciliation.stored).toBe(report.reconciliation.acknowledged);
+    expect((await countRows()) - rows).toBe(report.reconciliation.stored);
+    expect(running.output.stdout).toMatch(/^STOPPED before anything was measured; each of /);
+  });
+
+  test('ClickHouse that goes away takes no figure of the load with it: 69', async () => {
+    const door = await openDoor(site.clickhouse);
+    const rows = await countRows();
+    const flags = ['--load', 'const:100:10m', '--warm-up', '0s', '--clickhouse-url', door.url];
+    const running = launchProgram(['bench', ...where(), ...flags, '--json']);
+    await until('events', async () => (await countRows()) > rows);
+    await door.close();
+    running.child.kill('SIGINT');
+    expect(await running.exited).toBe(69);
+    const report = JSON.parse(running.output.stdout);
+    expect(report).toMatchObject({ verdict: 'unavailable', reconciliation: null });
+    expect(report.stored_error).toContain('--clickhouse-url');
+    expect(report.requests.acknowledged).toBeGreaterThan(0);
+  });
+
+  test('receipts given twice are found without reconciling, too: 98', async () => {
+    const liar = await startLiar(({ n, last }) => (n % 10 === 5 ? { status: 200, body: last } : undefined));
+    const flags = ['--load', 'const:50:1s', '--warm-up', '0s', '--no-reconcile', '--url', liar.url];
+    const { code, stdout } = await bench(...flags);
+    const max = await bench('max', '--step-time', '500ms', '--no-reconcile', '--url', liar.url);
+    await liar.close();
+    expect([code, max.code]).toEqual([98, 98]);
+    expect(stdout).toMatch(/^TWICE: 5 receipts given twice; /);
+    expect(max.stdout).toMatch(
+      /^TWICE: \d+ receipts given twice, at 1,000 requests\/s; the search was ended\.$/m,
+    );
+  });
+
   test('an event that was acknowledged with the receipt of another is loss: 98', async () => {
     const flags = ['--load', 'const:500:1s', '--warm-up', '0s'];
     const liar = await startLiar(({ n, last }) => (n % 100 === 50 ? { status: 200, body: last } : undefined));
@@ -283,6 +346,17 @@ describe('millrace bench max', () => {
     expect(lines).toHaveLength(report.steps.length);
   });
 
+  test('a streamer that delivers nothing ends the search: 99', async () => {
+    const liar = await startLiar(({ n }) => ({
+      status: 200,
+      body: `{"status":"ok","partition":1,"offset":${n}}`,
+    }));
+    const { code, stdout } = await bench('max', ...quick, '--wait', '1s', '--url', liar.url);
+    await liar.close();
+    expect(code).toBe(99);
+    expect(stdout).toMatch(/^NOT DELIVERED: .* at 1,000 requests\/s was stored within 1 s: see .* streamer/m);
+  });
+
   test('no rate holds: 99', async () => {
     const { code, stdout } = await bench('max', ...quick, '--slo', 'max<1us', '--start-rate', '1');
     expect(code).toBe(99);
@@ -327,6 +401,18 @@ describe('millrace bench compare', () => {
       await collector.kill();
       other.remove();
     }
+  });
+
+  test('a collector that goes away keeps the rounds that are over: 69', async () => {
+    const liar = await startLiar(() => undefined);
+    const flags = ['--load', 'const:50:200ms', '--warm-up', '0s', '--rounds', '500', '--json'];
+    const running = launchProgram(['bench', 'compare', site.collector, liar.url, ...flags]);
+    await until('two rounds', async () => running.output.stderr.includes('round 2 A'));
+    await liar.close();
+    expect(await running.exited).toBe(69);
+    const report = JSON.parse(running.output.stdout);
+    expect(report).toMatchObject({ verdict: 'unavailable', error: expect.stringContaining(liar.url) });
+    expect(report.rounds.length).toBeGreaterThanOrEqual(2);
   });
 
   test('Ctrl-C keeps the rounds that are over', async () => {
