@@ -1,10 +1,9 @@
 /** One measured run: warm-up, load, what it cost, and what became of the events. */
 import { exitCodes, OperatorError } from '../errors.ts';
 import { countOf } from '../text-table.ts';
-import { RangeSet } from '../verify/ranges.ts';
-import type { Receipts } from '../verify/receipts.ts';
 import { type Freshness, readFreshness } from './freshness.ts';
 import { emptyLoad, type LoadOptions, type LoadResult } from './load.ts';
+import { countTwice, mergeReceipts } from './merge-receipts.ts';
 import type { CostFound, ProcessWatch } from './process-watch.ts';
 import { type Profile, parseProfile } from './profile.ts';
 import type { Progress } from './progress.ts';
@@ -137,17 +136,6 @@ function sayStopping({ load, progress }: Pick<Site, 'load' | 'progress'>): (requ
     );
 }
 
-/** Events that answers acknowledged by receipts which other answers have given, too: it takes no look at the tables. */
-function countTwice(runs: readonly LoadResult[]): number {
-  const { partitions, spools } = mergeReceipts(runs.map(({ receipts }) => receipts));
-  const acknowledged = runs.reduce((total, run) => total + run.eventsAcknowledged, 0);
-  const distinct = [...partitions.values(), ...spools.values()].reduce(
-    (total, set) => total + set.offsets,
-    0,
-  );
-  return Math.max(0, acknowledged - distinct);
-}
-
 /** Runs the first rate of the profile for a while. */
 async function runWarmUp(
   { load, warmUpMs, progress, stop }: Site,
@@ -237,22 +225,4 @@ export async function settle(
   } finally {
     progress.clear();
   }
-}
-
-/** All receipts together. */
-function mergeReceipts(list: readonly Receipts[]): Receipts {
-  return {
-    partitions: mergeSets(list.map(({ partitions }) => partitions)),
-    spools: mergeSets(list.map(({ spools }) => spools)),
-  };
-}
-
-function mergeSets<K>(list: readonly ReadonlyMap<K, RangeSet>[]): Map<K, RangeSet> {
-  const merged = new Map<K, RangeSet>();
-  for (const [key, set] of list.flatMap((sets) => [...sets])) {
-    const whole = merged.get(key) ?? new RangeSet();
-    for (const range of set) whole.add(range.start, range.end);
-    merged.set(key, whole);
-  }
-  return merged;
 }
