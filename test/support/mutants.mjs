@@ -66,7 +66,11 @@ export const mutants = [
         find: 'token: tokenOf(this.#rows.identity, start, end)',
         replace: `token: ${uniqueTime}`,
       },
-      { file: 'streamer/replay-plan.ts', find: 'batch: { ...sealed, plan }', replace: 'batch: sealed' },
+      {
+        file: 'streamer/replay-plan.ts',
+        find: 'plan: { ...plan, crc: plan.crc ?? crc } }',
+        replace: 'plan: sealed.plan }',
+      },
     ],
     tests: [deliver],
   },
@@ -76,9 +80,9 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/replay-plan.ts',
-        find: 'batch: { ...sealed, plan }',
+        find: 'plan: { ...plan, crc: plan.crc ?? crc } }',
         replace:
-          "batch: { ...sealed, plan: { ...plan, token: `${plan.token.replace(/:\\d+:\\d+$/, '')}:${plan.start + expired}:${plan.end}` } }",
+          "plan: { ...plan, crc: plan.crc ?? crc, token: `${plan.token.replace(/:\\d+:\\d+$/, '')}:${plan.start + expired}:${plan.end}` } }",
       },
     ],
     tests: [replay, owners],
@@ -101,7 +105,7 @@ export const mutants = [
     edits: [
       {
         file: 'streamer/replay-plan.ts',
-        find: 'expired === 0 && (rows !== plan.rows || crc !== plan.crc)',
+        find: 'expired === 0 && (rows !== plan.rows || crc !== (plan.crc ?? crc))',
         replace: 'expired === 0 && rows !== plan.rows',
       },
     ],
@@ -337,6 +341,18 @@ ${deadLettersStart}`,
       },
     ],
     tests: [owners],
+  },
+  {
+    name: "an earlier version's plan by its token",
+    rule: 'a plan of an earlier version is settled by asking',
+    edits: [
+      {
+        file: 'streamer/recover.ts',
+        find: "if (plan.crc === undefined) reasons.doubt = 'an earlier version of Millrace had planned it';",
+        replace: '',
+      },
+    ],
+    tests: [settle],
   },
   {
     name: 'commit that was set back believed',
