@@ -84,7 +84,7 @@ function readOptions() {
 
 async function measure(site, { seconds, payload, streamFlags }, { buffer, rate }) {
   const { dir, engine, brokers } = site;
-  const name = `bench_${buffer}_${rate}`;
+  const name = `bench_${buffer}_${Math.round(rate * 1000)}`;
   const { writer, flags } = await openBuffer(buffer, { dir, brokers, topic: `${topicPrefix}-${rate}` });
   const target = { engine, database: name, group: name, flags: [...flags, ...streamFlags] };
   const streamer = await startStreamer(target);
