@@ -44,6 +44,13 @@ export class BatchQueues {
     return this.#opened - this.#taken;
   }
 
+  /** Events that wait for a partition. */
+  get events(): number {
+    let events = countEvents(this.#plain);
+    if (this.#keyedCount > 0) for (const queue of this.#keyed) events += countEvents(queue ?? []);
+    return events;
+  }
+
   /** The growing batch for any partition, with room for this many bytes. */
   growing(bytes: number): OpenBatch {
     return this.#lastWithRoom(this.#plain, this.#lastTaken, bytes) ?? this.#open(this.#plain);
@@ -155,4 +162,10 @@ export class BatchQueues {
   #hasKeyed(partition: number): boolean {
     return (this.#keyed[partition]?.length ?? 0) > 0;
   }
+}
+
+function countEvents(queue: readonly OpenBatch[]): number {
+  let events = 0;
+  for (const batch of queue) events += batch.events.count;
+  return events;
 }

@@ -1,6 +1,7 @@
 /**
  * Gathers the events of concurrent requests into batches: while the append of one batch is in flight, the
- * next one grows. Latency is low at low load and cost is low at high load, without a fixed wait.
+ * next one grows, and while events come fast appends keep a distance. Latency is low at low load and cost is low at
+ * high load, without a fixed wait.
  */
 import {
   BufferUnavailableError,
@@ -10,6 +11,7 @@ import {
 } from '../buffer/buffer.ts';
 import { idAmong, partitionOf } from '../buffer/partition-of.ts';
 import type { RecordHeaders } from '../buffer/record-block.ts';
+import { AppendPace } from './append-pace.ts';
 import { BatchQueues, type Placed } from './batch-queues.ts';
 import { type BatchLimits, headersSize, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
 import type { Spool } from './spool.ts';
@@ -33,10 +35,12 @@ export interface AppendObserver {
   diverted?(events: number, error: unknown): void;
 }
 
-/** Who is told, and where events wait while the buffer is away: without a spool they fail. */
+/** Who is told, where events wait while the buffer is away (without a spool they fail), and how often they are sent. */
 export interface BatcherOptions {
   readonly observer: AppendObserver;
   readonly spool?: Spool;
+  /** Shortest time between appends while events come fast; 0, the default: none. */
+  readonly appendIntervalMs?: number;
 }
 
 /**
@@ -48,6 +52,9 @@ export class Batcher {
   readonly #observer: AppendObserver;
   readonly #spool: Spool | undefined;
   readonly #queues: BatchQueues;
+  readonly #pace: AppendPace;
+  /** Runs while events wait for more of them. */
+  #timer: NodeJS.Timeout | undefined;
   /** Partitions with an append in flight. */
   readonly #busy = new Set<number>();
   /** Batches that the buffer did not take, on their way to the spool. */
@@ -62,11 +69,13 @@ export class Batcher {
     this.#send();
   };
 
-  constructor(writer: BufferWriter, limits: BatchLimits, { observer, spool }: BatcherOptions) {
+  constructor(writer: BufferWriter, limits: BatchLimits, options: BatcherOptions) {
+    const { observer, spool, appendIntervalMs = 0 } = options;
     this.#writer = writer;
     this.#observer = observer;
     this.#spool = spool;
     this.#queues = new BatchQueues(limits);
+    this.#pace = new AppendPace(appendIntervalMs);
   }
 
   /**
@@ -113,11 +122,24 @@ export class Batcher {
       this.#sendToSpool(this.#spool, takesAll);
       if (takesAll) return;
     }
+    if (this.#queues.length === 0 || this.#waitsForMore()) return;
     for (;;) {
       const next = this.#queues.take(partitions, this.#busy);
       if (next === undefined) return;
+      this.#pace.appended(performance.now(), next.batch.events.count);
       void this.#append(next);
     }
+  }
+
+  /** Whether it is not yet time for the next append; then it is sent when it is. */
+  #waitsForMore(): boolean {
+    const waitMs = this.#pace.waitMs(performance.now(), this.#queues.events);
+    if (waitMs <= 0) return false;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#send();
+    }, Math.ceil(waitMs));
+    return true;
   }
 
   /**

@@ -36,6 +36,8 @@ export interface CollectorOptions {
   readonly maxInFlightBytes: number;
   readonly maxRequests: number;
   readonly maxConnections: number;
+  /** Shortest time between appends while events come fast, in ms. */
+  readonly appendInterval: number;
   readonly httpServer: HttpServerKind;
   readonly log: Logger;
   /** Gives `/metrics` of all processes of this collector, when there are several. */
@@ -60,11 +62,11 @@ const mostQuietMs = 5_000;
 
 /** Starts a collector; it serves when the promise resolves, also while the buffer is away. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
-  const { schema, writer, spool, log, maxInFlightBytes } = options;
-  const budget = new ByteBudget(maxInFlightBytes);
+  const { schema, writer, spool, log } = options;
+  const budget = new ByteBudget(options.maxInFlightBytes);
   const tally = createTally(budget, writer, log);
-  const events = spool?.takesEvents === true ? { observer: tally, spool } : { observer: tally };
-  const batcher = new Batcher(writer, appendLimits, events);
+  const sending = { observer: tally, appendIntervalMs: options.appendInterval };
+  const batcher = new Batcher(writer, appendLimits, spool?.takesEvents ? { ...sending, spool } : sending);
   const connections = limitConnections(options.maxConnections, log);
   const registry = createRegistry({
     ...tally.instruments,

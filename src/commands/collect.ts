@@ -47,6 +47,7 @@ export const collectorOptions = [
   'maxInFlightBytes',
   'maxRequests',
   'maxConnections',
+  'appendInterval',
   'onOutage',
   'spoolMaxBytes',
 ] as const satisfies readonly OptionKey[];

@@ -124,6 +124,13 @@ export const options = {
     doc: 'Most connections open to one collector process; less where the system allows it fewer open files. More are closed at once.',
     group: 'collector',
   }),
+  appendInterval: option({
+    schema: type.duration(0, 1_000),
+    default: '1ms',
+    placeholder: '<duration>',
+    doc: 'Shortest time from one append to the next while more than two events come in it and fewer than 32 wait. Longer: an event costs less, and its answer comes up to that much later. 0ms: never wait.',
+    group: 'collector',
+  }),
   onOutage: option({
     schema: type.oneOf('reject', 'spool'),
     default: 'reject',

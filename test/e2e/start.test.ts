@@ -1,5 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -159,6 +160,22 @@ describe('stopping and starting', () => {
     await start();
     expect(await rowsReach(acknowledged)).toEqual({ rows: acknowledged, offsets: acknowledged });
   });
+
+  test.runIf(process.platform === 'linux')(
+    'the embedded ClickHouse leaves the CPU to the collector',
+    async () => {
+      const program = await start();
+      const priorityOf = async (command: string) => {
+        const { stdout } = await runCommand('pgrep', ['-P', String(program.child.pid), '-f', `${command}$`]);
+        // Of each thread: new ones inherit it from the one that starts them.
+        const { stdout: nice } = await runCommand('ps', ['-L', '-o', 'ni=', '-p', stdout.trim()]);
+        return nice.trim().split(/\s+/).map(Number);
+      };
+      expect(new Set(await priorityOf('collect'))).toEqual(new Set([getPriority()]));
+      const own = (await priorityOf('clickhouse')).filter((nice) => nice >= 0);
+      expect(new Set(own)).toEqual(new Set([Math.max(10, getPriority())]));
+    },
+  );
 
   test('children end when the supervisor is killed, so that the next start can begin', async () => {
     const first = await start();

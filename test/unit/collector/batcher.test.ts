@@ -60,6 +60,32 @@ describe('Batcher', () => {
     vi.useRealTimers();
   });
 
+  test('events that come fast share appends, and all are told', async () => {
+    const { writer, appends } = createWriter(4);
+    const batcher = new Batcher(
+      writer,
+      { maxBytes: 10_000, maxEvents: 1_000 },
+      { observer, appendIntervalMs: 20 },
+    );
+    const waiters = [];
+    // Far more than two in 20 ms, each in a turn of its own.
+    for (let i = 0; i < 300; i++) {
+      const waiter = createWaiter();
+      waiters.push(waiter);
+      batcher.add(Buffer.from(String(i)), 0, waiter.waiter);
+      await turn();
+      for (const append of appends) append.finish(0);
+    }
+    const finishing = setInterval(() => {
+      for (const append of appends) append.finish(0);
+    }, 1);
+    await batcher.drain();
+    clearInterval(finishing);
+    expect(appends.flatMap(({ texts }) => texts).map(Number)).toEqual(waiters.map((_, i) => i));
+    expect(appends.length).toBeLessThan(200);
+    for (const { log } of waiters) expect(log).toHaveLength(1);
+  });
+
   test('requests of one turn share an append; the next batch grows while it is in flight', async () => {
     const { writer, appends } = createWriter(1);
     const batcher = new Batcher(writer, limits, { observer });
