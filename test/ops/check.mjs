@@ -1,0 +1,56 @@
+/** What a check of the files for operation is, and what it runs tools with. */
+import { spawn } from 'node:child_process';
+import { toolEnvironment } from './tools.mjs';
+
+/**
+ * @typedef {object} Check
+ * @property {string} name what is checked, in lower case, as `alert rules`
+ * @property {string[]} tools programs that it runs; each has a source in tools.mjs
+ * @property {boolean} [heavy] takes minutes or a large download: only with --heavy, or when named
+ * @property {(site: Site) => Promise<string>} run gives a few words on what was checked, with counts;
+ *   throws CheckError when something is wrong
+ * @property {Mistake[]} mistakes each must make this check fail
+ */
+
+/**
+ * @typedef {object} Mistake a fault planted in one file, to see that the check notices
+ * @property {string} file path from the root of the project
+ * @property {string} find text that is in the file, once or more; its first place is changed
+ * @property {string} replace
+ * @property {RegExp} says what the check must say
+ */
+
+/**
+ * @typedef {object} Site
+ * @property {string} root directory of the project, or of a copy with a mistake
+ * @property {string} scratch empty directory that is deleted afterwards
+ */
+
+/** Something is wrong with the files; the message says what, in the tool's own words. */
+export class CheckError extends Error {}
+
+/**
+ * Runs a tool.
+ * @param {string[]} command program and arguments
+ * @param {{cwd?: string, env?: Record<string, string>, timeoutMs?: number, input?: string}} [options]
+ * @returns {Promise<string>} its standard output
+ * @throws {CheckError} with all that it said when it fails
+ */
+export async function runTool([file, ...args], { cwd, env = {}, timeoutMs = 300_000, input } = {}) {
+  const child = spawn(file, args, { cwd, env: { ...toolEnvironment, ...env }, timeout: timeoutMs });
+  let [stdout, all] = ['', ''];
+  child.stdout.on('data', (data) => {
+    stdout += data;
+    all += data;
+  });
+  child.stderr.on('data', (data) => (all += data));
+  // A tool that does not read its input is no fault.
+  child.stdin.on('error', () => {});
+  child.stdin.end(input);
+  const status = await new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? signal));
+  });
+  if (status !== 0) throw new CheckError(`${[file, ...args].join(' ')} ended with ${status}:\n${all.trim()}`);
+  return stdout;
+}
