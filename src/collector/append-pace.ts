@@ -2,8 +2,8 @@
 
 /** This many waiting events do not wait for more: what an append costs is small beside what they cost. */
 const enoughEvents = 32;
-/** Time over which the rate of events is measured. */
-const sampleMs = 5;
+/** Shortest time over which the rate of events is measured. */
+const leastSampleMs = 5;
 
 /**
  * Spaces appends out while events come fast. An append costs about as much as five events, in the collector and again
@@ -11,8 +11,9 @@ const sampleMs = 5;
  */
 export class AppendPace {
   readonly #intervalMs: number;
+  readonly #sampleMs: number;
   #lastAppendAt = Number.NEGATIVE_INFINITY;
-  /** Events appended in this sample so far. */
+  /** Events appended in this sample so far, less those that waited when it began. */
   #events = 0;
   #sampleFrom = 0;
   #isFast = false;
@@ -20,16 +21,17 @@ export class AppendPace {
   /** @param intervalMs shortest time between appends while more than two events come in it; 0: none */
   constructor(intervalMs: number) {
     this.#intervalMs = intervalMs;
+    this.#sampleMs = Math.max(leastSampleMs, intervalMs);
   }
 
   /** How long the `waiting` events wait from `now` on, in ms; 0 or less: not at all. */
   waitMs(now: number, waiting: number): number {
     if (this.#intervalMs === 0 || waiting >= enoughEvents) return 0;
     const sample = now - this.#sampleFrom;
-    if (sample > sampleMs) {
+    if (sample > this.#sampleMs) {
       this.#isFast = (this.#events + waiting) * this.#intervalMs > 2 * sample;
       this.#sampleFrom = now;
-      this.#events = 0;
+      this.#events = -waiting;
     }
     return this.#isFast ? this.#intervalMs - (now - this.#lastAppendAt) : 0;
   }

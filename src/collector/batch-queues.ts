@@ -44,10 +44,13 @@ export class BatchQueues {
     return this.#opened - this.#taken;
   }
 
-  /** Events that wait for a partition. */
-  get events(): number {
+  /** Events that wait, but not for a partition that is busy. */
+  countSendable(busy: ReadonlySet<number>): number {
     let events = countEvents(this.#plain);
-    if (this.#keyedCount > 0) for (const queue of this.#keyed) events += countEvents(queue ?? []);
+    if (this.#keyedCount === 0) return events;
+    this.#keyed.forEach((queue, partition) => {
+      if (!busy.has(partition)) events += countEvents(queue);
+    });
     return events;
   }
 

@@ -133,11 +133,12 @@ export class Batcher {
 
   /** Whether it is not yet time for the next append; then it is sent when it is. */
   #waitsForMore(): boolean {
-    const waitMs = this.#pace.waitMs(performance.now(), this.#queues.events);
+    const waitMs = this.#pace.waitMs(performance.now(), this.#queues.countSendable(this.#busy));
     if (waitMs <= 0) return false;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.#send();
+      // They may all have been sent meanwhile, and the spool may be closed.
+      if (this.#queues.length > 0) this.#send();
     }, Math.ceil(waitMs));
     return true;
   }

@@ -44,13 +44,29 @@ describe('the pace of appends', () => {
 
   test('32 events never wait', () => {
     const pace = new AppendPace(1_000);
-    run(pace, { from: 1e6, gapMs: 0.01, events: 5_000 });
-    expect(pace.waitMs(1e6 + 51, 31)).toBeGreaterThan(0);
-    expect(pace.waitMs(1e6 + 51, 32)).toBeLessThanOrEqual(0);
+    run(pace, { from: 1e6, gapMs: 0.5, events: 5_000 });
+    expect(pace.waitMs(1e6 + 2_501, 31)).toBeGreaterThan(0);
+    expect(pace.waitMs(1e6 + 2_501, 32)).toBeLessThanOrEqual(0);
   });
 
   test('an interval of 0 lets nothing wait', () => {
     expect(run(new AppendPace(0), { from: 1e6, gapMs: 0.001, events: 1_000 })).toHaveLength(1_000);
+  });
+
+  test('no event waits while no more than two come in the interval, whatever waits beside it', () => {
+    const halves = fc.integer({ min: 1, max: 500 });
+    const gaps = fc.array(fc.integer({ min: 0, max: 2_000 }), { maxLength: 200 });
+    fc.assert(
+      fc.property(halves, gaps, fc.nat(30), (half, more, stuck) => {
+        const pace = new AppendPace(2 * half);
+        let now = 1e6;
+        for (const gapMs of more) {
+          now += half + gapMs;
+          expect(pace.waitMs(now, stuck + 1)).toBeLessThanOrEqual(0);
+          pace.appended(now, 1);
+        }
+      }),
+    );
   });
 
   test('nobody is ever told to wait for more than the interval', () => {

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -69,10 +69,11 @@ describe('Batcher', () => {
     );
     const waiters = [];
     // Far more than two in 20 ms, each in a turn of its own.
-    for (let i = 0; i < 300; i++) {
+    const until = performance.now() + 100;
+    while (performance.now() < until) {
       const waiter = createWaiter();
+      batcher.add(Buffer.from(String(waiters.length)), 0, waiter.waiter);
       waiters.push(waiter);
-      batcher.add(Buffer.from(String(i)), 0, waiter.waiter);
       await turn();
       for (const append of appends) append.finish(0);
     }
@@ -82,8 +83,62 @@ describe('Batcher', () => {
     await batcher.drain();
     clearInterval(finishing);
     expect(appends.flatMap(({ texts }) => texts).map(Number)).toEqual(waiters.map((_, i) => i));
-    expect(appends.length).toBeLessThan(200);
+    expect(appends.length).toBeLessThan(waiters.length / 2);
     for (const { log } of waiters) expect(log).toHaveLength(1);
+  });
+
+  test('many events for a partition that is busy do not let those for others be sent alone', async () => {
+    const { writer, appends } = createWriter(2);
+    const batcher = new Batcher(
+      writer,
+      { maxBytes: 10_000, maxEvents: 1_000 },
+      { observer, appendIntervalMs: 20 },
+    );
+    const idOf = (wanted: number) => {
+      for (let i = 0; ; i++)
+        if (partitionOf(String(i), 2) === wanted) return [[idHeader, String(i)]] as const;
+    };
+    const [slow, quick] = [idOf(0), idOf(1)];
+    for (let i = 0; i < 100; i++) {
+      batcher.add(Buffer.from(String(i)), 0, createWaiter().waiter, slow);
+      await turn();
+    }
+    const until = performance.now() + 200;
+    for (let i = 0; performance.now() < until; i++) {
+      batcher.add(Buffer.from(String(i)), 0, createWaiter().waiter, quick);
+      await sleep(1);
+      for (const { partition, finish } of appends) if (partition === 1) finish(0);
+    }
+    const toQuick = appends.filter(({ partition }) => partition === 1);
+    expect(toQuick.flatMap(({ texts }) => texts).length).toBeGreaterThan(50);
+    expect(toQuick.length).toBeLessThan(40);
+  });
+
+  test('once all is sent nothing is left to do, not even by a timer', async () => {
+    const { writer, appends } = createWriter(1);
+    const { spool } = createSpool();
+    let asked = 0;
+    const closable: Spool = { ...spool, isOpen: () => ++asked < 0 };
+    const batcher = new Batcher(
+      writer,
+      { maxBytes: 10_000, maxEvents: 1_000 },
+      { observer, spool: closable, appendIntervalMs: 20 },
+    );
+    const until = performance.now() + 60;
+    while (performance.now() < until) {
+      batcher.add(Buffer.from('event'), 0, createWaiter().waiter);
+      await turn();
+      for (const append of appends) append.finish(0);
+    }
+    const drained = batcher.drain();
+    // Enough not to wait for the timer.
+    for (let i = 0; i < 40; i++) batcher.add(Buffer.from('last'), 0, createWaiter().waiter);
+    await turn();
+    for (const append of appends) append.finish(0);
+    await drained;
+    const before = asked;
+    await sleep(50);
+    expect(asked).toBe(before);
   });
 
   test('requests of one turn share an append; the next batch grows while it is in flight', async () => {
