@@ -29,10 +29,9 @@ export function requireLinux() {
  * @returns what it announced, its pid, and `stop`, which resolves when it has ended
  */
 export async function startMillrace(args, { execArgv = [] } = {}) {
-  await importBuilt('version.js');
-  const program = `${dist}main.js`;
-  const options = { env: cleanEnvironment(), execArgv: [...ownFlags(program), ...execArgv], silent: true };
-  const child = fork(program, args, options);
+  const { nodeFlags } = await importBuilt('process/node-flags.js');
+  const options = { env: cleanEnvironment(), execArgv: [...nodeFlags, ...execArgv], silent: true };
+  const child = fork(`${dist}main.js`, args, options);
   let output = '';
   child.stdout.on('data', (data) => (output += data));
   child.stderr.on('data', (data) => (output += data));
@@ -51,12 +50,6 @@ export async function startMillrace(args, { execArgv = [] } = {}) {
     return exited;
   };
   return { ...announced, pid: child.pid, stop };
-}
-
-/** What the first line of the program asks of Node.js. */
-function ownFlags(program) {
-  const [firstLine] = readFileSync(program, 'utf8').split('\n', 1);
-  return firstLine.split(' ').filter((word) => word.startsWith('--'));
 }
 
 /** Options that the person has set for another instance must not change what is measured. */

@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { AggregatorRegistry } from 'prom-client';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { endChild } from '../process/end-child.ts';
+import { childFlags } from '../process/node-flags.ts';
 
 /** A message between parent and worker. */
 type Message =
@@ -71,6 +72,7 @@ export async function startWorkers(count: number, listen: string, log: Logger): 
   function start(): Promise<number> {
     const worker = fork(process.argv[1] ?? '', [...process.argv.slice(2), '--listen', listen], {
       env: { ...process.env, MILLRACE_WORKER: '1' },
+      execArgv: childFlags(),
       // In a session of its own: Ctrl-C reaches the parent alone, which tells the workers.
       detached: true,
     });

@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { endChild } from './end-child.ts';
+import { childFlags } from './node-flags.ts';
 
 const firstRestartMs = 500;
 const mostRestartMs = 15_000;
@@ -43,6 +44,7 @@ export function supervise(options: ProcessOptions): Supervised {
     // In a session of its own, so that Ctrl-C reaches only the supervisor, which stops them in order.
     const started = fork(process.argv[1] ?? '', [command], {
       env,
+      execArgv: childFlags(),
       detached: true,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
