@@ -55,6 +55,16 @@ export class Batcher {
   readonly #pace: AppendPace;
   /** Runs while events wait for more of them. */
   #timer: NodeJS.Timeout | undefined;
+  #isDue = false;
+  /** Timers count whole milliseconds of their own clock: this one may be early, and another would take as long again. */
+  readonly #sendDue = (): void => {
+    this.#timer = undefined;
+    // They may all have gone to the spool meanwhile, and it may be closed.
+    if (this.#queues.length === 0) return;
+    this.#isDue = true;
+    this.#send();
+    this.#isDue = false;
+  };
   /** Partitions with an append in flight. */
   readonly #busy = new Set<number>();
   /** Batches that the buffer did not take, on their way to the spool. */
@@ -123,6 +133,8 @@ export class Batcher {
       if (takesAll) return;
     }
     if (this.#queues.length === 0 || this.#waitsForMore()) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     for (;;) {
       const next = this.#queues.take(partitions, this.#busy);
       if (next === undefined) return;
@@ -133,13 +145,10 @@ export class Batcher {
 
   /** Whether it is not yet time for the next append; then it is sent when it is. */
   #waitsForMore(): boolean {
+    if (this.#isDue) return false;
     const waitMs = this.#pace.waitMs(performance.now(), this.#queues.countSendable(this.#busy));
     if (waitMs <= 0) return false;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      // They may all have been sent meanwhile, and the spool may be closed.
-      if (this.#queues.length > 0) this.#send();
-    }, Math.ceil(waitMs));
+    this.#timer ??= setTimeout(this.#sendDue, Math.ceil(waitMs));
     return true;
   }
 

@@ -1,4 +1,4 @@
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -54,90 +54,121 @@ function createWaiter() {
 
 const observer = { appended: () => {}, appendFailed: () => {} };
 const limits = { maxBytes: 100, maxEvents: 4 };
+const roomy = { maxBytes: 10_000, maxEvents: 1_000 };
+
+/** Time that passes only when the test says so. */
+function createClock() {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const clock = {
+    now: 1e6,
+    /** Lets time pass once the event loop had its turn, and then all that is due happen. */
+    async pass(milliseconds: number) {
+      await turn();
+      clock.now += milliseconds;
+      vi.advanceTimersByTime(milliseconds);
+      await turn();
+    },
+  };
+  vi.spyOn(performance, 'now').mockImplementation(() => clock.now);
+  return clock;
+}
 
 describe('Batcher', () => {
   afterEach(() => {
     vi.useRealTimers();
+    vi.restoreAllMocks();
   });
 
   test('events that come fast share appends, and all are told', async () => {
+    const clock = createClock();
     const { writer, appends } = createWriter(4);
-    const batcher = new Batcher(
-      writer,
-      { maxBytes: 10_000, maxEvents: 1_000 },
-      { observer, appendIntervalMs: 20 },
-    );
+    const batcher = new Batcher(writer, roomy, { observer, appendIntervalMs: 20 });
     const waiters = [];
-    // Far more than two in 20 ms, each in a turn of its own.
-    const until = performance.now() + 100;
-    while (performance.now() < until) {
+    for (let i = 0; i < 300; i++) {
       const waiter = createWaiter();
-      batcher.add(Buffer.from(String(waiters.length)), 0, waiter.waiter);
       waiters.push(waiter);
-      await turn();
+      batcher.add(Buffer.from(String(i)), 0, waiter.waiter);
+      await clock.pass(1);
       for (const append of appends) append.finish(0);
     }
-    const finishing = setInterval(() => {
-      for (const append of appends) append.finish(0);
-    }, 1);
+    await clock.pass(20);
+    for (const append of appends) append.finish(0);
     await batcher.drain();
-    clearInterval(finishing);
     expect(appends.flatMap(({ texts }) => texts).map(Number)).toEqual(waiters.map((_, i) => i));
-    expect(appends.length).toBeLessThan(waiters.length / 2);
+    expect(appends.length).toBeLessThan(50);
     for (const { log } of waiters) expect(log).toHaveLength(1);
   });
 
   test('many events for a partition that is busy do not let those for others be sent alone', async () => {
+    const clock = createClock();
     const { writer, appends } = createWriter(2);
-    const batcher = new Batcher(
-      writer,
-      { maxBytes: 10_000, maxEvents: 1_000 },
-      { observer, appendIntervalMs: 20 },
-    );
+    const batcher = new Batcher(writer, roomy, { observer, appendIntervalMs: 20 });
     const idOf = (wanted: number) => {
       for (let i = 0; ; i++)
         if (partitionOf(String(i), 2) === wanted) return [[idHeader, String(i)]] as const;
     };
     const [slow, quick] = [idOf(0), idOf(1)];
-    for (let i = 0; i < 100; i++) {
-      batcher.add(Buffer.from(String(i)), 0, createWaiter().waiter, slow);
-      await turn();
-    }
-    const until = performance.now() + 200;
-    for (let i = 0; performance.now() < until; i++) {
-      batcher.add(Buffer.from(String(i)), 0, createWaiter().waiter, quick);
-      await sleep(1);
+    for (let i = 0; i < 300; i++) {
+      batcher.add(Buffer.from('event'), 0, createWaiter().waiter, i < 100 ? slow : quick);
+      await clock.pass(1);
       for (const { partition, finish } of appends) if (partition === 1) finish(0);
     }
+    await clock.pass(20);
     const toQuick = appends.filter(({ partition }) => partition === 1);
-    expect(toQuick.flatMap(({ texts }) => texts).length).toBeGreaterThan(50);
-    expect(toQuick.length).toBeLessThan(40);
+    expect(toQuick.flatMap(({ texts }) => texts)).toHaveLength(200);
+    expect(toQuick.length).toBeLessThan(50);
   });
 
-  test('once all is sent nothing is left to do, not even by a timer', async () => {
-    const { writer, appends } = createWriter(1);
-    const { spool } = createSpool();
-    let asked = 0;
-    const closable: Spool = { ...spool, isOpen: () => ++asked < 0 };
-    const batcher = new Batcher(
-      writer,
-      { maxBytes: 10_000, maxEvents: 1_000 },
-      { observer, spool: closable, appendIntervalMs: 20 },
-    );
-    const until = performance.now() + 60;
-    while (performance.now() < until) {
+  test('a timer that is a little early is not followed by another', async () => {
+    const clock = createClock();
+    const { writer, appends } = createWriter(100);
+    const batcher = new Batcher(writer, roomy, { observer, appendIntervalMs: 20 });
+    for (let i = 0; i < 50; i++) {
       batcher.add(Buffer.from('event'), 0, createWaiter().waiter);
-      await turn();
-      for (const append of appends) append.finish(0);
+      await clock.pass(1);
     }
-    const drained = batcher.drain();
-    // Enough not to wait for the timer.
-    for (let i = 0; i < 40; i++) batcher.add(Buffer.from('last'), 0, createWaiter().waiter);
-    await turn();
+    expect(vi.getTimerCount()).toBe(1);
+    const before = appends.length;
+    // Timers and `performance.now` are not the same clock.
+    vi.advanceTimersByTime(20);
+    expect([appends.length, vi.getTimerCount()]).toEqual([before + 1, 0]);
+  });
+
+  test('events that wait no longer leave no timer behind', async () => {
+    const clock = createClock();
+    const { writer } = createWriter(100);
+    const batcher = new Batcher(writer, roomy, { observer, appendIntervalMs: 20 });
+    const add = () => batcher.add(Buffer.from('event'), 0, createWaiter().waiter);
+    for (let i = 0; i < 50; i++) {
+      add();
+      await clock.pass(1);
+    }
+    expect(vi.getTimerCount()).toBe(1);
+    for (let i = 0; i < 32; i++) add();
+    await clock.pass(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a spool that was closed is not asked any more', async () => {
+    const clock = createClock();
+    const { writer, appends } = createWriter(100);
+    const { spool, state } = createSpool();
+    let asked = 0;
+    const counted: Spool = { ...spool, isOpen: () => ++asked > 0 && state.isOpen };
+    const batcher = new Batcher(writer, roomy, { observer, spool: counted, appendIntervalMs: 20 });
+    const add = () => batcher.add(Buffer.from('event'), 0, createWaiter().waiter);
+    for (let i = 0; i < 50; i++) {
+      add();
+      await clock.pass(1);
+    }
     for (const append of appends) append.finish(0);
-    await drained;
+    state.isOpen = true;
+    add();
+    await clock.pass(0);
+    await batcher.drain();
+    expect(vi.getTimerCount()).toBe(1);
     const before = asked;
-    await sleep(50);
+    await clock.pass(20);
     expect(asked).toBe(before);
   });
 
