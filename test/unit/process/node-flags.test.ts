@@ -26,8 +26,3 @@ test('the first line asks nothing that env of BusyBox cannot do', () => {
   const program = readFileSync(new URL('../../../src/main.ts', import.meta.url), 'utf8');
   expect(program.split('\n', 1)).toEqual(['#!/usr/bin/env node']);
 });
-
-test('`npm start` has the same ones', () => {
-  const { scripts } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
-  expect(scripts.start).toBe(`node ${nodeFlags.join(' ')} dist/main.js start`);
-});
