@@ -1,12 +1,13 @@
 /**
- * Writes the pages that come from tables: docs/configuration.md, docs/metrics.md, docs/errors.md.
- * With --check it changes nothing and exits with 1 when a page is out of date.
+ * Writes the files that come from tables: docs/configuration.md, docs/metrics.md, docs/errors.md, and Grafana's
+ * dashboards. With --check it changes nothing and exits with 1 when a file is out of date.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { problems } from '../collector/problem.ts';
 import { type Option, optionName, options, variableName } from '../config/options.ts';
 import { exitCodes } from '../errors.ts';
 import { type MetricDefinition, metricTable } from '../metrics/metrics.ts';
+import { dashboardsDirectory, renderDashboards } from './dashboards/dashboards.ts';
 
 const groups: Readonly<Record<Option['group'], string>> = {
   general: 'General',
@@ -107,18 +108,33 @@ function errorsPage(): string {
   ].join('\n')}\n`;
 }
 
-const pages: Readonly<Record<string, () => string>> = {
-  'configuration.md': configurationPage,
-  'metrics.md': metricsPage,
-  'errors.md': errorsPage,
-};
+const files = new Map([
+  ['docs/configuration.md', configurationPage()],
+  ['docs/metrics.md', metricsPage()],
+  ['docs/errors.md', errorsPage()],
+  ...renderDashboards(),
+]);
+const root = new URL('../../', import.meta.url);
 
-for (const [name, make] of Object.entries(pages)) {
-  const path = new URL(`../../docs/${name}`, import.meta.url);
-  const content = make();
-  if (!process.argv.includes('--check')) writeFileSync(path, content);
-  else if (!existsSync(path) || readFileSync(path, 'utf8') !== content) {
-    process.stderr.write(`docs/${name} is out of date: run npm run docs\n`);
-    process.exitCode = 1;
+for (const [name, content] of files) {
+  const path = new URL(name, root);
+  if (process.argv.includes('--check')) {
+    if (!existsSync(path) || readFileSync(path, 'utf8') !== content)
+      fail(`${name} is out of date: run npm run docs`);
+  } else {
+    mkdirSync(new URL('.', path), { recursive: true });
+    writeFileSync(path, content);
   }
+}
+const directory = new URL(dashboardsDirectory, root);
+for (const name of existsSync(directory)
+  ? readdirSync(directory, { recursive: true, encoding: 'utf8' })
+  : []) {
+  const path = `${dashboardsDirectory}/${name}`;
+  if (name.endsWith('.json') && !files.has(path)) fail(`${path} comes from no dashboard: remove it`);
+}
+
+function fail(message: string): void {
+  process.stderr.write(`${message}\n`);
+  process.exitCode = 1;
 }
