@@ -18,6 +18,9 @@ const searched = `${ownTools}${delimiter}${process.env.PATH}${delimiter}/usr/sbi
  */
 export const tools = {
   git: { apt: 'git' },
+  npm: { hint: 'it comes with Node.js' },
+  promtool: { apt: 'prometheus' },
+  tar: { apt: 'tar' },
 };
 
 /** Environment in which the tools are found. */

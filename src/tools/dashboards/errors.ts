@@ -104,7 +104,7 @@ LIMIT 50`,
       unit: 'short',
       kind: 'table',
       width: 12,
-      sql: `SELECT replaceRegexpAll(reason, '[0-9]+|''[^'']*''|"[^"]*"', '…') AS why, \`column\` AS not_taken_by, count() AS events,
+      sql: `SELECT replaceRegexpAll(reason, '\\\\b[0-9]+|''[^'']*''|"[^"]*"', '…') AS why, \`column\` AS not_taken_by, count() AS events,
   min(received_at) AS first_seen, max(received_at) AS last_seen
 FROM dead_letters
 WHERE ${inTime}

@@ -40,22 +40,23 @@ function pageLink(title: string, page: string, tooltip: string) {
 /** Variables of a dashboard; the data source first, since the others ask it. */
 export function variables(dashboard: Dashboard): object[] {
   if (dashboard.folder === 'analysts')
-    return [datasourceVariable('grafana-clickhouse-datasource'), eventVariable];
+    return [datasourceVariable('ClickHouse', 'grafana-clickhouse-datasource'), eventVariable];
   const { scope } = dashboard;
   return [
-    datasourceVariable('prometheus'),
+    datasourceVariable('Prometheus', 'prometheus'),
     labelVariable('job', `label_values(${scope}, job)`),
     labelVariable('instance', `label_values(${withJob(scope)}, instance)`),
   ];
 }
 
-function datasourceVariable(plugin: string) {
+/** The provisioned one unless another is chosen. */
+function datasourceVariable(name: 'Prometheus' | 'ClickHouse', plugin: string) {
   return {
     name: 'datasource',
     label: 'Data source',
     type: 'datasource',
     query: plugin,
-    current: {},
+    current: { text: name, value: `millrace-${name.toLowerCase()}` },
     options: [],
     regex: '',
     refresh: 1,
@@ -70,7 +71,6 @@ function labelVariable(name: 'job' | 'instance', query: string) {
   return {
     ...chosen(name, name === 'job' ? 'Job' : 'Instance'),
     datasource: { type: 'prometheus', uid: '$datasource' },
-    definition: query,
     query: { query, refId: name },
     allValue: '.+',
   };
@@ -105,6 +105,5 @@ export const eventNamesSql =
 const eventVariable = {
   ...chosen('event', 'Event'),
   datasource: { type: 'grafana-clickhouse-datasource', uid: '$datasource' },
-  definition: eventNamesSql,
   query: eventNamesSql,
 };
