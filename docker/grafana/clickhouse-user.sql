@@ -15,9 +15,8 @@ CREATE SETTINGS PROFILE IF NOT EXISTS millrace_analyst SETTINGS
   max_threads = 4,
   max_concurrent_queries_for_user = 12,
   max_result_rows = 100000,
-  -- Behind inserts and merges when both want the processor.
-  priority = 10,
-  os_thread_priority = 10;
+  -- Behind other queries, the streamers' inserts among them.
+  priority = 10;
 
 CREATE USER IF NOT EXISTS millrace_analyst IDENTIFIED WITH sha256_password BY {password:String}
   SETTINGS PROFILE millrace_analyst;

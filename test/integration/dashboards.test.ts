@@ -127,6 +127,15 @@ test('numbers are right', async () => {
   ]);
 });
 
+test('the query of the documentation works', async () => {
+  const page = readFileSync(new URL('../../docs/dashboards.md', import.meta.url), 'utf8');
+  const sql = /```sql\n(.*?)```/s.exec(page)?.[1] ?? '';
+  const rows = await ask(sql);
+  expect(rows.length).toBeGreaterThan(3);
+  expect(rows[0]).toMatchObject({ currency: expect.stringMatching(/^(EUR|USD|JPY)$/) });
+  await planOf(sql);
+});
+
 test('the SQL of the user is understood', async () => {
   const script = readGrafanaFile('clickhouse-user.sql').replace(/--.*$/gm, '');
   const statements = script

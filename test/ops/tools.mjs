@@ -19,6 +19,7 @@ const searched = `${ownTools}${delimiter}${process.env.PATH}${delimiter}/usr/sbi
 export const tools = {
   git: { apt: 'git' },
   npm: { hint: 'it comes with Node.js' },
+  prometheus: { apt: 'prometheus' },
   promtool: { apt: 'prometheus' },
   tar: { apt: 'tar' },
 };

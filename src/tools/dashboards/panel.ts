@@ -54,7 +54,7 @@ interface DashboardBase {
 /** A dashboard for those who operate Millrace, on Prometheus. */
 export interface MetricDashboard extends DashboardBase {
   readonly folder: 'operations';
-  /** Selects the series that have the values of the variables `job` and `instance`. */
+  /** Selects series of the jobs that it is about; their names are up to Prometheus. */
   readonly scope: string;
   readonly panels: readonly MetricPanel[];
 }

@@ -45,7 +45,8 @@ export function variables(dashboard: Dashboard): object[] {
   return [
     datasourceVariable('Prometheus', 'prometheus'),
     labelVariable('job', `label_values(${scope}, job)`),
-    labelVariable('instance', `label_values(${withJob(scope)}, instance)`),
+    // By `up`, so that one that is down all the time is there, too.
+    labelVariable('instance', `label_values(up{job=~"$job"}, instance)`),
   ];
 }
 
@@ -72,15 +73,10 @@ function labelVariable(name: 'job' | 'instance', query: string) {
     ...chosen(name, name === 'job' ? 'Job' : 'Instance'),
     datasource: { type: 'prometheus', uid: '$datasource' },
     query: { query, refId: name },
-    allValue: '.+',
   };
 }
 
-function withJob(scope: string): string {
-  return scope.endsWith('}') ? `${scope.slice(0, -1)}, job=~"$job"}` : `${scope}{job=~"$job"}`;
-}
-
-/** All of them unless chosen, and asked again when the time changes. */
+/** All those of the list unless some are chosen (so `up` is not that of other programs); asked again when the time changes. */
 function chosen(name: string, label: string) {
   return {
     name,

@@ -12,14 +12,11 @@ const overview = `${dashboards}/operations/millrace-overview.json`;
 const traffic = `${dashboards}/analysts/millrace-traffic.json`;
 const provisioning = `${home}/provisioning`;
 
-/** What Grafana puts into a query, as the parsers take it. */
-const grafanaVariables = { $__rate_interval: '5m', $__range: '1h', $job: '.+', $instance: '.+' };
-
 /**
  * The generator as it was built. Files are compared with what it gives, wherever they lie.
  * @param {string} root
  */
-async function generator(root) {
+export async function generator(root) {
   const load = (file) => import(pathToFileURL(join(root, 'dist/tools/dashboards', file)).href);
   const [{ renderDashboards }, { seriesNames }] = await Promise.all([
     load('dashboards.js'),
@@ -61,13 +58,9 @@ async function checkGenerated({ root }) {
 /** Prometheus's own parser reads every expression, as a recording rule; every series is one that something exposes. */
 async function checkPromQl({ root, scratch }) {
   const { series } = await generator(root);
-  const expressions = dashboardFiles(root, 'operations').flatMap((path) =>
-    readJson(root, path).panels.flatMap(({ title, targets }) =>
-      targets.map(({ expr }) => ({ where: `${path}, panel '${title}'`, expr: fillIn(expr) })),
-    ),
-  );
+  const expressions = readExpressions(root, { $__rate_interval: '5m', $__range: '1h' });
   for (const { where, expr } of expressions) {
-    const unknown = (expr.match(/\b[A-Za-z_:][\w:]*(?=\{)/g) ?? []).filter((name) => !series.has(name));
+    const unknown = namesIn(expr).filter((name) => !series.has(name));
     if (unknown.length > 0) throw new CheckError(`${where}: nothing exposes ${unknown.join(', ')}`);
   }
   const rules = expressions.map(({ where, expr }, index) => ({
@@ -81,8 +74,24 @@ async function checkPromQl({ root, scratch }) {
   return `${expressions.length} expressions parsed, of ${series.size} known series`;
 }
 
-function fillIn(expr) {
-  return Object.entries(grafanaVariables).reduce((text, [name, value]) => text.replaceAll(name, value), expr);
+/**
+ * Every expression of the operators' dashboards.
+ * @param {string} root
+ * @param {Record<string, string>} times what Grafana would put in for its variables of time
+ */
+export function readExpressions(root, times) {
+  const variables = Object.entries({ ...times, $job: '.+', $instance: '.+' });
+  const fillIn = (expr) => variables.reduce((text, [name, value]) => text.replaceAll(name, value), expr);
+  return dashboardFiles(root, 'operations').flatMap((path) =>
+    readJson(root, path).panels.flatMap(({ title, targets }) =>
+      targets.map(({ expr }) => ({ where: `${path}, panel '${title}'`, expr: fillIn(expr) })),
+    ),
+  );
+}
+
+/** Names of the series of an expression; all of them are followed by matchers. */
+export function namesIn(expr) {
+  return expr.match(/\b[A-Za-z_:][\w:]*(?=\{)/g) ?? [];
 }
 
 /**
@@ -171,12 +180,25 @@ async function checkProvisioning({ root }) {
     if (literal.length > 0)
       throw new CheckError(`data source ${name}: ${literal} is written out; take it from a file`);
   }
+  checkCompose(root);
   return `${datasources.length} data sources, ${providers.length} folders`;
+}
+
+/** What the data sources take from outside, compose must give. */
+function checkCompose(root) {
+  const path = 'docker/compose.yaml';
+  if (!existsSync(join(root, path))) return;
+  const { environment, secrets } = readYaml(root, path).services.grafana;
+  const text = readFileSync(join(root, `${provisioning}/datasources/millrace.yaml`), 'utf8');
+  const given = new Set([...Object.keys(environment), ...secrets.map((name) => `/run/secrets/${name}`)]);
+  for (const [, name] of text.matchAll(/\$(?:__file)?\{(.*?)\}/g))
+    if (!given.has(name))
+      throw new CheckError(`the data sources want ${name}, which ${path} does not give to grafana`);
 }
 
 function readYaml(root, path) {
   try {
-    return parse(readFileSync(join(root, path), 'utf8'));
+    return parse(readFileSync(join(root, path), 'utf8'), { merge: true });
   } catch (error) {
     throw new CheckError(`${path}: ${error.message}`);
   }
