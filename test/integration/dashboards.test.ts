@@ -83,7 +83,10 @@ describe.each(readDashboards('analysts'))('$title', ({ uid, panels, templating }
     const rows = await ask(sql);
     expect(rows.length).toBeGreaterThan(0);
     expect(Object.keys(rows[0] ?? {})).toEqual(panel?.columns);
+    if (panel?.by !== undefined) expect(typeof rows[0]?.[panel.by]).toBe('string');
     if (type === 'timeseries') {
+      const values = Object.entries(rows[0] ?? {}).filter(([name]) => name !== 'time' && name !== panel?.by);
+      for (const [, value] of values) expect(typeof value).toBe('number');
       const times = rows.map((row) => String(row.time));
       expect(times).toEqual([...times].sort());
       expect(times.every((time) => time >= '2026-01-31 08:00:00' && time < '2026-01-31 09:00:00')).toBe(true);

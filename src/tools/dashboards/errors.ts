@@ -66,6 +66,7 @@ WHERE ${failing}
 GROUP BY time, answer
 ORDER BY time`,
       columns: ['time', 'answer', 'events'],
+      by: 'answer',
     },
     {
       title: 'Dead letters over time',
@@ -80,6 +81,7 @@ WHERE ${inTime}
 GROUP BY time, refused_for
 ORDER BY time`,
       columns: ['time', 'refused_for', 'events'],
+      by: 'refused_for',
     },
     {
       title: 'Pages that fail',

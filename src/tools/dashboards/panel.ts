@@ -38,6 +38,8 @@ export interface SqlPanel extends PanelBase {
   readonly sql: string;
   /** Columns that the statement gives, in order; a panel over time begins with `time`. */
   readonly columns: readonly string[];
+  /** The column of text that makes several series of a panel over time; they are called by its values. */
+  readonly by?: string;
   /** Units of columns that differ from the panel's. */
   readonly units?: Readonly<Record<string, string>>;
 }

@@ -66,6 +66,10 @@ function renderPanel(panel: MetricPanel | SqlPanel, id: number, gridPos: object 
     fieldConfig: {
       defaults: {
         unit,
+        ...(kind === 'number' || kind === 'table' ? {} : { min: 0 }),
+        ...('sql' in panel && panel.by !== undefined
+          ? { displayName: `\${__field.labels.${panel.by}}` }
+          : {}),
         ...(isPlain ? {} : { thresholds: renderSteps(steps) }),
         color: { mode: isPlain ? 'palette-classic' : 'thresholds' },
         custom: customOf[kind],

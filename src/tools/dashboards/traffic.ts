@@ -59,6 +59,7 @@ WHERE ${chosenEvents}
 GROUP BY time, event
 ORDER BY time`,
       columns: ['time', 'event', 'events'],
+      by: 'event',
     },
     {
       title: 'Unique addresses over time',
@@ -86,6 +87,7 @@ WHERE ${chosenEvents} AND os IN (SELECT os FROM common)
 GROUP BY time, system
 ORDER BY time`,
       columns: ['time', 'system', 'events'],
+      by: 'system',
     },
     {
       title: 'Operating systems',

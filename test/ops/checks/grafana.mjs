@@ -1,44 +1,19 @@
-/** Grafana: dashboards, their queries, and what provisions them. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** Grafana: the dashboards come from the generator, it will find what provisions them, and the analysts' statements run. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { parse } from 'yaml';
 import { CheckError, runTool } from '../check.mjs';
-import { cacheDirectory } from '../tools.mjs';
+import {
+  dashboardFiles,
+  dashboards,
+  generator,
+  home,
+  overview,
+  readJson,
+  readYaml,
+  traffic,
+} from '../grafana-files.mjs';
 
-const home = 'docker/grafana';
-const dashboards = `${home}/dashboards`;
-const overview = `${dashboards}/operations/millrace-overview.json`;
-const traffic = `${dashboards}/analysts/millrace-traffic.json`;
 const provisioning = `${home}/provisioning`;
-
-/**
- * The generator as it was built. Files are compared with what it gives, wherever they lie.
- * @param {string} root
- */
-export async function generator(root) {
-  const load = (file) => import(pathToFileURL(join(root, 'dist/tools/dashboards', file)).href);
-  const [{ renderDashboards }, { seriesNames }] = await Promise.all([
-    load('dashboards.js'),
-    load('sources.js'),
-  ]);
-  return { files: renderDashboards(), series: new Set(seriesNames()) };
-}
-
-function dashboardFiles(root, folder) {
-  const directory = join(root, dashboards);
-  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.json') && name.startsWith(folder))
-    .map((name) => `${dashboards}/${name}`);
-}
-
-function readJson(root, path) {
-  try {
-    return JSON.parse(readFileSync(join(root, path), 'utf8'));
-  } catch (error) {
-    throw new CheckError(`${path}: ${error.message}`);
-  }
-}
 
 async function checkGenerated({ root }) {
   const { files } = await generator(root);
@@ -53,105 +28,6 @@ async function checkGenerated({ root }) {
   }
   if (faults.length > 0) throw new CheckError(faults.join('\n'));
   return `${files.size} files as generated`;
-}
-
-/** Prometheus's own parser reads every expression, as a recording rule; every series is one that something exposes. */
-async function checkPromQl({ root, scratch }) {
-  const { series } = await generator(root);
-  const expressions = readExpressions(root, { $__rate_interval: '5m', $__range: '1h' });
-  for (const { where, expr } of expressions) {
-    const unknown = namesIn(expr).filter((name) => !series.has(name));
-    if (unknown.length > 0) throw new CheckError(`${where}: nothing exposes ${unknown.join(', ')}`);
-  }
-  const rules = expressions.map(({ where, expr }, index) => ({
-    record: `panel:${index}`,
-    expr,
-    labels: { panel: where },
-  }));
-  const file = join(scratch, 'panels.yaml');
-  writeFileSync(file, JSON.stringify({ groups: [{ name: 'panels', rules }] }));
-  await runTool(['promtool', 'check', 'rules', file]);
-  return `${expressions.length} expressions parsed, of ${series.size} known series`;
-}
-
-/**
- * Every expression of the operators' dashboards.
- * @param {string} root
- * @param {Record<string, string>} times what Grafana would put in for its variables of time
- */
-export function readExpressions(root, times) {
-  const variables = Object.entries({ ...times, $job: '.+', $instance: '.+' });
-  const fillIn = (expr) => variables.reduce((text, [name, value]) => text.replaceAll(name, value), expr);
-  return dashboardFiles(root, 'operations').flatMap((path) =>
-    readJson(root, path).panels.flatMap(({ title, targets }) =>
-      targets.map(({ expr }) => ({ where: `${path}, panel '${title}'`, expr: fillIn(expr) })),
-    ),
-  );
-}
-
-/** Names of the series of an expression; all of them are followed by matchers. */
-export function namesIn(expr) {
-  return expr.match(/\b[A-Za-z_:][\w:]*(?=\{)/g) ?? [];
-}
-
-/**
- * TypeScript compares the dashboards with Grafana's own types: no field, option or value that Grafana does not know.
- * Those of a data source's queries are not among them.
- */
-async function checkTypes({ root, scratch }) {
-  const types = await fetchTypes();
-  const paths = dashboardFiles(root, '');
-  const file = join(scratch, 'dashboards.ts');
-  writeFileSync(file, typedDashboards(root, paths, types));
-  await runTool([join(root, 'node_modules/.bin/tsc'), ...tscOptions, file], { cwd: scratch });
-  return `${paths.length} dashboards as Grafana ${schemaVersion} types them`;
-}
-
-const schemaVersion = '13.2.3';
-const tscOptions =
-  '--ignoreConfig --noEmit --pretty false --strict --exactOptionalPropertyTypes --skipLibCheck --target es2022 --module esnext --moduleResolution bundler'.split(
-    ' ',
-  );
-
-/** npm compares the archive with the registry's hash. */
-async function fetchTypes() {
-  const directory = join(cacheDirectory, `grafana-schema-${schemaVersion}`);
-  const types = join(directory, 'package/dist/types');
-  if (!existsSync(types)) {
-    mkdirSync(directory, { recursive: true });
-    await runTool(['npm', 'pack', '--silent', `@grafana/schema@${schemaVersion}`], { cwd: directory });
-    await runTool(['tar', '-xzf', `grafana-schema-${schemaVersion}.tgz`], { cwd: directory });
-  }
-  return types;
-}
-
-/** A program that says of each dashboard, and of what each panel draws, which type it has. */
-function typedDashboards(root, paths, types) {
-  const kinds = ['timeseries', 'stat', 'table', 'bargauge'];
-  const lines = [
-    `import type { Dashboard } from '${types}/index';`,
-    ...kinds.map(
-      (kind) => `import type * as ${kind} from '${types}/raw/composable/${kind}/panelcfg/x/types.gen';`,
-    ),
-    '// JSON has the values of the enums.',
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: TypeScript's, within the text
-    'type Plain<T> = T extends string ? `${T}` : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;',
-  ];
-  for (const path of paths) {
-    const dashboard = readJson(root, path);
-    lines.push(`// ${path}`, `void (${JSON.stringify(dashboard, undefined, 1)} satisfies Plain<Dashboard>);`);
-    for (const { title, type, options, fieldConfig } of dashboard.panels) {
-      lines.push(
-        `// ${title}`,
-        `void (${JSON.stringify(options)} satisfies Plain<Partial<${type}.Options>>);`,
-      );
-      if (type === 'timeseries')
-        lines.push(
-          `void (${JSON.stringify(fieldConfig.defaults.custom)} satisfies Plain<timeseries.FieldConfig>);`,
-        );
-    }
-  }
-  return lines.join('\n');
 }
 
 /** What Grafana would find when it starts with these files. */
@@ -196,17 +72,8 @@ function checkCompose(root) {
       throw new CheckError(`the data sources want ${name}, which ${path} does not give to grafana`);
 }
 
-function readYaml(root, path) {
-  try {
-    return parse(readFileSync(join(root, path), 'utf8'), { merge: true });
-  } catch (error) {
-    throw new CheckError(`${path}: ${error.message}`);
-  }
-}
-
 /** The statements run on the embedded ClickHouse: the test does it, over the files of this copy. */
 async function checkStatements({ root, scratch }) {
-  mkdirSync(scratch, { recursive: true });
   const config = join(scratch, 'vitest.config.mjs');
   const options = {
     root,
@@ -236,35 +103,6 @@ export const checks = [
         replace: '"title": "Fresh"',
         says: /millrace-overview\.json differs from what the generator gives/,
       },
-    ],
-  },
-  {
-    name: 'grafana panels on prometheus',
-    tools: ['promtool'],
-    run: checkPromQl,
-    mistakes: [
-      {
-        file: overview,
-        find: 'millrace_events_accepted_total',
-        replace: 'millrace_events_acepted_total',
-        says: /nothing exposes millrace_events_acepted_total/,
-      },
-      {
-        file: `${dashboards}/operations/millrace-kafka.json`,
-        find: '[$__rate_interval]',
-        replace: '',
-        says: /expected type range vector/,
-      },
-    ],
-  },
-  {
-    name: "grafana dashboards by Grafana's types",
-    tools: ['npm', 'tar'],
-    run: checkTypes,
-    mistakes: [
-      { file: overview, find: '"gridPos"', replace: '"gridPosition"', says: /gridPosition/ },
-      { file: overview, find: '"colorMode": "value"', replace: '"colorMode": "text"', says: /"text"/ },
-      { file: traffic, find: '"drawStyle": "bars"', replace: '"drawStyle": "bar"', says: /"bar"/ },
     ],
   },
   {
