@@ -57,6 +57,7 @@ export const clickhouse: MetricDashboard = {
     },
     {
       title: 'Inserts held up',
+      alert: 'MillraceClickHouseInsertsDelayed',
       description:
         'Delayed: a partition has many parts. Rejected: too many. Either: larger batches, or fewer partitions.',
       unit: 'ops',
@@ -78,6 +79,7 @@ export const clickhouse: MetricDashboard = {
     },
     {
       title: 'Parts of the fullest partition',
+      alert: 'MillraceClickHouseParts',
       description:
         'ClickHouse delays inserts at parts_to_delay_insert (1,000) and refuses them at parts_to_throw_insert (3,000).',
       unit: 'short',
@@ -160,6 +162,7 @@ export const clickhouse: MetricDashboard = {
     },
     {
       title: 'Disk left',
+      alert: 'MillraceClickHouseDiskFilling',
       description:
         'On the disk named default. A full disk makes inserts fail; the buffer holds events until its retention.',
       unit: 'bytes',

@@ -95,6 +95,7 @@ export const collector: MetricDashboard = {
     },
     {
       title: 'Buffer reachable',
+      alert: 'MillraceBufferAway',
       description: '1: every worker of the instance can use the buffer.',
       unit: 'bool_yes_no',
       kind: 'lines',
@@ -133,6 +134,7 @@ export const collector: MetricDashboard = {
     },
     {
       title: 'Events in the spool',
+      alert: 'MillraceSpoolInUse',
       description: 'Acknowledged with 202 while Kafka was away; they are on the disk of that machine only.',
       unit: 'short',
       kind: 'lines',
@@ -141,6 +143,7 @@ export const collector: MetricDashboard = {
     },
     {
       title: 'Disk of the spool',
+      alert: 'MillraceSpoolNearlyFull',
       description: 'At --spool-max-bytes new events get 503.',
       unit: 'bytes',
       kind: 'lines',

@@ -19,6 +19,7 @@ export const kafka: MetricDashboard = {
   panels: [
     {
       title: 'Lost to retention',
+      alert: 'MillraceEventsExpired',
       description: 'Events that were deleted before they were delivered, within the time shown.',
       unit: 'short',
       kind: 'number',
@@ -48,6 +49,7 @@ export const kafka: MetricDashboard = {
     },
     {
       title: 'Sent again from a spool, unsure',
+      alert: 'MillraceSpoolUnsure',
       description:
         'Events that a spool sent again when Kafka could not tell whether it had them. The streamer drops repeats by their ids.',
       unit: 'short',
@@ -58,6 +60,7 @@ export const kafka: MetricDashboard = {
     },
     {
       title: 'Lag by partition',
+      alert: 'MillraceLagGrowing',
       description:
         'Events that are not delivered yet. One line above the others: a key that most events have, or a streamer that is stuck.',
       unit: 'short',
@@ -86,6 +89,7 @@ export const kafka: MetricDashboard = {
     },
     {
       title: 'Time to retention by partition',
+      alert: 'MillraceRetentionEnding',
       description:
         'Until Kafka may delete the oldest undelivered event. Falls second by second while a partition is stuck.',
       unit: 's',
@@ -100,6 +104,7 @@ export const kafka: MetricDashboard = {
     },
     {
       title: 'Owners of each partition',
+      alert: 'MillracePartitionUnread',
       description: '1, but for the moments of a hand-over. No line: nobody delivers the partition.',
       unit: 'short',
       kind: 'lines',
@@ -129,6 +134,7 @@ export const kafka: MetricDashboard = {
     },
     {
       title: 'Kafka reachable',
+      alert: 'MillraceBufferAway',
       description: '1: every worker of the collector can use it.',
       unit: 'bool_yes_no',
       kind: 'lines',

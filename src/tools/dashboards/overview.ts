@@ -23,6 +23,7 @@ export const overview: MetricDashboard = {
   panels: [
     {
       title: 'Instances up',
+      alert: 'MillraceInstanceDown',
       description:
         'Share of the collectors and streamers that Prometheus can reach. One that is down takes no events or delivers none; the others go on.',
       unit: 'percentunit',
@@ -42,6 +43,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Accepted',
+      alert: 'MillraceRequestsFailing',
       description:
         'Share of the valid events that were stored, over the time shown. The others got 503 and their clients keep them. Events that are refused for what they are do not count.',
       unit: 'percentunit',
@@ -61,6 +63,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Queryable within 30 s',
+      alert: 'MillraceRowsLate',
       description:
         'Share of the batches whose oldest event was in ClickHouse at most 30 s after it was received, over the time shown.',
       unit: 'percentunit',
@@ -75,6 +78,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Time to retention',
+      alert: 'MillraceRetentionEnding',
       description:
         'Until Kafka may delete the oldest event that is not delivered. Empty with the embedded log, which deletes none of them.',
       unit: 's',
@@ -89,6 +93,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Lost to retention',
+      alert: 'MillraceEventsExpired',
       description:
         'Events that the buffer deleted before they were delivered, within the time shown. Anything but 0 is loss.',
       unit: 'short',
@@ -99,6 +104,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Unaccounted',
+      alert: 'MillraceEventsUnaccounted',
       description:
         'Loss equation over the time shown: accepted, less rows, dead letters, repeats and expired, less the growth of what waits. Near 0 when all is well: Prometheus extrapolates, and a post whose answer was 503 OUTCOME_UNKNOWN may be stored all the same. `millrace verify` gives the exact answer.',
       unit: 'short',
@@ -168,6 +174,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Waiting for delivery',
+      alert: 'MillraceLagGrowing',
       description:
         'Events in the buffer that are not in ClickHouse yet, and events in the spools of collectors that cannot reach Kafka.',
       unit: 'short',
@@ -180,6 +187,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Age of what waits',
+      alert: 'MillraceDeliveryStuck',
       description:
         'How long ago the oldest event was received that is not in ClickHouse yet, or still in a spool.',
       unit: 's',
@@ -212,6 +220,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Stored, but no row of events',
+      alert: 'MillraceDeadLetters',
       description:
         'Dead letters were refused by ClickHouse and wait in `dead_letters`; repeats had an id that was seen before.',
       unit: 'eps',

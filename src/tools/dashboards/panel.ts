@@ -30,6 +30,8 @@ export interface PanelBase {
 
 /** A panel on Prometheus. */
 export interface MetricPanel extends PanelBase {
+  /** The alert on what it shows: a link to its section of docs/runbook.md. */
+  readonly alert?: `Millrace${string}`;
   readonly queries: readonly MetricQuery[];
 }
 

@@ -1,6 +1,6 @@
 /** Dashboards as the JSON that Grafana provisions (its classic model, schema version 42, as of Grafana 13). */
 import type { Dashboard, MetricPanel, PanelKind, SqlPanel, Steps } from './panel.ts';
-import { links, variables } from './surroundings.ts';
+import { links, runbookLink, variables } from './surroundings.ts';
 
 const gridColumns = 24;
 const mostBars = 120;
@@ -60,6 +60,7 @@ function renderPanel(panel: MetricPanel | SqlPanel, id: number, gridPos: object 
     type: types[kind],
     title,
     description,
+    ...('alert' in panel && panel.alert !== undefined ? { links: [runbookLink(panel.alert)] } : {}),
     gridPos,
     datasource,
     ...(kind === 'bars' ? { maxDataPoints: mostBars } : {}),

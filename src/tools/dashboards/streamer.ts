@@ -34,6 +34,7 @@ export const streamer: MetricDashboard = {
     },
     {
       title: 'Age of the oldest undelivered event',
+      alert: 'MillraceDeliveryStuck',
       description: 'Of those that were read from the buffer. Grows without end: inserts do not succeed.',
       unit: 's',
       kind: 'lines',
@@ -73,6 +74,7 @@ export const streamer: MetricDashboard = {
     },
     {
       title: 'ClickHouse reachable',
+      alert: 'MillraceClickHouseAway',
       description: '1: the last request of the instance was answered.',
       unit: 'bool_yes_no',
       kind: 'lines',
@@ -81,6 +83,7 @@ export const streamer: MetricDashboard = {
     },
     {
       title: 'Dead letters',
+      alert: 'MillraceDeadLetters',
       description:
         'Events that ClickHouse refused. `millrace dead-letters list` says why; after a fix, `replay` makes rows of them.',
       unit: 'eps',

@@ -22,6 +22,11 @@ export const links = [
   pageLink('About these dashboards', 'dashboards.md', 'What each panel answers'),
 ];
 
+/** Link of a panel to what to do when this alert fires. */
+export function runbookLink(alert: string) {
+  return pageLink(`Runbook: ${alert}`, `runbook.md#${alert.toLowerCase()}`, 'What to do about it');
+}
+
 function pageLink(title: string, page: string, tooltip: string) {
   return {
     type: 'link',

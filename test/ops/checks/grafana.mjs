@@ -57,7 +57,24 @@ async function checkProvisioning({ root }) {
       throw new CheckError(`data source ${name}: ${literal} is written out; take it from a file`);
   }
   checkCompose(root);
+  checkRunbook(root);
   return `${datasources.length} data sources, ${providers.length} folders`;
+}
+
+/** A panel on what an alert watches links to its section. */
+function checkRunbook(root) {
+  const runbook = 'docs/runbook.md';
+  if (!existsSync(join(root, runbook))) return;
+  const headings = new Set(
+    Array.from(readFileSync(join(root, runbook), 'utf8').matchAll(/^#+ (\w+)$/gm), ([, name]) =>
+      name.toLowerCase(),
+    ),
+  );
+  for (const path of dashboardFiles(root, 'operations'))
+    for (const { title, links = [] } of readJson(root, path).panels)
+      for (const { url } of links)
+        if (!headings.has(url.split('#')[1]))
+          throw new CheckError(`${path}, panel '${title}': ${url} is no section of ${runbook}`);
 }
 
 /** What the data sources take from outside, compose must give. */
