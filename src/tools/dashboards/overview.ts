@@ -1,6 +1,6 @@
 /** The first dashboard to look at: is Millrace well, and if not, which part. */
 import type { MetricDashboard } from './panel.ts';
-import { gauge, increase, orZero, perSecond, promql, quantile, shareWithin } from './promql.ts';
+import { gauge, increase, orZero, perSecond, promql, quantile, shareWithin, total } from './promql.ts';
 
 const zeroIsGood = [
   [0, 'green'],
@@ -8,7 +8,7 @@ const zeroIsGood = [
 ] as const;
 
 /** Records that ClickHouse has in one of the three tables, and those that retention removed before. */
-const settled = promql`${orZero(increase('rows'))} + ${increase('deadLetters')} + ${increase('repeats')} + ${increase('lost')}`;
+const settled = promql`${total('insertRows')} + ${increase('deadLetters')} + ${increase('repeats')} + ${increase('lost')}`;
 const waiting = promql`${orZero(gauge('sum', 'lag'))} + ${orZero(gauge('sum', 'spoolEvents'))}`;
 const waitedBefore = promql`${orZero(gauge('sum', 'lag', { offset: '$__range' }))} + ${orZero(gauge('sum', 'spoolEvents', { offset: '$__range' }))}`;
 

@@ -27,6 +27,14 @@ export function increase<Key extends KeyOf<'counter'>>(key: Key, selection: Sele
   return aggregate('sum', `increase(${series(key, selection)}[$__range])`, selection);
 }
 
+/**
+ * Sum of what a histogram observed within the time that the dashboard shows. Other than a counter by label it begins
+ * at 0, so that nothing is missed of a process that has just started.
+ */
+export function total<Key extends KeyOf<'histogram'>>(key: Key, selection: Selection<Key> = {}): PromQl {
+  return aggregate('sum', `increase(${series(key, selection, '_sum')}[$__range])`, selection);
+}
+
 /** Value of a gauge over its series. */
 export function gauge<Key extends KeyOf<'gauge'>>(
   how: 'sum' | 'min' | 'max' | 'count',

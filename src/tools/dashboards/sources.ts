@@ -8,7 +8,6 @@ import { type MetricDefinition, metricTable } from '../../metrics/metrics.ts';
 const processMetrics = {
   processCpu: { name: 'process_cpu_seconds_total', type: 'counter' },
   processMemory: { name: 'process_resident_memory_bytes', type: 'gauge' },
-  processDescriptors: { name: 'process_open_fds', type: 'gauge' },
   eventLoopLag: { name: 'nodejs_eventloop_lag_p99_seconds', type: 'gauge' },
 } as const;
 

@@ -8,6 +8,7 @@ import {
   promql,
   quantile,
   shareWithin,
+  total,
 } from '../../../src/tools/dashboards/promql.ts';
 import { seriesNames, sources } from '../../../src/tools/dashboards/sources.ts';
 import type { DashboardFile, PanelFile } from '../../support/grafana.ts';
@@ -31,6 +32,7 @@ describe('PromQL', () => {
     const part = (name: string) =>
       `sum(rate(millrace_insert_batch_rows_${name}{${scope}}[$__rate_interval]))`;
     expect(mean('insertRows')).toBe(`${part('sum')} / ${part('count')}`);
+    expect(total('insertRows')).toBe(`sum(increase(millrace_insert_batch_rows_sum{${scope}}[$__range]))`);
     expect(promql`${gauge('sum', 'up')} / ${2}`).toBe(`sum(up{${scope}}) / 2`);
   });
 
