@@ -1,5 +1,5 @@
 /** The files of Grafana, for its checks. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parse } from 'yaml';
@@ -15,6 +15,8 @@ export const traffic = `${dashboards}/analysts/millrace-traffic.json`;
  * @param {string} root
  */
 export async function generator(root) {
+  if (!existsSync(join(root, 'dist/tools/dashboards')))
+    throw new CheckError('dist is not built: npm run build');
   const load = (file) => import(pathToFileURL(join(root, 'dist/tools/dashboards', file)).href);
   const [{ renderDashboards }, { seriesNames }] = await Promise.all([
     load('dashboards.js'),
