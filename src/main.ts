@@ -6,7 +6,7 @@ import type { Command } from './commands/command.ts';
 import { describeForms, formsOf, matchesForm } from './commands/forms.ts';
 import { formatCommandHelp, formatHelp } from './commands/help.ts';
 import { commands } from './commands/table.ts';
-import { loadConfig } from './config/load.ts';
+import { loadConfig, secretsOf } from './config/load.ts';
 import { optionName, options } from './config/options.ts';
 import { exitCodes, OperatorError } from './errors.ts';
 import { createLogger } from './logger.ts';
@@ -35,7 +35,8 @@ async function main(argv: readonly string[]) {
   if (flags.help === true || flags.h === true) return print(formatCommandHelp(command));
   const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
   if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(command, args);
-  return await command.run({ config, args, flags, log: createLogger(command.name, config.logLevel) });
+  const log = createLogger(command.name, config.logLevel, secretsOf(config));
+  return await command.run({ config, args, flags, log });
 }
 
 /** Leaves unknown flags in, for the configuration to report them beside all other faults. */

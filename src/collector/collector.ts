@@ -6,10 +6,12 @@ import { messageOf } from '../errors.ts';
 import { Counter, createRegistry, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
 import type { ReceiptLookup } from '../receipts/receipt-lookup.ts';
 import type { EventSchema } from '../schema/schema.ts';
+import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
 import { type AppendObserver, Batcher } from './batcher.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { createConnectionInstruments, describeConnections, limitConnections } from './connection-limit.ts';
+import { FailureLog } from './failure-log.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
 import type { ObservedSpool } from './observed-spool.ts';
 import type { Problem } from './problem.ts';
@@ -17,6 +19,7 @@ import { answerReceipt } from './receipts.ts';
 import type { Answer } from './reply.ts';
 import { type HttpServerKind, listen, type Routes } from './server.ts';
 import { createSpoolInstruments, describeSpool, intakeState } from './spool-status.ts';
+import { createTrailReader } from './trail.ts';
 
 /** What a collector needs. */
 export interface CollectorOptions {
@@ -39,6 +42,10 @@ export interface CollectorOptions {
   /** Shortest time between appends while events come fast, in ms. */
   readonly appendInterval: number;
   readonly httpServer: HttpServerKind;
+  /** Whether each post keeps the id that it came with. */
+  readonly keepRequestIds: boolean;
+  /** Takes the spans of posts; closed with the collector. */
+  readonly tracer?: Tracer | undefined;
   readonly log: Logger;
   /** Gives `/metrics` of all processes of this collector, when there are several. */
   readonly gatherMetrics?: () => Promise<string>;
@@ -62,7 +69,7 @@ const mostQuietMs = 5_000;
 
 /** Starts a collector; it serves when the promise resolves, also while the buffer is away. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
-  const { schema, writer, spool, log } = options;
+  const { schema, writer, spool, tracer, log } = options;
   const budget = new ByteBudget(options.maxInFlightBytes);
   const tally = createTally(budget, writer, log);
   const sending = { observer: tally, appendIntervalMs: options.appendInterval };
@@ -72,7 +79,9 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     ...tally.instruments,
     ...createSpoolInstruments(spool),
     ...createConnectionInstruments(connections),
+    ...createTraceInstruments(tracer),
   });
+  const failures = new FailureLog(log);
   const startedAt = Date.now();
   let isStopping = false;
 
@@ -82,6 +91,8 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     batcher,
     budget,
     observer: tally,
+    failures,
+    readTrail: createTrailReader({ ...options, topic: writer.topic }),
     isStopping: () => isStopping,
     retryAfterSeconds: () => retryAfterSeconds(writer, tally.drainSeconds(budget.used)),
     refusal: () => refusal(),
@@ -121,16 +132,12 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     posts,
     status,
     livez: () => ({ body: '{"status":"ok"}' }),
-    readyz: () => {
-      const problem = refusal();
-      if (problem === undefined) return { body: '{"status":"ok"}' };
-      return { status: 503, body: JSON.stringify({ status: 'unavailable', reason: problem.detail }) };
-    },
+    readyz: () => answerReady(refusal()),
     metrics: async () => ({
       type: 'text/plain; charset=utf-8',
       body: await (options.gatherMetrics?.() ?? registry.metrics()),
     }),
-    receipt: (place, offset) => answerReceipt(options, place, offset),
+    receipt: (request) => answerReceipt({ ...options, failures }, request),
   } satisfies Routes;
   const server = await listen(options.listen, routes, { kind: options.httpServer, connections, log });
 
@@ -149,8 +156,14 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       await spool?.close();
       await options.receipts.close();
       await writer.close();
+      await tracer?.close();
     },
   };
+}
+
+function answerReady(problem: Problem | undefined): Answer {
+  if (problem === undefined) return { body: '{"status":"ok"}' };
+  return { status: 503, body: JSON.stringify({ status: 'unavailable', reason: problem.detail }) };
 }
 
 /** Waits until every request is answered and none came for a while, so that no connection is cut in mid-request. */

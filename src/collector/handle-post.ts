@@ -4,11 +4,12 @@ import { idHeader, type RecordHeaders } from '../buffer/record-block.ts';
 import { messageOf } from '../errors.ts';
 import type { Batcher } from './batcher.ts';
 import { batchId, ownId } from './event-id.ts';
+import { type FailureLog, readRequestId } from './failure-log.ts';
 import type { HttpRequest, HttpResponse } from './http-app.ts';
 import type { Part, Waiter } from './open-batch.ts';
 import { type BodyType, type PostedEvent, type PostedEvents, parseEvents } from './parse-events.ts';
 import { type HeaderLimits, type PostHeaders, readPostHeaders } from './post-headers.ts';
-import { overloaded, type Problem, type Rejection } from './problem.ts';
+import { overloaded, type Problem, problems, type Rejection } from './problem.ts';
 import { BodyReader, type BodyReceiver } from './read-body.ts';
 import {
   type Answer,
@@ -19,18 +20,24 @@ import {
   type Receipt,
   reply,
 } from './reply.ts';
+import type { Trail, TrailReader } from './trail.ts';
 import { type EventLimits, validateEvent } from './validate-event.ts';
 
 /** Bytes that an id takes beside its characters until its event is stored, as measured: one of the event's own. */
 const ownIdBytes = 150;
 /** The same for one made from the key of the request, whose text is its own too. */
 const madeIdBytes = 200;
+/** The same for the trace context of an event: its entry, and its text once it is encoded. */
+const tracedBytes = 200;
 
 /** What handling a post needs. */
 export interface PostContext extends EventLimits, HeaderLimits {
   readonly batcher: Batcher;
   readonly maxBatchEvents: number;
   readonly observer: PostObserver;
+  readonly failures: Pick<FailureLog, 'note'>;
+  /** Undefined when neither traces nor request ids are wanted. */
+  readonly readTrail?: TrailReader | undefined;
   /** Why no post can be taken now; undefined when it can. */
   refusal(): Problem | undefined;
   /** Seconds after which a client that got a 503 should try again. */
@@ -56,8 +63,9 @@ export function handlePost(
   offsetName: OffsetName,
 ): void {
   const post = new Post(res, context, offsetName);
+  if (context.readTrail !== undefined) post.follow(context.readTrail(req));
   const headers = context.refusal() ?? readPostHeaders(req, context);
-  if ('code' in headers) post.refuse(headers, true);
+  if ('code' in headers) post.refuse(headers, { isUnread: true, req });
   else post.read(headers);
 }
 
@@ -74,6 +82,9 @@ class Post implements Waiter, BodyReceiver {
   /** Idempotency-Key; empty when there is none. */
   #key = '';
   #isSpooled = false;
+  /** Undefined for most posts, and for all of them by default. */
+  #trail: Trail | undefined;
+  #problem: Problem | undefined;
   /** Bytes taken from the budget. */
   #held = 0;
   /** Events given to the batcher and not settled yet. */
@@ -91,6 +102,10 @@ class Post implements Waiter, BodyReceiver {
     this.#context = context;
     this.#offsetName = offsetName;
     context.observer.opened();
+  }
+
+  follow(trail: Trail | undefined): void {
+    this.#trail = trail;
   }
 
   read({ type, encoding, key }: PostHeaders): void {
@@ -112,13 +127,16 @@ class Post implements Waiter, BodyReceiver {
   }
 
   refused(problem: Problem): void {
-    this.refuse(problem, problem.code === 'BODY_TOO_LARGE');
+    this.refuse(problem, { isUnread: problem.code === 'BODY_TOO_LARGE' });
   }
 
-  /** Answers with a problem. `isUnread` closes the connection, since the rest of the body is not wanted. */
-  refuse(problem: Problem, isUnread = false): void {
+  /**
+   * Answers with a problem. `isUnread` closes the connection, since the rest of the body is not wanted; `req` is
+   * given while its headers can still be read.
+   */
+  refuse(problem: Problem, { isUnread = false, req }: { isUnread?: boolean; req?: HttpRequest } = {}): void {
     if (problem.code !== 'OVERLOADED') this.#context.observer.rejected(problem.code, 1);
-    this.#answer(problemAnswer(problem, { retryAfterSeconds: this.#context.retryAfterSeconds() }), isUnread);
+    this.#answerProblem(problem, isUnread, req);
   }
 
   stored(partition: number, offset: number, { first, count }: Part): void {
@@ -150,12 +168,12 @@ class Post implements Waiter, BodyReceiver {
       return;
     }
     const { budget } = this.#context;
-    const idBytes = this.#idBytes(posted.events);
-    if (!budget.tryTake(idBytes)) {
+    const headerBytes = this.#headerBytes(posted.events);
+    if (!budget.tryTake(headerBytes)) {
       this.refuse(overloaded(budget.max));
       return;
     }
-    this.#held += idBytes;
+    this.#held += headerBytes;
     this.#isSingle = posted.isSingle;
     for (const rejection of posted.rejected) this.#rejected.push(rejection);
     for (const event of posted.events) {
@@ -176,20 +194,27 @@ class Post implements Waiter, BodyReceiver {
     if (this.#pending === 0) this.#answerNoneAccepted();
   }
 
-  /** An event without an id, which is the most common, costs no header. */
-  #headersOf({ value, index }: PostedEvent): RecordHeaders | undefined {
-    const own = this.#context.schema.hasId ? ownId(value) : undefined;
-    if (own !== undefined) return [[idHeader, own]];
-    if (this.#key === '') return undefined;
-    return [[idHeader, this.#isSingle ? this.#key : batchId(this.#key, index)]];
+  /** An event without an id, which is the most common, costs no header unless it is traced. */
+  #headersOf(event: PostedEvent): RecordHeaders | undefined {
+    const id = this.#idOf(event);
+    const traced = this.#trail?.span?.headers;
+    if (id === undefined) return traced;
+    return traced === undefined ? [[idHeader, id]] : [[idHeader, id], ...traced];
   }
 
-  /** Bytes of memory that the ids of these events take, about: small events may take less than their ids. */
-  #idBytes(events: readonly PostedEvent[]): number {
+  #idOf({ value, index }: PostedEvent): string | undefined {
+    const own = this.#context.schema.hasId ? ownId(value) : undefined;
+    if (own !== undefined || this.#key === '') return own;
+    return this.#isSingle ? this.#key : batchId(this.#key, index);
+  }
+
+  /** Bytes of memory that the headers of these events take, about: small events may take less than their ids. */
+  #headerBytes(events: readonly PostedEvent[]): number {
     const { hasId } = this.#context.schema;
+    const traced = this.#trail?.span === undefined ? 0 : tracedBytes * events.length;
     const made = this.#key === '' ? 0 : this.#key.length + madeIdBytes;
-    if (!hasId) return made * events.length;
-    let bytes = 0;
+    if (!hasId) return traced + made * events.length;
+    let bytes = traced;
     for (const { value } of events) {
       const own = ownId(value);
       bytes += own === undefined ? made : own.length + ownIdBytes;
@@ -203,6 +228,7 @@ class Post implements Waiter, BodyReceiver {
       code: rejected[0]?.code === 'INVALID_JSON' ? 'INVALID_JSON' : 'INVALID_EVENT',
       detail: `none of the ${rejected.length} events was accepted; 'rejected' says why`,
     };
+    this.#problem = problem;
     this.#answer(problemAnswer(problem, { rejected }));
   }
 
@@ -211,7 +237,7 @@ class Post implements Waiter, BodyReceiver {
     if (this.#pending > 0) return;
     if (this.#accepted > 0) this.#context.observer.stored(this.#accepted, Date.now() - this.#receivedAt);
     if (this.#isAborted) this.#finish(499);
-    else if (this.#accepted === 0) this.#answerFailure(this.#failure);
+    else if (this.#accepted === 0) this.#answerProblem(describeFailure(this.#failure));
     else this.#answer({ status: this.#isSpooled ? 202 : 200, body: this.#formatStored() });
   }
 
@@ -224,9 +250,17 @@ class Post implements Waiter, BodyReceiver {
     return formatSingleResult(this.#stored[0] as Receipt, this.#offsetName);
   }
 
-  #answerFailure(error: unknown): void {
-    const options = { retryAfterSeconds: this.#context.retryAfterSeconds() };
-    this.#answer(problemAnswer(describeFailure(error), options));
+  /** What failed for a reason that an operator would look up has a line in the log, under the same id. */
+  #answerProblem(problem: Problem, isUnread = false, req?: HttpRequest): void {
+    this.#problem = problem;
+    const retryAfterSeconds = this.#context.retryAfterSeconds();
+    const requestId = problems[problem.code].status >= 500 ? this.#note(problem, req) : undefined;
+    this.#answer(problemAnswer(problem, { retryAfterSeconds, requestId }), isUnread);
+  }
+
+  #note(problem: Problem, req: HttpRequest | undefined): string | undefined {
+    const requestId = this.#trail?.requestId ?? (req && readRequestId(req));
+    return this.#context.failures.note(problem, { requestId, traceId: this.#trail?.span?.traceId });
   }
 
   #sortedRejections(): Rejection[] {
@@ -248,6 +282,8 @@ class Post implements Waiter, BodyReceiver {
     this.#context.budget.give(this.#held);
     this.#held = 0;
     this.#context.observer.closed(status);
+    const span = this.#trail?.span;
+    if (span !== undefined) span.end({ status, events: this.#accepted, code: this.#problem?.code });
   }
 }
 

@@ -67,11 +67,16 @@ export function problemAnswer(
     retryAfterSeconds?: number;
     headers?: Readonly<Record<string, string>>;
     rejected?: readonly Rejection[];
+    /** Id of the request in the log. */
+    requestId?: string | undefined;
   } = {},
 ): Answer {
   const { status, retry } = problems[problem.code];
   const retryAfter = retry ? { 'Retry-After': String(options.retryAfterSeconds ?? 1) } : undefined;
-  const extra = options.rejected === undefined ? {} : { accepted: 0, rejected: options.rejected };
+  const extra = {
+    ...(options.requestId !== undefined && { instance: `urn:millrace:request:${options.requestId}` }),
+    ...(options.rejected !== undefined && { accepted: 0, rejected: options.rejected }),
+  };
   return {
     status,
     type: 'application/problem+json',

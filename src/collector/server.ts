@@ -4,10 +4,12 @@ import type { Address } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { portInUse } from '../process/probe-port.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
+import { readRequestId } from './failure-log.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
 import { forHead } from './head-response.ts';
 import type { Handler, HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
 import { createNodeApp } from './node-app.ts';
+import type { ReceiptRequest } from './receipts.ts';
 import { type Answer, problemAnswer, reply } from './reply.ts';
 import { loadUws } from './uws.ts';
 
@@ -18,8 +20,8 @@ export interface Routes {
   readonly livez: () => Answer;
   readonly readyz: () => Answer;
   readonly metrics: () => Promise<Answer>;
-  /** Answers for a receipt, named by the two segments of the path as they were sent. */
-  readonly receipt: (place: string, offset: string) => Promise<Answer>;
+  /** Answers for a receipt, named by the segments of the path as they were sent. */
+  readonly receipt: (request: ReceiptRequest) => Promise<Answer>;
 }
 
 const receiptPath = '/v1/receipts/:place/:offset';
@@ -37,7 +39,7 @@ export interface ServerOptions {
 const preflight = {
   'Access-Control-Allow-Methods': 'GET, POST, OPTIONS',
   'Access-Control-Allow-Headers':
-    'content-type, content-encoding, authorization, idempotency-key, traceparent, tracestate, baggage',
+    'content-type, content-encoding, authorization, idempotency-key, x-request-id, traceparent, tracestate, baggage',
   'Access-Control-Max-Age': '86400',
 } as const;
 
@@ -80,7 +82,14 @@ function probeHandlers(routes: Routes): Readonly<Record<string, Handler>> {
     '/readyz': send(routes.readyz),
     '/metrics': (res) => replyLater(res, routes.metrics()),
     [receiptPath]: (res, req) =>
-      replyLater(res, routes.receipt(req.getParameter(0) ?? '', req.getParameter(1) ?? '')),
+      replyLater(
+        res,
+        routes.receipt({
+          place: req.getParameter(0) ?? '',
+          offset: req.getParameter(1) ?? '',
+          requestId: readRequestId(req),
+        }),
+      ),
   };
 }
 

@@ -14,8 +14,9 @@ import { probePort } from '../process/probe-port.ts';
 import { createReceiptLookup, type ReceiptLookup } from '../receipts/receipt-lookup.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
+import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
+import { clickhouseClientOptions, clickhouseOptions, tracingOptions } from './stream.ts';
 
 /** Options of everything that writes to the buffer. */
 export const bufferOptions = [
@@ -40,6 +41,7 @@ export const collectorOptions = [
   'workers',
   'schema',
   'httpServer',
+  'keepRequestIds',
   'maxBodyBytes',
   'maxEventBytes',
   'maxEventDepth',
@@ -63,6 +65,7 @@ export const collect: Command = {
     // To say what became of a receipt.
     'kafkaGroup',
     ...clickhouseOptions,
+    ...tracingOptions,
     'stopTimeout',
     'logLevel',
     'config',
@@ -122,6 +125,7 @@ async function start(
       writer,
       spool,
       receipts: createReceipts(config, log),
+      tracer: await openTracer('collect', config, log),
       log,
       ...(gatherMetrics === undefined ? {} : { gatherMetrics }),
     });

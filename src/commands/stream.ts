@@ -9,6 +9,7 @@ import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { type StreamerOptions, startStreamer } from '../streamer/streamer.ts';
+import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command } from './command.ts';
 
 /** Options of everything that talks to ClickHouse. */
@@ -31,6 +32,9 @@ export const streamerOptions = [
   'deduplicationIds',
   'settleAfter',
 ] as const satisfies readonly OptionKey[];
+
+/** Options of the traces. */
+export const tracingOptions = ['tracesEndpoint', 'tracesSample'] as const satisfies readonly OptionKey[];
 
 /** Options of everything that reads the buffer. */
 export const readerOptions = [
@@ -66,6 +70,7 @@ export const stream: Command = {
     ...clickhouseOptions,
     ...streamerOptions,
     'schema',
+    ...tracingOptions,
     'stopTimeout',
     'logLevel',
     'config',
@@ -92,6 +97,7 @@ export const stream: Command = {
       idsLimits: { windowMs: config.deduplicationWindow, maxIds: config.deduplicationIds },
       settleAfterMs: config.settleAfter,
       deadLetterTopic: await openDeadLetters(config, log),
+      tracer: await openTracer('stream', config, log),
       log,
     };
     const streamer = await startStreamer(options);

@@ -63,6 +63,11 @@ export function loadConfig(sources: Sources): LoadedConfig {
   return { config: values as Config, origins: origins as LoadedConfig['origins'] };
 }
 
+/** Values of the secrets, for whoever must not show them. */
+export function secretsOf(config: Config): string[] {
+  return keys.filter((key) => table[key].secret).map((key) => String(config[key] ?? ''));
+}
+
 function readFlags({ flags, allowed }: Sources, faults: string[]): Map<OptionKey, Found> {
   const found = new Map<OptionKey, Found>();
   for (const [name, value] of Object.entries(flags)) {

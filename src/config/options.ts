@@ -40,6 +40,19 @@ export const options = {
     doc: 'Least severe log line to write: trace, debug, info, warn, error or silent. Logs are JSON lines on standard error.',
     group: 'general',
   }),
+  tracesEndpoint: option({
+    schema: type.endpoint.optional(),
+    placeholder: '<url>',
+    doc: 'Where spans go, by OTLP over HTTP in JSON: http://127.0.0.1:4318, or with a path other than /v1/traces. Without it nothing is traced. See docs/tracing.md.',
+    group: 'general',
+  }),
+  tracesSample: option({
+    schema: type.ratio,
+    default: '0.01',
+    placeholder: '<ratio>',
+    doc: 'Part of the posts without a trace of their own that are traced, 0 to 1. Those with a `traceparent` are when that says so.',
+    group: 'general',
+  }),
   dataDir: option({
     schema: type.text,
     default: './data',
@@ -66,6 +79,13 @@ export const options = {
     default: '1',
     placeholder: '<n>',
     doc: 'Collector processes that share the port, 1 to 256.',
+    group: 'collector',
+  }),
+  keepRequestIds: option({
+    schema: type.boolean,
+    default: 'false',
+    placeholder: '',
+    doc: 'Look at the `X-Request-Id` of every post, so that one that fails late has it in its answer and in the log, too. Without this only those that are refused at once have, and others get an id of ours.',
     group: 'collector',
   }),
   httpServer: option({

@@ -129,6 +129,22 @@ export const httpUrl = scalar.transform((value, context) => {
   return url;
 });
 
+/** An http or https URL that may have a path, without user or password. */
+export const endpoint = scalar.transform((value, context) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol))
+    return fault(context, 'must be an http:// or https:// URL');
+  if (url.username !== '' || url.password !== '')
+    return fault(context, 'must not carry a user or a password');
+  return url;
+});
+
+/** A number from 0 to 1. */
+export const ratio = scalar.transform((value, context) => {
+  const number = value.trim() === '' ? Number.NaN : Number(value);
+  return number >= 0 && number <= 1 ? number : fault(context, `must be a number from 0 to 1, not '${value}'`);
+});
+
 /** A path of a URL, without a query. */
 export const urlPath = scalar.transform((value, context) => {
   if (/^\/[!-~]*$/.test(value) && !/[?#]/.test(value)) return value;

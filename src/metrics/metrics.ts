@@ -214,6 +214,16 @@ export const metricTable = {
     help: '1 if the last request to ClickHouse was answered, else 0.',
     type: 'gauge',
   },
+  spansSent: {
+    name: 'millrace_spans_sent_total',
+    help: 'Spans that the receiver at --traces-endpoint took. Absent without one.',
+    type: 'counter',
+  },
+  spansDropped: {
+    name: 'millrace_spans_dropped_total',
+    help: 'Spans that were not sent: too many waited, or the receiver refused them. Absent without --traces-endpoint.',
+    type: 'counter',
+  },
 } as const satisfies Record<string, MetricDefinition>;
 
 /** A value at the moment of a scrape. */

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { OffsetOutOfRangeError, type OwnedPartition } from '../buffer/buffer.ts';
 import type { RecordBlock } from '../buffer/record-block.ts';
+import { EventLinks } from '../tracing/event-links.ts';
 import { BatchRows, idOf } from './batch-rows.ts';
 import type { Pace } from './pace.ts';
 import { type Plan, tokenOf } from './plan.ts';
@@ -36,6 +37,8 @@ export interface SealedBatch {
   readonly idsBefore: ReadBack | undefined;
   /** Receive time of the oldest record, milliseconds since the epoch. */
   readonly oldestAt: number;
+  /** Traces of its events; undefined when nobody wants them. */
+  readonly links?: EventLinks | undefined;
 }
 
 /** How long a read waits for the first record. */
@@ -59,6 +62,7 @@ export class BatchReader {
   readonly #limits: BatchLimits;
   readonly #pace: Pace;
   readonly #ids: RecentIds | undefined;
+  readonly #isTraced: boolean;
   /** Position of the next read. */
   #readFrom: number;
   /** Where the next batch starts: the end of the one before. */
@@ -76,12 +80,14 @@ export class BatchReader {
   constructor(
     partition: OwnedPartition,
     from: number,
-    { limits, pace, ids }: { limits: BatchLimits; pace: Pace; ids?: RecentIds | undefined },
+    options: { limits: BatchLimits; pace: Pace; ids?: RecentIds | undefined; isTraced?: boolean },
   ) {
+    const { limits, pace, ids, isTraced = false } = options;
     this.#partition = partition;
     this.#limits = limits;
     this.#pace = pace;
     this.#ids = ids;
+    this.#isTraced = isTraced;
     this.#readFrom = from;
     this.#start = from;
   }
@@ -103,7 +109,8 @@ export class BatchReader {
    */
   async next(): Promise<SealedBatch> {
     this.#idsBefore = this.#ids?.readBack;
-    const batch = new GrowingBatch(this.#spare ?? new BatchRows(this.#partition), this.#ids);
+    const links = this.#isTraced ? new EventLinks() : undefined;
+    const batch = new GrowingBatch(this.#spare ?? new BatchRows(this.#partition), this.#ids, links);
     this.#spare = undefined;
     let firstAt: number | undefined;
     /** When the last read began, unless it waited for anything at all: then when it ended. */
@@ -182,13 +189,15 @@ export class GrowingBatch {
   readonly #ids: RecentIds | undefined;
   readonly #idsBefore: ReadBack | undefined;
   readonly #repeats: Repeat[] = [];
+  readonly #links: EventLinks | undefined;
   #end: number | undefined;
   /** Receive time of the oldest record. */
   oldestAt: number | undefined;
 
   /** `rows`: empty ones, of the same partition. */
-  constructor(rows: BatchRows, ids?: RecentIds) {
+  constructor(rows: BatchRows, ids?: RecentIds, links?: EventLinks) {
     this.#rows = rows;
+    this.#links = links;
     this.#ids = ids;
     this.#idsBefore = ids?.readBack;
   }
@@ -211,6 +220,7 @@ export class GrowingBatch {
       if (earlierOffset !== undefined) this.#repeats.push({ index: this.rows, earlierOffset });
     }
     this.#rows.add(block, index, id);
+    this.#links?.see(block.headers?.[index]);
     this.#end = offset + 1;
     if (this.oldestAt === undefined || receivedAt < this.oldestAt) this.oldestAt = receivedAt;
   }
@@ -229,6 +239,7 @@ export class GrowingBatch {
       sealedAt: Date.now(),
     };
     const idsBefore = this.#idsBefore;
-    return { plan, rows: this.#rows, repeats, idsBefore, oldestAt: this.oldestAt ?? Date.now() };
+    const oldestAt = this.oldestAt ?? Date.now();
+    return { plan, rows: this.#rows, repeats, idsBefore, oldestAt, links: this.#links };
   }
 }

@@ -66,6 +66,8 @@ export interface DeliveryOptions {
   readonly limits: BatchLimits;
   readonly idsLimits: IdsLimits;
   readonly observer: DeliveryObserver;
+  /** Whether batches carry the traces of their events. */
+  readonly isTraced?: boolean;
 }
 
 /** Delivers until ownership ends; then rejects with FencedError, or whatever made going on unsafe. */

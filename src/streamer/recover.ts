@@ -140,7 +140,10 @@ async function finishPlan(
   const { observer } = options;
   const settleUntil = stillToSettle({ settleUntil: note?.settleUntil }, plan.start);
   observer.replaying(partition, plan.start, plan.end);
-  const { batch, expired, hasOtherRepeats } = await replayPlan(partition, plan, ids);
+  const { batch, expired, hasOtherRepeats } = await replayPlan(partition, plan, {
+    ids,
+    isTraced: options.isTraced,
+  });
   if (batch !== undefined) {
     const lease = await Lease.take(partition, { ...batch, idsBefore: note?.ids }, settleUntil);
     const reasons = { ...doubtOf(settleUntil) };

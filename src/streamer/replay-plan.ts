@@ -1,6 +1,7 @@
 /** Reads again what an earlier owner had planned. */
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
+import { EventLinks } from '../tracing/event-links.ts';
 import { GrowingBatch, type SealedBatch } from './batch.ts';
 import { BatchRows } from './batch-rows.ts';
 import type { Plan } from './plan.ts';
@@ -27,12 +28,13 @@ export interface ReplayedBatch {
 export async function replayPlan(
   partition: OwnedPartition,
   plan: Plan,
-  ids: RecentIds | undefined,
+  { ids, isTraced }: { ids?: RecentIds | undefined; isTraced?: boolean | undefined } = {},
 ): Promise<ReplayedBatch> {
   const { start, end } = await partition.bounds();
   if (end < plan.end) throw mismatch(partition, plan, `the buffer ends at ${end}`);
   const expired = Math.min(Math.max(start - plan.start, 0), plan.end - plan.start);
-  const growing = new GrowingBatch(new BatchRows(partition), ids);
+  const links = isTraced ? new EventLinks() : undefined;
+  const growing = new GrowingBatch(new BatchRows(partition), ids, links);
   await readRange(partition, { from: Math.max(plan.start, start), end: plan.end }, (block, index) =>
     growing.add(block, index),
   );

@@ -8,6 +8,7 @@ import type { Address } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { messageOf } from '../errors.ts';
 import { createRegistry } from '../metrics/metrics.ts';
+import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
 import { BackOff } from './back-off.ts';
 import type { BatchLimits } from './batch.ts';
@@ -17,6 +18,7 @@ import type { IdsLimits } from './recover.ts';
 import { watchRetention } from './retention-watch.ts';
 import { type StatusAnswer, startStatusServer } from './status-server.ts';
 import { createTally } from './tally.ts';
+import { traceInserts } from './trace-inserts.ts';
 
 /** What a streamer needs. */
 export interface StreamerOptions {
@@ -32,6 +34,8 @@ export interface StreamerOptions {
   readonly settleAfterMs: number;
   /** Takes dead letters beside the table. */
   readonly deadLetterTopic?: DeadLetterTopic | undefined;
+  /** Takes the spans of inserts; closed with the streamer. */
+  readonly tracer?: Tracer | undefined;
   readonly log: Logger;
 }
 
@@ -50,11 +54,15 @@ const lagIntervalMs = 1_000;
 
 /** Starts a streamer; it waits for ClickHouse and for the buffer by itself. */
 export async function startStreamer(options: StreamerOptions): Promise<Streamer> {
-  const { reader, clickhouse, limits, idsLimits, settleAfterMs, log } = options;
+  const { reader, clickhouse, limits, idsLimits, settleAfterMs, tracer, log } = options;
   const stopping = new AbortController();
   const tally = createTally(log);
   const retention = watchRetention(reader, log);
-  const registry = createRegistry({ ...tally.instruments, retentionSecondsLeft: retention.secondsLeft });
+  const registry = createRegistry({
+    ...tally.instruments,
+    retentionSecondsLeft: retention.secondsLeft,
+    ...createTraceInstruments(tracer),
+  });
   const startedAt = Date.now();
 
   function status(): StatusAnswer {
@@ -97,10 +105,10 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
     .then((tables) => {
       const { deadLetterTopic } = options;
       const target = { clickhouse, tables, deadLetterTopic };
-      const sink = createClickHouseSink({ ...target, observer: tally, settleAfterMs, log });
-      return reader.run((partition) =>
-        deliverPartition(partition, sink, { limits, idsLimits, observer: tally }),
-      );
+      const plain = createClickHouseSink({ ...target, observer: tally, settleAfterMs, log });
+      const sink = tracer === undefined ? plain : traceInserts(plain, tracer);
+      const delivery = { limits, idsLimits, observer: tally, isTraced: tracer !== undefined };
+      return reader.run((partition) => deliverPartition(partition, sink, delivery));
     })
     .catch((error: unknown) => {
       if (!stopping.signal.aborted) throw error;
@@ -121,6 +129,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       await options.deadLetterTopic?.close();
       await clickhouse.close();
       await server.close();
+      await tracer?.close();
     },
   };
 }

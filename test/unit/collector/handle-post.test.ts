@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { BufferWriter } from '../../../src/buffer/buffer.ts';
+import { BufferUnavailableError, type BufferWriter } from '../../../src/buffer/buffer.ts';
 import { partitionOf } from '../../../src/buffer/partition-of.ts';
 import { Batcher } from '../../../src/collector/batcher.ts';
 import { ByteBudget } from '../../../src/collector/byte-budget.ts';
@@ -7,7 +7,9 @@ import { handlePost, type PostContext } from '../../../src/collector/handle-post
 import type { HttpRequest, HttpResponse } from '../../../src/collector/http-app.ts';
 import type { OffsetName } from '../../../src/collector/reply.ts';
 import type { Spool } from '../../../src/collector/spool.ts';
+import { createTrailReader } from '../../../src/collector/trail.ts';
 import { loadSchema } from '../../../src/schema/schema.ts';
+import type { Span } from '../../../src/tracing/span.ts';
 
 const partitions = 4;
 
@@ -22,6 +24,7 @@ interface Sent {
   readonly body: {
     readonly code?: string;
     readonly detail?: string;
+    readonly instance?: string;
     readonly accepted?: number;
     readonly rejected?: readonly { index: number }[];
     readonly receipts?: readonly { partition: number; offset: number; count: number }[];
@@ -29,8 +32,10 @@ interface Sent {
 }
 
 /** A collector without its sockets, on a writer in memory. */
-function createCollector(options: { spool?: Spool; schema?: PostContext['schema']; maxBytes?: number } = {}) {
-  const { spool, schema = loadSchema(), maxBytes = 1e7 } = options;
+function createCollector(
+  options: Partial<PostContext> & { spool?: Spool; maxBytes?: number; appendError?: Error } = {},
+) {
+  const { spool, maxBytes = 1e7, appendError, ...rest } = options;
   const budget = new ByteBudget(maxBytes);
   const stored: Stored[] = [];
   const ends = Array.from({ length: partitions }, () => 0);
@@ -38,6 +43,7 @@ function createCollector(options: { spool?: Spool; schema?: PostContext['schema'
     topic: 'events',
     partitions,
     async append(partition, batch) {
+      if (appendError !== undefined) throw appendError;
       batch.ends.forEach((end, i) => {
         const text = batch.bytes.toString('utf8', batch.ends[i - 1] ?? 0, end);
         stored.push({ partition, text, headers: batch.headers.get(i) });
@@ -56,7 +62,7 @@ function createCollector(options: { spool?: Spool; schema?: PostContext['schema'
     { observer, ...(spool === undefined ? {} : { spool }) },
   );
   const context: PostContext = {
-    schema,
+    schema: loadSchema(),
     maxEventBytes: 1e5,
     maxEventDepth: 10,
     batcher,
@@ -64,9 +70,11 @@ function createCollector(options: { spool?: Spool; schema?: PostContext['schema'
     maxBodyBytes: 1e6,
     maxBatchEvents: 1_000,
     observer: { opened: () => {}, closed: () => {}, stored: () => {}, rejected: () => {} },
+    failures: { note: () => 'an-id' },
     refusal: () => undefined,
     retryAfterSeconds: () => 1,
     isStopping: () => false,
+    ...rest,
   };
   const send = (
     body: unknown,
@@ -265,5 +273,119 @@ describe('while the buffer is away', () => {
       { partition: partitionOf('x', partitions), offset: 0, count: 1 },
       { spool: 'host"1', offset: 18, count: 1 },
     ]);
+  });
+});
+
+describe('the id of a request', () => {
+  const appendError = new BufferUnavailableError('away');
+  const noted: unknown[] = [];
+  const failures: PostContext['failures'] = {
+    note: ({ code }, { requestId, traceId } = {}) => {
+      noted.push({ code, requestId, traceId });
+      return requestId ?? 'made';
+    },
+  };
+
+  test('is in the answer to what fails, and in nothing that the client did wrong', async () => {
+    const { send } = createCollector({ appendError, failures });
+    expect(await send({ event: 'a' })).toMatchObject({
+      status: 503,
+      body: { code: 'BUFFER_UNAVAILABLE', instance: 'urn:millrace:request:made' },
+    });
+    expect((await send('{')).body).not.toHaveProperty('instance');
+  });
+
+  test('is that of the request where it is refused at once', async () => {
+    const refusal = () => ({ code: 'STOPPING', detail: 'bye' }) as const;
+    const { send } = createCollector({ refusal, failures });
+    const { body } = await send({ event: 'a' }, { 'x-request-id': 'proxy-7' });
+    expect(body.instance).toBe('urn:millrace:request:proxy-7');
+    expect((await send({ event: 'a' }, { 'x-request-id': 'a b' })).body.instance).toMatch(/made$/);
+  });
+
+  test('is that of the request also later, when asked for', async () => {
+    const readTrail = createTrailReader({ topic: 'events', keepRequestIds: true });
+    const { send } = createCollector({ appendError, failures, readTrail });
+    const { body } = await send({ event: 'a' }, { 'x-request-id': 'proxy-8' });
+    expect(body.instance).toBe('urn:millrace:request:proxy-8');
+  });
+
+  test('stands beside that of the trace', async () => {
+    const { tracer } = createTracer(1);
+    const readTrail = createTrailReader({ tracer, topic: 'events', keepRequestIds: false });
+    const { send } = createCollector({ appendError, failures, readTrail });
+    await send({ event: 'a' }, { traceparent: parent, 'x-request-id': 'proxy-9' });
+    expect(noted.at(-1)).toEqual({
+      code: 'BUFFER_UNAVAILABLE',
+      requestId: 'proxy-9',
+      traceId: 'a'.repeat(32),
+    });
+  });
+});
+
+const parent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+
+function createTracer(sample: number) {
+  const spans: Span[] = [];
+  const tracer = {
+    system: 'kafka',
+    isSampled: () => Math.random() < sample,
+    record: (span: Span) => void spans.push(span),
+    counts: { sent: 0, dropped: 0 },
+    close: async () => {},
+  };
+  return { tracer, spans };
+}
+
+describe('traces', () => {
+  function createTraced(sample: number, more: Parameters<typeof createCollector>[0] = {}) {
+    const { tracer, spans } = createTracer(sample);
+    const readTrail = createTrailReader({ tracer, topic: 'events', keepRequestIds: false });
+    return { ...createCollector({ ...more, readTrail }), spans };
+  }
+
+  test('go on in the headers of the records, beside the id', async () => {
+    const { send, spans, idsOf } = createTraced(0);
+    await send([{ event: 'a' }, { event: 'b', id: 'x' }], { traceparent: parent, tracestate: 'v=1' });
+    const [span] = spans;
+    const traceparent = `00-${'a'.repeat(32)}-${span?.context.spanId}-01`;
+    expect(span).toMatchObject({
+      name: 'send events',
+      kind: 'producer',
+      parent: { spanId: 'b'.repeat(16) },
+      attributes: { 'messaging.batch.message_count': 2, 'http.response.status_code': 200 },
+      error: undefined,
+    });
+    const trace = [
+      ['traceparent', traceparent],
+      ['tracestate', 'v=1'],
+    ];
+    expect(idsOf()).toEqual(expect.arrayContaining([trace, [['id', 'x'], ...trace]]));
+  });
+
+  test.each([
+    ['what its parent says', 1, `00-${'a'.repeat(32)}-${'b'.repeat(16)}-00`, 0],
+    ['the share, without a parent', 1, '', 1],
+    ['the share, with a parent that is none', 0, '00-nonsense', 0],
+  ])('are recorded by %s', async (_, sample, traceparent, count) => {
+    const { send, spans, stored } = createTraced(sample);
+    await send({ event: 'a' }, { traceparent });
+    expect(spans).toHaveLength(count);
+    expect(stored[0]?.headers === undefined).toBe(count === 0);
+  });
+
+  test('show what failed, and take no memory of the budget with them', async () => {
+    const { send, spans, budget } = createTraced(1, { appendError: new BufferUnavailableError('away') });
+    await send({ event: 'a' });
+    await send('{');
+    expect(spans).toMatchObject([
+      { error: 'BUFFER_UNAVAILABLE', attributes: { 'error.type': 'BUFFER_UNAVAILABLE' } },
+      { error: undefined, attributes: { 'error.type': 'INVALID_JSON', 'http.response.status_code': 400 } },
+    ]);
+    expect(budget.used).toBe(0);
+  });
+
+  test('cost no look at a header when they are off', () => {
+    expect(createTrailReader({ topic: 'events', keepRequestIds: false })).toBeUndefined();
   });
 });

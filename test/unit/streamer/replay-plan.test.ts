@@ -38,7 +38,7 @@ function createPlan() {
 test('a plan is read again by position: its end cuts a block, and gaps count for nothing', async () => {
   const plan = createPlan();
   expect(plan).toMatchObject({ start: 3, end: 15, rows: 4 });
-  const { batch, expired } = await replayPlan(partitionFrom(0), plan, undefined);
+  const { batch, expired } = await replayPlan(partitionFrom(0), plan);
   expect(expired).toBe(0);
   expect(batch?.plan).toEqual(plan);
   expect(valuesOf(batch)).toEqual(['a', 'b', 'c', 'd']);
@@ -46,11 +46,11 @@ test('a plan is read again by position: its end cuts a block, and gaps count for
 
 test('what retention left of a plan keeps its token, and nothing behind the plan comes in', async () => {
   const plan = createPlan();
-  const { batch, expired } = await replayPlan(partitionFrom(9), plan, undefined);
+  const { batch, expired } = await replayPlan(partitionFrom(9), plan);
   expect(expired).toBe(6);
   expect(batch?.plan).toEqual(plan);
   expect(valuesOf(batch)).toEqual(['c', 'd']);
-  expect(await replayPlan(partitionFrom(20), plan, undefined)).toMatchObject({
+  expect(await replayPlan(partitionFrom(20), plan)).toMatchObject({
     batch: undefined,
     expired: 12,
   });
@@ -58,9 +58,9 @@ test('what retention left of a plan keeps its token, and nothing behind the plan
 
 test('a plan whose records are not those it was made of is refused', async () => {
   const plan = createPlan();
-  await expect(
-    replayPlan(partitionFrom(0), { ...plan, crc: (plan.crc ?? 0) ^ 1 }, undefined),
-  ).rejects.toThrow('nothing was inserted');
-  await expect(replayPlan(partitionFrom(0), { ...plan, end: 14 }, undefined)).rejects.toThrow('3 rows');
-  await expect(replayPlan(partitionFrom(0), { ...plan, end: 32 }, undefined)).rejects.toThrow('ends at 31');
+  await expect(replayPlan(partitionFrom(0), { ...plan, crc: (plan.crc ?? 0) ^ 1 })).rejects.toThrow(
+    'nothing was inserted',
+  );
+  await expect(replayPlan(partitionFrom(0), { ...plan, end: 14 })).rejects.toThrow('3 rows');
+  await expect(replayPlan(partitionFrom(0), { ...plan, end: 32 })).rejects.toThrow('ends at 31');
 });
