@@ -14,7 +14,7 @@ const searched = `${ownTools}${delimiter}${process.env.PATH}${delimiter}/usr/sbi
 
 /**
  * By name of the program. `apt`: Debian's package; `pip`: distributions with their versions, in an environment of their
- * own; `go`: a package with its version; `hint`: what to do when none of these can help.
+ * own, and `program` where theirs has another name; `go`: a package with its version; `hint`: what to do when none of these can help.
  */
 export const tools = {
   git: { apt: 'git' },
@@ -22,6 +22,8 @@ export const tools = {
   prometheus: { apt: 'prometheus' },
   promtool: { apt: 'prometheus' },
   tar: { apt: 'tar' },
+  // A Python with the language of Vector's transforms, compiled from Vector's own.
+  vrl: { pip: 'vrl-python==0.1.0', program: 'python3' },
 };
 
 /** Environment in which the tools are found. */
@@ -65,16 +67,16 @@ function installCommand(name, { apt, pip, go }) {
 }
 
 /** An environment for each tool: their dependencies do not meet. */
-function installPython(name, { pip }) {
+function installPython(name, { pip, program = name }) {
   const environment = join(cacheDirectory, 'python', name);
-  if (!existsSync(join(environment, 'bin', name))) {
+  if (!existsSync(join(environment, 'bin', program))) {
     rmSync(environment, { recursive: true, force: true });
     run(['python3', '-m', 'venv', environment]);
     run([join(environment, 'bin', 'pip'), 'install', '--quiet', ...[pip].flat()]);
   }
   mkdirSync(ownTools, { recursive: true });
   // Not a link: a program of a virtual environment finds its modules by its own path.
-  writeFileSync(join(ownTools, name), `#!/bin/sh\nexec '${join(environment, 'bin', name)}' "$@"\n`, {
+  writeFileSync(join(ownTools, name), `#!/bin/sh\nexec '${join(environment, 'bin', program)}' "$@"\n`, {
     mode: 0o755,
   });
 }
