@@ -7,7 +7,7 @@ import { describeForms, formsOf, matchesForm } from './commands/forms.ts';
 import { formatCommandHelp, formatHelp } from './commands/help.ts';
 import { commands } from './commands/table.ts';
 import { loadConfig, secretsOf } from './config/load.ts';
-import { optionName, options } from './config/options.ts';
+import { type Config, optionName, options } from './config/options.ts';
 import { exitCodes, OperatorError } from './errors.ts';
 import { createLogger } from './logger.ts';
 import { version } from './version.ts';
@@ -35,8 +35,17 @@ async function main(argv: readonly string[]) {
   if (flags.help === true || flags.h === true) return print(formatCommandHelp(command));
   const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
   if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(command, args);
-  const log = createLogger(command.name, config.logLevel, secretsOf(config));
+  const log = await openLog(command.name, config);
   return await command.run({ config, args, flags, log });
+}
+
+async function openLog(name: string, config: Config) {
+  const { logLevel, sentryDsn: dsn } = config;
+  const secrets = secretsOf(config);
+  if (dsn === undefined) return createLogger(name, logLevel, { secrets });
+  const { createErrorReporter } = await import('./error-reports.ts');
+  const reporter = createErrorReporter({ dsn, service: `millrace-${name}`, secrets });
+  return createLogger(name, logLevel, { secrets, reporter });
 }
 
 /** Leaves unknown flags in, for the configuration to report them beside all other faults. */

@@ -16,7 +16,7 @@ import { loadSchema } from '../schema/schema.ts';
 import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions, clickhouseOptions, tracingOptions } from './stream.ts';
+import { clickhouseClientOptions, clickhouseOptions, reportingOptions } from './stream.ts';
 
 /** Options of everything that writes to the buffer. */
 export const bufferOptions = [
@@ -65,7 +65,7 @@ export const collect: Command = {
     // To say what became of a receipt.
     'kafkaGroup',
     ...clickhouseOptions,
-    ...tracingOptions,
+    ...reportingOptions,
     'stopTimeout',
     'logLevel',
     'config',

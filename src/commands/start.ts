@@ -11,7 +11,7 @@ import { loadSchema } from '../schema/schema.ts';
 import { version } from '../version.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command, CommandContext } from './command.ts';
-import { clickhouseOptions, readerOptions, streamerOptions, tracingOptions } from './stream.ts';
+import { clickhouseOptions, readerOptions, reportingOptions, streamerOptions } from './stream.ts';
 
 /** `millrace start`. */
 export const start: Command = {
@@ -23,7 +23,7 @@ export const start: Command = {
     ...new Set<OptionKey>([...bufferOptions, ...readerOptions]),
     ...streamerOptions,
     ...clickhouseOptions,
-    ...tracingOptions,
+    ...reportingOptions,
     'embeddedClickhouse',
     'stopTimeout',
     'logLevel',

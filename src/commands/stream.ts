@@ -5,6 +5,7 @@ import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { flushReports } from '../logger.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { loadSchema } from '../schema/schema.ts';
@@ -33,8 +34,12 @@ export const streamerOptions = [
   'settleAfter',
 ] as const satisfies readonly OptionKey[];
 
-/** Options of the traces. */
-export const tracingOptions = ['tracesEndpoint', 'tracesSample'] as const satisfies readonly OptionKey[];
+/** Options of what is told to others about this process. */
+export const reportingOptions = [
+  'tracesEndpoint',
+  'tracesSample',
+  'sentryDsn',
+] as const satisfies readonly OptionKey[];
 
 /** Options of everything that reads the buffer. */
 export const readerOptions = [
@@ -70,7 +75,7 @@ export const stream: Command = {
     ...clickhouseOptions,
     ...streamerOptions,
     'schema',
-    ...tracingOptions,
+    ...reportingOptions,
     'stopTimeout',
     'logLevel',
     'config',
@@ -115,9 +120,8 @@ export const stream: Command = {
       // An OperatorError says all there is to say.
       const fields = error instanceof OperatorError ? {} : { err: error };
       log.fatal(fields, `delivery cannot go on: ${messageOf(error)}`);
-      process.exit(
-        error instanceof Error && 'exitCode' in error ? Number(error.exitCode) : exitCodes.failure,
-      );
+      const code = error instanceof Error && 'exitCode' in error ? Number(error.exitCode) : exitCodes.failure;
+      void flushReports(log).finally(() => process.exit(code));
     });
     return undefined;
   },

@@ -63,7 +63,7 @@ export function loadConfig(sources: Sources): LoadedConfig {
   return { config: values as Config, origins: origins as LoadedConfig['origins'] };
 }
 
-/** Values of the secrets, for whoever must not show them. */
+/** Values of the secrets, for whoever must not show them. A URL is one as a whole; its key alone is found by its form. */
 export function secretsOf(config: Config): string[] {
   return keys.filter((key) => table[key].secret).map((key) => String(config[key] ?? ''));
 }

@@ -53,6 +53,13 @@ export const options = {
     doc: 'Part of the posts without a trace of their own that are traced, 0 to 1. Those with a `traceparent` are when that says so.',
     group: 'general',
   }),
+  sentryDsn: option({
+    schema: type.dsn.optional(),
+    placeholder: '',
+    doc: 'Where errors are reported, as `https://<key>@<host>/<project>`: Sentry, or what speaks its protocol. Without it nowhere. See docs/logs.md.',
+    group: 'general',
+    secret: true,
+  }),
   dataDir: option({
     schema: type.text,
     default: './data',

@@ -139,6 +139,14 @@ export const endpoint = scalar.transform((value, context) => {
   return url;
 });
 
+/** Where Sentry takes errors: `https://<key>@<host>/<project>`. */
+export const dsn = scalar.transform((value, context) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const isDsn = url !== undefined && /^https?:$/.test(url.protocol) && url.username !== '';
+  if (isDsn && /\/\d+\/?$/.test(url.pathname)) return url;
+  return fault(context, 'must be https://<key>@<host>/<project>');
+});
+
 /** A number from 0 to 1. */
 export const ratio = scalar.transform((value, context) => {
   const number = value.trim() === '' ? Number.NaN : Number(value);

@@ -2,6 +2,7 @@
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf } from '../errors.ts';
+import { flushReports } from '../logger.ts';
 
 /** Asked when the process begins: the parent may be gone by the time that it serves. */
 const isSupervised = process.send !== undefined;
@@ -36,6 +37,7 @@ export function stopGracefully(stop: () => Promise<void>, options: { log: Logger
     }
     await stop();
     log.info('stopped');
+    await flushReports(log);
   });
   if (!isSupervised) return;
   const closeOnce = (): void => {

@@ -12,7 +12,7 @@ function logged(
   secrets: readonly string[] = [],
 ): { line: string; fields: Record<string, unknown> } {
   const script = `import { createLogger } from ${JSON.stringify(logger)};
-    const log = createLogger('test', 'info', ${JSON.stringify(secrets)});
+    const log = createLogger('test', 'info', { secrets: ${JSON.stringify(secrets)} });
     ${code}`;
   const { stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
   return { line: stderr, fields: JSON.parse(stderr) as Record<string, unknown> };
@@ -53,6 +53,16 @@ describe('a line of the log', () => {
       msg: 'with [redacted]',
     });
   });
+});
+
+test('errors are reported beside the log, and nothing less', () => {
+  const script = `import { createLogger } from ${JSON.stringify(logger)};
+    const report = ({ level, message, fields }) => console.log(level, message, Object.keys(fields).join());
+    const log = createLogger('test', 'info', { reporter: { report, flush: async () => {} } });
+    log.warn('no'); log.error({ err: new Error('x'), topic: 't' }, 'lost'); log.fatal('the end');`;
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  expect(run.stdout).toBe('error lost err,topic\nfatal the end \n');
+  expect(run.stderr.trim().split('\n')).toHaveLength(3);
 });
 
 describe('redaction', () => {
