@@ -23,6 +23,7 @@ export const tools = {
   promtool: { apt: 'prometheus' },
   tar: { apt: 'tar' },
   go: { hint: 'install Go 1.25 or later' },
+  go: { hint: 'install Go 1.26 or later' },
   // A Python with the language of Vector's transforms, compiled from Vector's own.
   vrl: { pip: 'vrl-python==0.1.0', program: 'python3' },
 };
