@@ -17,6 +17,7 @@ const searched = `${ownTools}${delimiter}${process.env.PATH}${delimiter}/usr/sbi
  * own, and `program` where theirs has another name; `go`: a package with its version; `hint`: what to do when none of these can help.
  */
 export const tools = {
+  bash: { apt: 'bash' },
   git: { apt: 'git' },
   npm: { hint: 'it comes with Node.js' },
   prometheus: { apt: 'prometheus' },

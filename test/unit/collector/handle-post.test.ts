@@ -38,6 +38,8 @@ function createCollector(
   const { spool, maxBytes = 1e7, appendError, ...rest } = options;
   const budget = new ByteBudget(maxBytes);
   const stored: Stored[] = [];
+  /** Headers that were looked at. */
+  const looked: string[] = [];
   const ends = Array.from({ length: partitions }, () => 0);
   const writer: BufferWriter = {
     topic: 'events',
@@ -96,7 +98,10 @@ function createCollector(
         end: (text) => resolve({ status, body: JSON.parse(text) as Sent['body'] }),
       };
       const req: HttpRequest = {
-        getHeader: (name) => headers[name] ?? '',
+        getHeader: (name) => {
+          looked.push(name);
+          return headers[name] ?? '';
+        },
         forEach: (visit) => {
           for (const [name, value] of Object.entries(headers)) visit(name, value);
         },
@@ -105,7 +110,7 @@ function createCollector(
       };
       handlePost(res, req, context, offsetName);
     });
-  return { send, stored, budget, idsOf: () => stored.map(({ headers }) => headers) };
+  return { send, stored, looked, budget, idsOf: () => stored.map(({ headers }) => headers) };
 }
 
 describe('the id of an event', () => {
@@ -385,7 +390,11 @@ describe('traces', () => {
     expect(budget.used).toBe(0);
   });
 
-  test('cost no look at a header when they are off', () => {
-    expect(createTrailReader({ topic: 'events', keepRequestIds: false })).toBeUndefined();
+  test('cost no look at a header when they are off, and neither do request ids', async () => {
+    const readTrail = createTrailReader({ topic: 'events', keepRequestIds: false });
+    const { send, looked } = createCollector({ readTrail });
+    expect(readTrail).toBeUndefined();
+    await send({ event: 'a' }, { traceparent: parent, 'x-request-id': 'proxy-7' });
+    expect(looked).toEqual(['content-type', 'content-encoding', 'idempotency-key', 'content-length']);
   });
 });
