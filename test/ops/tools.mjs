@@ -27,6 +27,10 @@ export const tools = {
   go: { hint: 'install Go 1.26 or later' },
   // A Python with the language of Vector's transforms, compiled from Vector's own.
   vrl: { pip: 'vrl-python==0.1.0', program: 'python3' },
+  go: { hint: 'install Go 1.25.10 or later' },
+  python3: { apt: 'python3' },
+  terraform: { hint: 'install Terraform 1.11 or later' },
+  tflint: { go: 'github.com/terraform-linters/tflint@v0.64.0' },
 };
 
 /** Environment in which the tools are found. */

@@ -1,0 +1,23 @@
+# The stack, with the domain's records at Cloudflare. The provider takes its token from CLOUDFLARE_API_TOKEN; the token
+# needs Zone.DNS Edit on this one zone.
+
+module "millrace" {
+  source = "../.."
+
+  folder_id           = var.folder_id
+  domain              = var.domain
+  dns_zone_id         = null
+  admin_cidrs         = var.admin_cidrs
+  ssh_public_key      = var.ssh_public_key
+  host_image_id       = var.host_image_id
+  image_tag           = var.image_tag
+  clickhouse_password = var.clickhouse_password
+  analyst_password    = var.analyst_password
+}
+
+module "dns" {
+  source = "../../modules/dns-cloudflare"
+
+  zone_id = var.cloudflare_zone_id
+  records = module.millrace.dns_records
+}

@@ -1,0 +1,4 @@
+output "url" {
+  description = "Where clients post events."
+  value       = module.millrace.url
+}

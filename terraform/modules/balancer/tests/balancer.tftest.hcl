@@ -1,0 +1,45 @@
+mock_provider "yandex" {
+  mock_resource "yandex_cm_certificate" {
+    defaults = {
+      challenges = [{
+        created_at = "", domain = "events.example.com", http_content = "", http_url = "", message = "", type = "DNS", updated_at = ""
+        dns_name   = "_acme-challenge.events.example.com."
+        dns_type   = "CNAME"
+        dns_value  = "fpq0.cm.yandexcloud.net."
+      }]
+    }
+  }
+}
+
+variables {
+  name                = "test"
+  domain              = "events.example.com"
+  network_id          = "network"
+  subnet_ids          = { ru-central1-a = "a", ru-central1-b = "b", ru-central1-d = "d" }
+  security_group_id   = "group"
+  target_group_id     = "targets"
+  port                = 8080
+  deletion_protection = true
+}
+
+run "asks_for_readiness" {
+  assert {
+    condition     = yandex_alb_backend_group.this.http_backend[0].healthcheck[0].http_healthcheck[0].path == "/readyz"
+    error_message = "A collector that cannot store, or that is stopping, gets no requests."
+  }
+
+  assert {
+    condition     = length(yandex_alb_load_balancer.this.allocation_policy[0].location) == 3
+    error_message = "The balancer is in every zone."
+  }
+}
+
+run "refuses_to_publish_everything" {
+  command = plan
+
+  variables {
+    path_prefixes = ["/"]
+  }
+
+  expect_failures = [var.path_prefixes]
+}

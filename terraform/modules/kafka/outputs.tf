@@ -1,0 +1,4 @@
+output "brokers" {
+  description = "Addresses for clients."
+  value       = [for zone in local.zones : "${local.fqdns[zone]}:9092"]
+}

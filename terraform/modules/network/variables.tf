@@ -1,0 +1,19 @@
+variable "name" {
+  description = "Prefix of all names."
+  type        = string
+}
+
+variable "subnets" {
+  description = "Addresses of the subnet in each zone."
+  type        = map(string)
+
+  validation {
+    condition     = alltrue([for cidr in values(var.subnets) : can(cidrnetmask(cidr))])
+    error_message = "Each subnet needs an IPv4 range in CIDR notation, as 10.10.1.0/24."
+  }
+}
+
+variable "admin_cidrs" {
+  description = "Addresses from which administrators reach the monitoring host by SSH."
+  type        = list(string)
+}
