@@ -70,6 +70,7 @@ module "clickhouse" {
   clickhouse_version  = var.clickhouse.version
   machine             = var.clickhouse.machine
   backup_days         = var.clickhouse.backup_days
+  data_lens           = var.clickhouse.data_lens
   writer_password     = var.clickhouse_password
   analyst_password    = var.analyst_password
   passwords_version   = var.passwords_version

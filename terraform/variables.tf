@@ -233,10 +233,11 @@ variable "kafka" {
 }
 
 variable "clickhouse" {
-  description = "Version, days to keep backups, and host class (`yc managed-clickhouse resource-preset list`), size in GB and type of the disk of each of three replicas."
+  description = "Version, days to keep backups, whether DataLens may connect, and host class (`yc managed-clickhouse resource-preset list`), size in GB and type of the disk of each of three replicas."
   type = object({
     version     = optional(string, "26.3")
     backup_days = optional(number, 14)
+    data_lens   = optional(bool, false)
     machine = optional(
       object({ preset = string, disk = number, disk_type = optional(string, "network-ssd") }),
       { preset = "s3-c2-m8", disk = 100 },

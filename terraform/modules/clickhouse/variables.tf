@@ -71,7 +71,6 @@ variable "backup_days" {
 variable "data_lens" {
   description = "Whether DataLens may connect."
   type        = bool
-  default     = false
 }
 
 variable "deletion_protection" {

@@ -17,7 +17,7 @@ locals {
   )
   docker_arguments = concat(
     [
-      "--rm", "--name", var.name, "--network", "host", "--log-driver", "journald", "--env-file", "/etc/container/environment",
+      "--rm", "--name", var.name, "--network", "host", "--log-driver", "journald", "--no-healthcheck", "--env-file", "/etc/container/environment",
       "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--ulimit", "nofile=65536:65536",
     ],
     var.read_only ? ["--read-only", "--tmpfs", "/tmp"] : [],
@@ -49,8 +49,12 @@ locals {
 
   cloud_config = merge(
     {
-      write_files = [for path, content in local.files : { path = path, content = content, permissions = "0644" }]
-      runcmd      = [["systemctl", "daemon-reload"], ["systemctl", "enable", "--now", "${var.name}.service"]]
+      # Encoded, since an instance group takes {words} in braces for variables of its own:
+      # https://yandex.cloud/en/docs/compute/concepts/instance-groups/variables-in-the-template
+      write_files = [for path, content in local.files :
+        { path = path, encoding = "b64", content = base64encode(content), permissions = "0644" }
+      ]
+      runcmd = [["systemctl", "daemon-reload"], ["systemctl", "enable", "--now", "${var.name}.service"]]
     },
     { for key, value in {
       users = [{

@@ -11,6 +11,7 @@ variables {
   analyst_password    = "only-for-this-test-1"
   passwords_version   = 1
   backup_days         = 14
+  data_lens           = false
   deletion_protection = true
 }
 

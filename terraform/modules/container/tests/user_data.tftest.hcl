@@ -14,7 +14,7 @@ run "is_cloud_config" {
 
   assert {
     condition = strcontains(
-      one([for file in yamldecode(output.user_data).write_files : file.content if endswith(file.path, ".service")]),
+      base64decode(one([for file in yamldecode(output.user_data).write_files : file.content if endswith(file.path, ".service")])),
       "registry.example/millrace:1.2.3 stream",
     )
     error_message = "The unit does not run the image with its arguments."
@@ -22,10 +22,15 @@ run "is_cloud_config" {
 
   assert {
     condition = strcontains(
-      one([for file in yamldecode(output.user_data).write_files : file.content if endswith(file.path, "/environment")]),
+      base64decode(one([for file in yamldecode(output.user_data).write_files : file.content if endswith(file.path, "/environment")])),
       "MILLRACE_CLICKHOUSE_PASSWORD_FILE=/run/millrace/MILLRACE_CLICKHOUSE_PASSWORD\n",
     )
     error_message = "The program is not told where its secret is."
+  }
+
+  assert {
+    condition     = !can(regex("[{}]", output.user_data))
+    error_message = "An instance group would take what is in braces for a variable."
   }
 
   assert {

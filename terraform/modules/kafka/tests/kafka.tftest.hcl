@@ -22,8 +22,11 @@ run "a_broker_in_each_zone" {
   }
 
   assert {
-    condition = alltrue([for broker in yandex_compute_instance.this :
-    strcontains(broker.metadata.user-data, "KAFKA_MIN_INSYNC_REPLICAS=2") && strcontains(broker.metadata.user-data, "KAFKA_UNCLEAN_LEADER_ELECTION_ENABLE=false")])
+    condition = alltrue([for broker in yandex_compute_instance.this : alltrue([
+      for setting in ["KAFKA_MIN_INSYNC_REPLICAS=2", "KAFKA_UNCLEAN_LEADER_ELECTION_ENABLE=false"] : strcontains(
+        join("", [for file in yamldecode(broker.metadata.user-data).write_files : base64decode(file.content)]), setting,
+      )
+    ])])
     error_message = "What was acknowledged must survive the loss of a broker."
   }
 
