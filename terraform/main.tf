@@ -1,5 +1,5 @@
 # Millrace on Yandex Cloud, in three zones: balancer, collectors, Kafka, streamers, ClickHouse, and a host for
-# monitoring. Credentials come from YC_TOKEN, YC_CLOUD_ID and YC_FOLDER_ID, or from the caller's provider.
+# monitoring. The account and the folder come from YC_TOKEN, YC_CLOUD_ID and YC_FOLDER_ID, or from the caller's provider.
 
 locals {
   collector_port = 8080
@@ -27,8 +27,7 @@ module "network" {
 module "service_accounts" {
   source = "./modules/service-accounts"
 
-  name      = var.name
-  folder_id = var.folder_id
+  name = var.name
 }
 
 module "registry" {
@@ -52,7 +51,7 @@ module "kafka" {
   source = "./modules/kafka"
 
   name              = "${var.name}-kafka"
-  folder_id         = var.folder_id
+  folder_id         = module.service_accounts.folder_id
   subnet_ids        = module.network.subnet_ids
   security_group_id = module.network.security_group_ids["kafka"]
   host_image_id     = var.host_image_id
@@ -118,7 +117,7 @@ module "collectors" {
   source = "./modules/instance-group"
 
   name                = "${var.name}-collector"
-  folder_id           = var.folder_id
+  folder_id           = module.service_accounts.folder_id
   service_account_id  = module.service_accounts.ids.groups
   machine_account_id  = module.service_accounts.ids.collector
   network_id          = module.network.network_id
@@ -139,7 +138,7 @@ module "streamers" {
   source = "./modules/instance-group"
 
   name                = "${var.name}-streamer"
-  folder_id           = var.folder_id
+  folder_id           = module.service_accounts.folder_id
   service_account_id  = module.service_accounts.ids.groups
   machine_account_id  = module.service_accounts.ids.streamer
   network_id          = module.network.network_id

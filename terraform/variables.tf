@@ -9,16 +9,6 @@ variable "name" {
   }
 }
 
-variable "folder_id" {
-  description = "Folder of the cloud that everything goes into: `yc config get folder-id`."
-  type        = string
-
-  validation {
-    condition     = can(regex("^[a-z0-9]{20}$", var.folder_id))
-    error_message = "A folder's id has 20 letters and digits, as b1g0123456789abcdefg. See `yc resource-manager folder list`."
-  }
-}
-
 variable "subnets" {
   description = "The three zones to use, and the addresses in each."
   type        = map(string)

@@ -14,7 +14,6 @@ mock_provider "yandex" {
 }
 
 variables {
-  folder_id           = "b1g0123456789abcdefg"
   domain              = "events.example.com"
   dns_zone_id         = "dns0123456789abcdefgh"
   admin_cidrs         = ["203.0.113.7/32"]

@@ -3,7 +3,6 @@
 mock_provider "yandex" {}
 
 variables {
-  folder_id           = "b1g0123456789abcdefg"
   domain              = "events.example.com"
   dns_zone_id         = "dns0123456789abcdefgh"
   admin_cidrs         = ["203.0.113.7/32"]
@@ -22,16 +21,6 @@ run "refuses_a_name_with_capitals" {
   }
 
   expect_failures = [var.name]
-}
-
-run "refuses_a_folder_by_its_name" {
-  command = plan
-
-  variables {
-    folder_id = "default"
-  }
-
-  expect_failures = [var.folder_id]
 }
 
 run "refuses_a_zone_that_is_gone" {

@@ -4,7 +4,6 @@
 module "millrace" {
   source = "../.."
 
-  folder_id           = var.folder_id
   domain              = var.domain
   dns_zone_id         = null
   admin_cidrs         = var.admin_cidrs

@@ -9,11 +9,6 @@ variable "cloudflare_zone_id" {
 }
 
 # The others are checked by the stack itself.
-variable "folder_id" {
-  description = "Folder of the cloud."
-  type        = string
-}
-
 variable "domain" {
   description = "Host name that clients post to."
   type        = string

@@ -2,8 +2,7 @@
 # `backend "s3"` with the bucket's name: backend.tf.example, beside this file.
 
 resource "yandex_storage_bucket" "state" {
-  bucket    = var.bucket
-  folder_id = var.folder_id
+  bucket = var.bucket
 
   # An earlier state can be had back.
   versioning {

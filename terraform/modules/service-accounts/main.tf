@@ -26,7 +26,7 @@ resource "yandex_iam_service_account" "this" {
 resource "yandex_resourcemanager_folder_iam_member" "this" {
   for_each = local.folder_roles
 
-  folder_id = var.folder_id
+  folder_id = yandex_iam_service_account.this[each.value.account].folder_id
   role      = each.value.role
   member    = "serviceAccount:${yandex_iam_service_account.this[each.value.account].id}"
 }
