@@ -55,7 +55,7 @@ variable "dns_zone_id" {
 
   validation {
     condition     = var.dns_zone_id == null || can(regex("^dns[a-z0-9]{17}$", var.dns_zone_id))
-    error_message = "Give the zone's id, as dns0123456789abcdefgh (`yc dns zone list`), not its name; or null."
+    error_message = "Give the zone's id, as dns0123456789abcdefg (`yc dns zone list`), not its name; or null."
   }
 }
 

@@ -1,6 +1,8 @@
-# The whole, planned and applied against the provider's schema; nothing is reached.
+# The whole, planned against the provider's schema; nothing is reached. Not applied: a test could not destroy the disks.
 
 mock_provider "yandex" {
+  override_during = plan
+
   mock_resource "yandex_cm_certificate" {
     defaults = {
       challenges = [{
@@ -15,7 +17,7 @@ mock_provider "yandex" {
 
 variables {
   domain              = "events.example.com"
-  dns_zone_id         = "dns0123456789abcdefgh"
+  dns_zone_id         = "dns0123456789abcdefg"
   admin_cidrs         = ["203.0.113.7/32"]
   ssh_public_key      = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample admin"
   host_image_id       = "fd80123456789abcdefg"
@@ -25,6 +27,8 @@ variables {
 }
 
 run "three_zones" {
+  command = plan
+
   assert {
     condition     = length(output.kafka_brokers) == 3 && output.kafka_brokers[0] == "millrace-kafka-1.ru-central1.internal:9092"
     error_message = "Each zone has a broker at a name that is known beforehand."
@@ -47,6 +51,8 @@ run "three_zones" {
 }
 
 run "dns_elsewhere" {
+  command = plan
+
   variables {
     dns_zone_id = null
   }

@@ -4,7 +4,7 @@ mock_provider "yandex" {}
 
 variables {
   domain              = "events.example.com"
-  dns_zone_id         = "dns0123456789abcdefgh"
+  dns_zone_id         = "dns0123456789abcdefg"
   admin_cidrs         = ["203.0.113.7/32"]
   ssh_public_key      = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample admin"
   host_image_id       = "fd80123456789abcdefg"

@@ -1,36 +1,45 @@
-/** The real provider of Yandex Cloud, built from its Go module, for its schemas: nothing of it is reached. */
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+/**
+ * A stand-in for the provider of Yandex Cloud with its real schema. The provider itself cannot be built everywhere: its
+ * Go module can be had, some of what it depends on cannot. But the module has the reference of every argument with
+ * its type: that is read here, and served to terraform by a program of 100 lines, terraform-provider/main.go.
+ *
+ * What the reference does not tell is taken to be allowed: which blocks may come once only, and ranges of values. What it
+ * says wrongly is left out: data sources that are looked up by id or name seem to require the name.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { runTool } from './check.mjs';
 import { cacheDirectory } from './tools.mjs';
 
-const module = 'github.com/yandex-cloud/terraform-provider-yandex';
 /** The one that terraform/versions.tf is written for. */
 export const providerVersion = '0.222.0';
-/** Laid out as `filesystem_mirror` of Terraform wants it. */
-const mirror = join(cacheDirectory, 'terraform');
+const module = 'github.com/yandex-cloud/terraform-provider-yandex';
+/** Nested attributes are written with `=`; that they are maps is said in words only. */
+const maps = new Set(['yandex_mdb_clickhouse_cluster_v2.hosts', 'yandex_mdb_clickhouse_cluster_v2.shards']);
 
 /**
- * Environment with which terraform finds the provider, built if need be: some 15 minutes on two cores, once.
+ * Environment with which terraform finds the stand-in.
  * @param {string} scratch
  * @returns {Promise<Record<string, string>>}
  */
 export async function provideYandex(scratch) {
   const platform = `${process.platform}_${process.arch === 'x64' ? 'amd64' : process.arch}`;
-  const source = 'registry.terraform.io/yandex-cloud/yandex';
-  const binary = join(
-    mirror,
-    source,
-    providerVersion,
-    platform,
-    `terraform-provider-yandex_v${providerVersion}`,
-  );
-  if (!existsSync(binary)) await build(binary);
-  return terraformEnvironment(scratch, `filesystem_mirror {\n    path = ${JSON.stringify(mirror)}\n  }`);
+  const mirror = join(cacheDirectory, 'terraform');
+  const directory = join(mirror, 'registry.terraform.io/yandex-cloud/yandex', providerVersion, platform);
+  mkdirSync(directory, { recursive: true });
+  const sources = fileURLToPath(new URL('terraform-provider', import.meta.url));
+  const binary = join(directory, `terraform-provider-yandex_v${providerVersion}`);
+  // Go keeps what it has compiled: another time this takes a second.
+  await runTool(['go', 'build', '-trimpath', '-o', binary, '.'], { cwd: sources, timeoutMs: 1_800_000 });
+  const schema = join(scratch, 'schema.json');
+  writeFileSync(schema, JSON.stringify(await readSchemas(scratch)));
+  const installation = `filesystem_mirror {\n    path = ${JSON.stringify(mirror)}\n  }`;
+  return { ...terraformEnvironment(scratch, installation), PROVIDER_SCHEMA: schema };
 }
 
 /**
- * Environment in which terraform asks no server and keeps its own files out of the project.
+ * Environment in which terraform asks no server.
  * @param {string} scratch
  * @param {string} [installation] where providers come from
  */
@@ -40,31 +49,92 @@ export function terraformEnvironment(scratch, installation = '') {
   return { TF_CLI_CONFIG_FILE: configuration, CHECKPOINT_DISABLE: '1', TF_IN_AUTOMATION: '1' };
 }
 
-/**
- * `go install` refuses modules with `replace` lines, so the module is built where it was downloaded to, as its own main
- * module: its go.mod and go.sum name every dependency with its hash.
- */
-async function build(binary) {
-  const directory = dirname(binary);
-  mkdirSync(directory, { recursive: true });
-  const said = await runTool(['go', 'mod', 'download', '-json', `${module}@v${providerVersion}`], {
-    cwd: directory,
-  });
-  const { Dir: source } = JSON.parse(said);
-  const unfinished = `${binary}.new`;
-  const command = [
-    'nice',
-    '-n',
-    '15',
-    'go',
-    'build',
-    '-mod=readonly',
-    '-trimpath',
-    '-ldflags=-s -w',
-    '-o',
-    unfinished,
-    '.',
-  ];
-  await runTool(command, { cwd: source, timeoutMs: 90 * 60_000 });
-  renameSync(unfinished, binary);
+async function readSchemas(cwd) {
+  const said = await runTool(['go', 'mod', 'download', '-json', `${module}@v${providerVersion}`], { cwd });
+  const reference = join(JSON.parse(said).Dir, 'docs');
+  const readAll = (kind) =>
+    readdirSync(join(reference, kind))
+      .filter((file) => file.endsWith('.md'))
+      .map((file) =>
+        readResource(`yandex_${file.slice(0, -3)}`, readFileSync(join(reference, kind, file), 'utf8')),
+      );
+  return { provider: {}, resources: readAll('resources'), dataSources: readAll('data-sources') };
+}
+
+function readResource(name, text, mayRequire) {
+  const [, section = ''] = text.split('## Arguments & Attributes Reference');
+  const root = { path: name, depth: -2, children: [] };
+  const open = [root];
+  for (const line of section.split('\n## ')[0].split('\n')) {
+    const entry = readEntry(line);
+    if (entry === undefined) continue;
+    entry.isRequired &&= mayRequire;
+    while (open.at(-1).depth >= entry.depth) open.pop();
+    const parent = open.at(-1);
+    parent.children.push({ ...entry, path: `${parent.path}.${entry.name}` });
+    open.push(parent.children.at(-1));
+  }
+  return { name, ...makeBlock(root) };
+}
+
+/** As "  - `size` (**Required**)(Number). Size of the disk." */
+function readEntry(line) {
+  const [, indent, name, marks = '', text = ''] =
+    /^( *)- `([a-z0-9_]+)`((?: ?[([]\**[A-Za-z*\- ]+\**[)\]])*)\s*\.(.*)$/.exec(line) ?? [];
+  if (name === undefined) return undefined;
+  const kind = /\[Block\]/.test(marks)
+    ? 'Block'
+    : /\((Bool|Number|String|(?:List|Set|Map) Of \w+)\)/.exec(marks)?.[1];
+  const isReadOnly = /Read-Only/.test(marks) || kind === undefined;
+  return {
+    depth: indent.length,
+    name,
+    kind: kind ?? 'String',
+    isRequired: /Required/.test(marks),
+    isReadOnly,
+    text,
+    children: [],
+  };
+}
+
+/** Attributes come first and blocks after them, each in the order of the alphabet. */
+function makeBlock({ children }) {
+  let firstBlock = children.length;
+  while (firstBlock > 0 && children[firstBlock - 1].kind === 'Block') firstBlock--;
+  for (let at = firstBlock + 1; at < children.length; at++)
+    if (children[at].name < children[at - 1].name) firstBlock = at;
+  return {
+    attributes: children.slice(0, firstBlock).map(makeAttribute),
+    blocks: children.slice(firstBlock).map((child) => ({ name: child.name, ...makeBlock(child) })),
+  };
+}
+
+function makeAttribute(entry) {
+  const { name, kind, isRequired, isReadOnly, text } = entry;
+  const isFilledIn = name === 'id' || /default provider `folder-id`|automatically|will be equal/.test(text);
+  const usage = {
+    name,
+    required: isRequired,
+    optional: !isRequired && !isReadOnly,
+    computed: !isRequired && (isReadOnly || isFilledIn),
+    writeOnly: /write-only/.test(text) && name.endsWith('_wo'),
+  };
+  if (kind !== 'Block') return { ...usage, type: makeType(entry) };
+  return {
+    ...usage,
+    nesting: maps.has(entry.path) ? 'map' : 'single',
+    children: entry.children.map(makeAttribute),
+  };
+}
+
+/** In the notation of Terraform's JSON, as ["list", "string"]. */
+function makeType({ kind, children }) {
+  const [collection, element] = kind.toLowerCase().split(' of ');
+  if (element === undefined) return collection;
+  if (element !== 'object') return [collection, element];
+  const members = children.map((child) => [
+    child.name,
+    child.children.length > 0 ? makeType({ ...child, kind: 'List Of Object' }) : 'string',
+  ]);
+  return [collection, ['object', Object.fromEntries(members)]];
 }

@@ -73,7 +73,6 @@ export const checks = [
   {
     name: 'terraform stack',
     tools: ['terraform', 'go'],
-    heavy: true,
     run: checkStack,
     mistakes: [
       {
@@ -132,7 +131,7 @@ async function checkMachines({ root, scratch }) {
   return `user data, ${options} options, secrets fetched, targets discovered`;
 }
 
-/** Everything that providers of this machine allow: the Cloudflare one is not to be had as a Go module. */
+/** All but what is at Cloudflare, whose provider is not to be had as a Go module. */
 async function checkStack({ root, scratch }) {
   const directory = copyTerraform(root, scratch);
   const environment = await provideYandex(scratch);

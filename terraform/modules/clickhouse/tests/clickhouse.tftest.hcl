@@ -27,7 +27,7 @@ run "protected_and_replicated" {
   }
 
   assert {
-    condition     = yandex_mdb_clickhouse_user.analyst.settings.readonly == 2 && length(yandex_mdb_clickhouse_user.analyst.quota) == 1
+    condition     = one(flatten([yandex_mdb_clickhouse_user.analyst.settings])).readonly == 2 && length(yandex_mdb_clickhouse_user.analyst.quota) == 1
     error_message = "Analysts read, and not without end."
   }
 }

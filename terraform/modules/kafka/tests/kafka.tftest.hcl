@@ -1,4 +1,7 @@
-mock_provider "yandex" {}
+# Planned only: a test could not destroy the disks.
+mock_provider "yandex" {
+  override_during = plan
+}
 
 variables {
   name              = "test-kafka"
@@ -11,6 +14,8 @@ variables {
 }
 
 run "a_broker_in_each_zone" {
+  command = plan
+
   assert {
     condition     = length(distinct([for broker in yandex_compute_instance.this : broker.zone])) == 3
     error_message = "The loss of a zone may take one broker only."
