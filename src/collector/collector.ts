@@ -1,4 +1,5 @@
 /** Wires one collector process. */
+import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { BufferWriter } from '../buffer/buffer.ts';
 import type { Address } from '../config/types.ts';
@@ -41,6 +42,8 @@ export interface CollectorOptions {
   readonly maxConnections: number;
   /** Shortest time between appends while events come fast, in ms. */
   readonly appendInterval: number;
+  /** How long it goes on serving, no longer ready, before it stops, in ms. */
+  readonly drainDelay: number;
   readonly httpServer: HttpServerKind;
   /** Whether each post keeps the id that it came with. */
   readonly keepRequestIds: boolean;
@@ -56,10 +59,14 @@ export interface Collector {
   readonly port: number;
   /** Metrics of this process, for merging with those of others. */
   readonly metricsAsJson: () => Promise<object[]>;
-  /** Readiness off, no new connections, requests in flight finished, buffer flushed and closed. */
-  stop(): Promise<void>;
+  /**
+   * Readiness off and, unless there is a fault, the drain delay; then no new connections, requests in flight finished,
+   * buffer flushed and closed.
+   */
+  stop(reason?: { readonly isFault: boolean }): Promise<void>;
 }
 
+const stopping: Problem = { code: 'STOPPING', detail: 'send it to another collector, or try again' };
 /** One append holds at most this; Kafka's default limit for a batch is 1 MiB. */
 const appendLimits = { maxBytes: 512 * 1024, maxEvents: 10_000 };
 /** When stopping: connections are closed once no request came for this long. Each answer has closed its own. */
@@ -83,7 +90,8 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   });
   const failures = new FailureLog(log);
   const startedAt = Date.now();
-  let isStopping = false;
+  /** A draining collector takes events; whoever asks whether it is ready should look for another one. */
+  let phase: 'serving' | 'draining' | 'stopping' = 'serving';
 
   const posts: PostContext = {
     ...options,
@@ -93,13 +101,13 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     observer: tally,
     failures,
     readTrail: createTrailReader({ ...options, topic: writer.topic }),
-    isStopping: () => isStopping,
+    isStopping: () => phase !== 'serving',
     retryAfterSeconds: () => retryAfterSeconds(writer, tally.drainSeconds(budget.used)),
     refusal: () => refusal(),
   };
 
   function refusal(): Problem | undefined {
-    if (isStopping) return { code: 'STOPPING', detail: 'send it to another collector, or try again' };
+    if (phase === 'stopping') return stopping;
     const state = intakeState(writer, spool);
     if (!state.ok) return { code: 'BUFFER_UNAVAILABLE', detail: state.detail };
     if (tally.requestsOpen <= options.maxRequests) return undefined;
@@ -109,9 +117,11 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     };
   }
 
+  const unreadiness = () => (phase === 'draining' ? stopping : refusal());
+
   function status(): Answer {
     const state = writer.state();
-    const problem = refusal();
+    const problem = unreadiness();
     const body = {
       status: problem === undefined ? 'ok' : 'unavailable',
       live: true,
@@ -132,7 +142,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     posts,
     status,
     livez: () => ({ body: '{"status":"ok"}' }),
-    readyz: () => answerReady(refusal()),
+    readyz: () => formatReadiness(unreadiness()),
     metrics: async () => ({
       type: 'text/plain; charset=utf-8',
       body: await (options.gatherMetrics?.() ?? registry.metrics()),
@@ -144,8 +154,10 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   return {
     port: server.port,
     metricsAsJson: () => registry.getMetricsAsJSON(),
-    async stop() {
-      isStopping = true;
+    async stop({ isFault } = { isFault: false }) {
+      phase = 'draining';
+      await setTimeout(isFault ? 0 : options.drainDelay);
+      phase = 'stopping';
       server.stopListening();
       await untilQuiet(
         () => tally.requestsOpen,
@@ -161,7 +173,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   };
 }
 
-function answerReady(problem: Problem | undefined): Answer {
+function formatReadiness(problem: Problem | undefined): Answer {
   if (problem === undefined) return { body: '{"status":"ok"}' };
   return { status: 503, body: JSON.stringify({ status: 'unavailable', reason: problem.detail }) };
 }
@@ -171,7 +183,7 @@ async function untilQuiet(open: () => number, answered: () => number): Promise<v
   const deadline = Date.now() + mostQuietMs;
   for (;;) {
     const before = answered();
-    await new Promise((resolve) => setTimeout(resolve, quietMs));
+    await setTimeout(quietMs);
     if (open() === 0 && (answered() === before || Date.now() > deadline)) return;
   }
 }

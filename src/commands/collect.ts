@@ -52,6 +52,7 @@ export const collectorOptions = [
   'appendInterval',
   'onOutage',
   'spoolMaxBytes',
+  'drainDelay',
 ] as const satisfies readonly OptionKey[];
 
 /** `millrace collect`. */
@@ -90,13 +91,13 @@ async function runParent(context: CommandContext): Promise<void> {
   const port = await probePort(config.listen, 'listen');
   if (config.workers === 1) {
     const collector = await start(context);
-    stopGracefully(() => collector.stop(), { log, timeoutMs: config.stopTimeout });
+    stopGracefully(collector.stop, { log, timeoutMs: stopTimeoutMs(config) });
     announce(context, collector.port);
     return;
   }
   const address = { host: config.listen.host, port };
   const workers = await startWorkers(config.workers, formatAddress(address), log);
-  stopGracefully(() => workers.stop(), { log, timeoutMs: config.stopTimeout + 1_000 });
+  stopGracefully(() => workers.stop(), { log, timeoutMs: stopTimeoutMs(config) + 1_000 });
   announce(context, workers.port);
 }
 
@@ -106,8 +107,12 @@ async function runWorker(context: CommandContext): Promise<void> {
   const { gatherMetrics } = connectToParent(async () => (await collector?.metricsAsJson()) ?? []);
   collector = await start(context, gatherMetrics);
   const { stop, port } = collector;
-  stopGracefully(stop, { log, timeoutMs: config.stopTimeout });
+  stopGracefully(stop, { log, timeoutMs: stopTimeoutMs(config) });
   announceReady({ port });
+}
+
+function stopTimeoutMs({ drainDelay, stopTimeout }: Config): number {
+  return drainDelay + stopTimeout;
 }
 
 async function start(

@@ -54,7 +54,7 @@ export const start: Command = {
       unlock();
     };
     if (config.logLevel === 'info') log.level = 'warn';
-    stopGracefully(stop, { log, timeoutMs: 4 * config.stopTimeout });
+    stopGracefully(stop, { log, timeoutMs: config.drainDelay + 4 * config.stopTimeout });
     try {
       await probePorts(config);
       await launchAll(context, running, stopping.signal);
@@ -78,7 +78,8 @@ async function launchAll(
   const env = childEnvironment(config, flags);
   const launch = async (command: string, more: NodeJS.ProcessEnv = {}): Promise<void> => {
     stopping.throwIfAborted();
-    const options = { command, env: { ...env, ...more }, log, stopTimeoutMs: config.stopTimeout + 2_000 };
+    const stopTimeoutMs = config.stopTimeout + (command === 'collect' ? config.drainDelay : 0);
+    const options = { command, env: { ...env, ...more }, log, stopTimeoutMs: stopTimeoutMs + 2_000 };
     const child = supervise(options);
     running.push(child);
     await child.ready;

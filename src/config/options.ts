@@ -172,6 +172,13 @@ export const options = {
     doc: 'Largest size of the spool. When it is full, new events get 503.',
     group: 'collector',
   }),
+  drainDelay: option({
+    schema: type.duration(0, 600_000),
+    default: '0ms',
+    placeholder: '<duration>',
+    doc: 'When stopping: how long the collector first goes on serving, with 503 at /readyz and each answer closing its connection, so that a balancer looks elsewhere before the port closes. Behind a balancer, longer than its health check takes to notice. --stop-timeout begins after it.',
+    group: 'collector',
+  }),
   stopTimeout: option({
     schema: type.duration(100, 3_600_000),
     default: '20s',

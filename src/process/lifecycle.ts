@@ -18,12 +18,21 @@ export function announceReady(details: Record<string, unknown> = {}): void {
   if (process.connected) process.send?.({ type: 'ready', ...details });
 }
 
+/** Why a process stops. */
+export interface StopReason {
+  /** An uncaught error: the process must end soon. */
+  readonly isFault: boolean;
+}
+
 /**
  * Ends the process in order: on SIGTERM, SIGINT, an uncaught error, or the parent's death, `stop` runs once,
  * within `timeoutMs`. A second signal exits at once. Never returns: the process exits with 0, or with 1 when
  * it stopped because of an error or too late.
  */
-export function stopGracefully(stop: () => Promise<void>, options: { log: Logger; timeoutMs: number }): void {
+export function stopGracefully(
+  stop: (reason: StopReason) => Promise<void>,
+  options: { log: Logger; timeoutMs: number },
+): void {
   const { log, timeoutMs } = options;
   let isClosing = false;
   const how = { delay: timeoutMs, logger: false, skip: [...faultSignals] } satisfies closeWithGrace.Options;
@@ -35,7 +44,7 @@ export function stopGracefully(stop: () => Promise<void>, options: { log: Logger
     } else {
       log.info(`stopping: ${signal ?? 'parent is gone'}`);
     }
-    await stop();
+    await stop({ isFault: err !== undefined });
     log.info('stopped');
     await flushReports(log);
   });
