@@ -31,6 +31,9 @@ export const tools = {
   python3: { apt: 'python3' },
   terraform: { hint: 'install Terraform 1.11 or later' },
   tflint: { go: 'github.com/terraform-linters/tflint@v0.64.0' },
+  'ansible-lint': { pip: ['ansible-lint==26.10.1', 'ansible-core==2.19.14'] },
+  haproxy: { apt: 'haproxy' },
+  'systemd-analyze': { apt: 'systemd' },
 };
 
 /** Environment in which the tools are found. */
