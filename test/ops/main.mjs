@@ -26,7 +26,7 @@ Usage: npm run check:ops -- [options] [words...]
   --heavy      Also those that take minutes or large downloads. A check that is named runs in any case.
   --mistakes   Plants mistakes in copies of the files, and sees that the checks notice.
   --install    Installs Debian's packages that are missing (apt-get, as root or by sudo). Tools from PyPI and Go are
-               installed below the cache directory without being asked.
+               installed below the cache directory without being asked (MILLRACE_CACHE_DIR, ~/.cache/millrace).
   --list       Lists the checks and the tools that they need.
   --help
 
@@ -38,15 +38,12 @@ const log = (line) => process.stderr.write(`${line}\n`);
 async function main() {
   const { values: options, positionals: words } = readOptions();
   if (options.help) return print(help.trimEnd());
-  const checks = (await loadChecks()).filter(({ name, heavy }) =>
+  const all = await loadChecks();
+  if (options.list) return all.forEach(list);
+  const checks = all.filter(({ name, heavy }) =>
     words.length === 0 ? options.heavy || heavy !== true : words.some((word) => name.includes(word)),
   );
   if (checks.length === 0) throw usage(`no check is named like ${words.join(' ')}: see --list`);
-  if (options.list) {
-    for (const { name, tools, heavy } of checks)
-      print(`${name}${heavy ? ' (heavy)' : ''}: ${tools.join(', ')}`);
-    return 0;
-  }
   const counts = { passed: 0, failed: 0, missing: 0 };
   for (const check of checks) counts[await runCheck(check, options)]++;
   const { passed, failed, missing } = counts;
@@ -54,6 +51,10 @@ async function main() {
     `${missing > 0 ? `${missing} not run, since tools are missing\n` : ''}${passed} passed, ${failed} failed, ${missing} skipped`,
   );
   return failed > 0 ? 1 : missing > 0 ? 69 : 0;
+}
+
+function list({ name, tools, heavy }) {
+  print(`${name}${heavy ? ' (heavy)' : ''}: ${tools.join(', ')}`);
 }
 
 function readOptions() {
@@ -94,6 +95,8 @@ async function runCheck(check, { install, mistakes }) {
 
 /** Without a mistake the copy must pass: else what is noticed is the copy. */
 async function plantMistakes(check) {
+  if (check.mistakes.length === 0)
+    throw new CheckError('it plants no mistake, so nothing shows that it notices any');
   const copy = makeCopy();
   try {
     await runAt(copy, check);
@@ -101,7 +104,7 @@ async function plantMistakes(check) {
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
-  return `${check.mistakes.length} mistakes noticed`;
+  return `${check.mistakes.length} ${check.mistakes.length === 1 ? 'mistake' : 'mistakes'} noticed`;
 }
 
 async function plant(copy, check, { file, find, replace, says }) {
@@ -140,6 +143,7 @@ function makeCopy() {
   const listing = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
     cwd: root,
   });
+  if (listing.status !== 0) throw new CheckError(`${root} is no clone: ${listing.stderr}`);
   for (const file of String(listing.stdout).split('\0').filter(Boolean)) {
     if (!existsSync(join(root, file))) continue;
     mkdirSync(join(copy, dirname(file)), { recursive: true });
