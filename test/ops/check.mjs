@@ -37,8 +37,10 @@ export class CheckError extends Error {}
  * @throws {CheckError} with all that it said when it fails
  */
 export async function runTool([file, ...args], { cwd, env = {}, timeoutMs = 300_000, input } = {}) {
-  const child = spawn(file, args, { cwd, env: { ...toolEnvironment, ...env }, timeout: timeoutMs });
+  const child = spawn(file, args, { cwd, env: { ...toolEnvironment, ...env } });
   let [stdout, all] = ['', ''];
+  // A character may come in two pieces.
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8');
   child.stdout.on('data', (data) => {
     stdout += data;
     all += data;
@@ -47,10 +49,18 @@ export async function runTool([file, ...args], { cwd, env = {}, timeoutMs = 300_
   // A tool that does not read its input is no fault.
   child.stdin.on('error', () => {});
   child.stdin.end(input);
+  // Not spawn's own: that one goes on when the tool cannot be run.
+  const timer = setTimeout(() => {
+    child.kill('SIGKILL');
+    // What the tool has started may live on, and holds these open.
+    for (const stream of [child.stdout, child.stderr]) stream.destroy();
+  }, timeoutMs);
   const status = await new Promise((resolve, reject) => {
-    child.once('error', reject);
+    child.once('error', (error) => reject(new CheckError(`${file} cannot be run: ${error.message}`)));
     child.once('close', (code, signal) => resolve(code ?? signal));
-  });
+  }).finally(() => clearTimeout(timer));
+  if (child.killed)
+    throw new CheckError(`${[file, ...args].join(' ')} took more than ${timeoutMs / 1_000} s`);
   if (status !== 0) throw new CheckError(`${[file, ...args].join(' ')} ended with ${status}:\n${all.trim()}`);
   return stdout;
 }

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import {
   cpSync,
-  existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -43,7 +43,10 @@ async function main() {
   const checks = all.filter(({ name, heavy }) =>
     words.length === 0 ? options.heavy || heavy !== true : words.some((word) => name.includes(word)),
   );
-  if (checks.length === 0) throw usage(`no check is named like ${words.join(' ')}: see --list`);
+  for (const word of words) {
+    if (!checks.some(({ name }) => name.includes(word)))
+      throw usage(`no check is named like ${word}: see --list`);
+  }
   const counts = { passed: 0, failed: 0, missing: 0 };
   for (const check of checks) counts[await runCheck(check, options)]++;
   const { passed, failed, missing } = counts;
@@ -87,8 +90,8 @@ async function runCheck(check, { install, mistakes }) {
     print(`ok      ${check.name}: ${found} (${((performance.now() - startedAt) / 1_000).toFixed(1)} s)`);
     return 'passed';
   } catch (error) {
-    if (!(error instanceof CheckError)) throw error;
-    print(`FAILED  ${check.name}: ${error.message}`);
+    // A fault of the check itself must not keep the others from running either.
+    print(`FAILED  ${check.name}: ${error instanceof CheckError ? error.message : error.stack}`);
     return 'failed';
   }
 }
@@ -137,6 +140,8 @@ async function runAt(directory, check) {
   }
 }
 
+const installed = ['node_modules', 'dist'];
+
 /** What git would commit now, and what was installed and built. */
 function makeCopy() {
   const copy = mkdtempSync(join(tmpdir(), 'millrace-ops-copy-'));
@@ -145,11 +150,14 @@ function makeCopy() {
   });
   if (listing.status !== 0) throw new CheckError(`${root} is no clone: ${listing.stderr}`);
   for (const file of String(listing.stdout).split('\0').filter(Boolean)) {
-    if (!existsSync(join(root, file))) continue;
+    const stat = lstatSync(join(root, file), { throwIfNoEntry: false });
+    // Removed, or a clone of something else. A link to what is installed is not ignored as the directory is.
+    if (stat === undefined || stat.isDirectory() || installed.includes(file)) continue;
     mkdirSync(join(copy, dirname(file)), { recursive: true });
-    cpSync(join(root, file), join(copy, file));
+    // As it is, a link leads to the copy's own files: a mistake must not be planted in the project.
+    cpSync(join(root, file), join(copy, file), { verbatimSymlinks: true });
   }
-  for (const name of ['node_modules', 'dist']) symlinkSync(join(root, name), join(copy, name), 'dir');
+  for (const name of installed) symlinkSync(join(root, name), join(copy, name), 'dir');
   return copy;
 }
 

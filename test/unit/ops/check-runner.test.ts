@@ -1,6 +1,6 @@
 /** The runner of the checks for operation, with checks of its own in a project of its own. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -86,6 +86,33 @@ test('a tool that fails is reported with what it said', () => {
   expect(status).toBe(1);
 });
 
+test('a fault of a check itself does not keep the others from running either', () => {
+  const { status, lines } = run([{ name: "'faulty thing'", run: "async () => JSON.parse('')" }, {}]);
+  expect(lines[0]).toMatch(/^FAILED {2}faulty thing: SyntaxError/);
+  expect(lines.at(-1)).toBe('1 passed, 1 failed, 0 skipped');
+  expect(status).toBe(1);
+});
+
+test('a tool that cannot be run, or does not end, fails its check', () => {
+  const cannot = "async () => { await runTool(['no-such-tool']); }";
+  expect(run([{ run: cannot }]).lines[0]).toMatch(/^FAILED .*no-such-tool cannot be run: .*ENOENT/);
+  const late = `async () => {
+    const wait = 'setTimeout(() => {}, 5_000)';
+    const twice = "require('child_process').spawn(process.execPath, ['-e', '" + wait + "'], { stdio: 'inherit' });" + wait;
+    await runTool(['node', '-e', twice], { timeoutMs: 500 });
+  }`;
+  const startedAt = Date.now();
+  expect(run([{ run: late }]).lines[0]).toMatch(/^FAILED .* took more than 0\.5 s$/);
+  expect(Date.now() - startedAt).toBeLessThan(20_000);
+});
+
+test('what a tool says is read as a whole, however it is cut', () => {
+  const script =
+    "'process.stdout.write(Buffer.of(0xc3)); setTimeout(() => process.stdout.write(Buffer.of(0xa9)), 100)'";
+  const { lines } = run([{ run: `async () => JSON.stringify(await runTool(['node', '-e', ${script}]))` }]);
+  expect(lines[0]).toMatch(/^ok {6}good thing: "é"/);
+});
+
 test('a tool that is missing is named with the way to get it: exit code 69', () => {
   const { status, lines } = run([{ tools: "['shellcheck']" }, {}]);
   expect(lines[0]).toMatch(
@@ -122,6 +149,7 @@ test('wrong usage: exit code 2', () => {
   const { status, stderr } = run([{}], ['elephant']);
   expect(stderr).toMatch(/no check is named like elephant/);
   expect(status).toBe(2);
+  expect(run([{}], ['good', 'elephant']).status).toBe(2);
 });
 
 test('mistakes are planted in a copy, and noticed', () => {
@@ -129,6 +157,24 @@ test('mistakes are planted in a copy, and noticed', () => {
   expect(lines[0]).toMatch(/^ok {6}good thing: 1 mistake noticed/);
   expect(status).toBe(0);
   expect(run([{}]).status).toBe(0);
+});
+
+test('a mistake stays in the copy, also where links lead', () => {
+  const extra = ['link', 'node_modules', 'clone'].map((name) => join(root, name));
+  symlinkSync('thing', extra[0] as string);
+  symlinkSync('bin', extra[1] as string);
+  execFileSync('git', ['init', '--quiet', extra[2] as string]);
+  const mistakes = good.mistakes.replace("file: 'thing'", "file: 'link'");
+  // It is noticed by a check that reads the file itself.
+  const seen = `async (site) => {
+    if (readFileSync(${JSON.stringify(join(root, 'thing'))}, 'utf8') !== 'good\\n') throw new Error('it is in the project');
+    return await (${good.run})(site);
+  }`;
+  const { status, lines } = run([{ run: seen, mistakes }], ['--mistakes']);
+  for (const path of extra) rmSync(path, { recursive: true, force: true });
+  expect(lines[0]).toMatch(/^ok {6}good thing: 1 mistake noticed/);
+  expect(status).toBe(0);
+  expect(readFileSync(join(root, 'thing'), 'utf8')).toBe('good\n');
 });
 
 test.each([
