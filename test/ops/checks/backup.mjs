@@ -1,0 +1,111 @@
+/** The statements of docs/operations.md for backups, by the real engine into a server that speaks S3. */
+import { fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CheckError, endProgram, findFreePort } from '../check.mjs';
+import { toolEnvironment } from '../tools.mjs';
+
+const bucket = 'millrace-backups';
+
+async function checkBackup({ root, scratch }) {
+  const statements = readStatements(readFileSync(join(root, 'docs/operations.md'), 'utf8'));
+  const undo = [];
+  try {
+    const s3 = await startS3(scratch, undo);
+    const query = await startEngine(root, scratch, undo);
+    const keys = "access_key_id = 'test', secret_access_key = 'test'";
+    await query(`CREATE NAMED COLLECTION backups AS url = '${s3}/${bucket}/', ${keys}`);
+    await query('CREATE DATABASE millrace');
+    await query('CREATE TABLE millrace.events (n UInt32, data JSON) ENGINE = MergeTree ORDER BY n');
+    const insert = (from) =>
+      query(`INSERT INTO millrace.events SELECT number, '{"a":1}' FROM numbers(${from}, 1000)`);
+    for (const [index, statement] of statements.backups.entries()) {
+      await insert(index * 1_000);
+      await query(statement);
+      const state = await query(statements.state);
+      if (!state.includes('BACKUP_CREATED')) throw new CheckError(`after ${statement}: ${state}`);
+    }
+    await query('DROP DATABASE millrace SYNC');
+    await query(statements.restore);
+    const rows = await query('SELECT count(), max(n) FROM millrace.events');
+    if (rows !== '2000\t1999') throw new CheckError(`after ${statements.restore}: rows and last are ${rows}`);
+  } finally {
+    for (const step of undo.reverse()) await step();
+  }
+  return `${statements.backups.length} backups to S3 and the way back, by the statements of docs/operations.md`;
+}
+
+function readStatements(text) {
+  const sql = [...text.matchAll(/^ *```sql\n([\s\S]*?)^ *```/gm)].flatMap(([, block]) => block.split(';'));
+  const starting = (start) =>
+    sql.map((statement) => statement.trim()).filter((statement) => statement.startsWith(start));
+  const [backups, [restore], [state]] = ['BACKUP DATABASE millrace', 'RESTORE', 'SELECT name, status'].map(
+    starting,
+  );
+  if (backups.length !== 2 || !restore || !state)
+    throw new CheckError('docs/operations.md has no statements for backups');
+  return { backups, restore, state };
+}
+
+/** moto: an S3 of tests, over HTTP. */
+async function startS3(scratch, undo) {
+  const port = await findFreePort();
+  const child = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], {
+    cwd: scratch,
+    env: toolEnvironment,
+    stdio: 'ignore',
+  });
+  undo.push(() => endProgram(child));
+  const url = `http://127.0.0.1:${port}`;
+  for (let tries = 0; tries < 150 && child.exitCode === null; tries++) {
+    const made = await fetch(`${url}/${bucket}`, { method: 'PUT' }).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (made) return url;
+    await sleep(200);
+  }
+  throw new CheckError('moto_server does not start');
+}
+
+async function startEngine(root, scratch, undo) {
+  const script = join(root, 'test/support/engine-process.mjs');
+  const child = fork(script, [join(scratch, 'engine'), '0', ''], {
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    execArgv: [],
+  });
+  undo.push(() => endProgram(child));
+  const [{ type, url, message }] = await once(child, 'message');
+  if (type !== 'ready') throw new CheckError(`the engine does not start: ${message}`);
+  return async (sql) => {
+    const response = await fetch(url, { method: 'POST', body: sql });
+    const text = (await response.text()).trim();
+    if (!response.ok) throw new CheckError(`${sql}\n${text}`);
+    return text;
+  };
+}
+
+/** @type {import('../check.mjs').Check[]} */
+export const checks = [
+  {
+    name: 'backup to S3',
+    tools: ['moto_server'],
+    run: checkBackup,
+    mistakes: [
+      {
+        file: 'docs/operations.md',
+        find: "SETTINGS base_backup = S3(backups, 'full-2026-11-16')",
+        replace: "SETTINGS base_backup = S3(backups, 'full')",
+        says: /BACKUP_ENTRY_NOT_FOUND|BACKUP_NOT_FOUND|not found/,
+      },
+      {
+        file: 'docs/operations.md',
+        find: 'RESTORE DATABASE millrace FROM',
+        replace: 'RESTORE DATABASE mill FROM',
+        says: /mill/,
+      },
+    ],
+  },
+];

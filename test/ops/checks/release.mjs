@@ -1,0 +1,292 @@
+/** What the pipeline releases with: the look at a canary, by a real Prometheus, and the two colours, by a real Terraform. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CheckError, endProgram, findFreePort, runTool } from '../check.mjs';
+import { toolEnvironment } from '../tools.mjs';
+
+const minutes = 10;
+const everySeconds = 15;
+
+/** Collectors as Prometheus has seen them: events and requests a second, and the time of nearly all posts. */
+const healthy = { accepted: 500, failed: 0, rejected: 5, requests: 500, failures: 0, seconds: 0.02, up: 1 };
+const collectors = {
+  stable: healthy,
+  good: healthy,
+  slow: { ...healthy, seconds: 0.5 },
+  failing: { ...healthy, accepted: 490, failed: 10 },
+  erroring: { ...healthy, requests: 490, failures: 10 },
+  rejecting: { ...healthy, accepted: 400, rejected: 100 },
+  idle: { ...healthy, accepted: 0.01, rejected: 0, requests: 0.01 },
+  down: { ...healthy, up: 0 },
+};
+/** What the script must say of each, with its exit code; a colour that is none of these is not scraped at all. */
+const verdicts = {
+  good: [0, /the canary is good/],
+  slow: [99, /p99 \d+ ms is above 250 ms/],
+  failing: [99, /accepted events 98\.00% are below 99\.90%/],
+  erroring: [99, /requests without 5xx 98\.00% are below 99\.90%/],
+  rejecting: [99, /rejected events 20\.00% is above 1\.99%/],
+  idle: [99, /too few to judge by/],
+  down: [99, /1 of 1 collectors of the canary are down/],
+  absent: [99, /Prometheus scrapes no collector/],
+};
+
+async function checkCanary({ root, scratch }) {
+  const known = readFileSync(join(root, 'docs/metrics.md'), 'utf8');
+  const script = readFileSync(join(root, '.ci/canary.mjs'), 'utf8').replace(/\$\{kind\}/g, 'accepted');
+  for (const [name] of script.matchAll(/millrace_[a-z_]+/g))
+    if (!known.includes(`\`${name.replace(/_bucket$/, '')}\``))
+      throw new CheckError(`there is no metric ${name}`);
+  const { url, stop } = await startPrometheus(scratch);
+  try {
+    for (const [colour, [code, says]] of Object.entries(verdicts)) {
+      await expectVerdict(root, ['--prometheus', url, ...lookAt(colour), '--for', '0s'], {
+        colour,
+        code,
+        says,
+      });
+    }
+    const watch = ['--prometheus', url, ...lookAt('good'), '--for', '2s', '--every', '100ms'];
+    await expectVerdict(root, watch, { colour: 'watched', code: 0, says: /look 2: good/ });
+  } finally {
+    await stop();
+  }
+  await expectVerdict(root, ['--prometheus', url, ...lookAt('good')], {
+    colour: 'unseen',
+    code: 69,
+    says: /Check --prometheus/,
+  });
+  return `${Object.keys(verdicts).length} canaries judged from what Prometheus has`;
+}
+
+const lookAt = (colour) => ['--canary', `colour="${colour}"`, '--stable', 'colour="stable"'];
+
+async function expectVerdict(root, args, { colour, code, says }) {
+  const child = spawn(process.execPath, ['.ci/canary.mjs', ...args], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.on('data', (data) => (said += data));
+  const [status] = await once(child, 'close');
+  if (status === code && says.test(said)) return;
+  throw new CheckError(
+    `the ${colour} canary: exit code ${status} and '${said.trim()}', not ${code} and ${says}`,
+  );
+}
+
+/** With a past that is written for it: nobody has to wait for scrapes. */
+async function startPrometheus(scratch) {
+  const data = join(scratch, 'data');
+  const history = join(scratch, 'history.txt');
+  writeFileSync(history, formatHistory(Math.floor(Date.now() / 1_000)));
+  await runTool(['promtool', 'tsdb', 'create-blocks-from', 'openmetrics', history, data], { cwd: scratch });
+  const config = join(scratch, 'prometheus.yml');
+  writeFileSync(config, 'scrape_configs: []\n');
+  const port = await findFreePort();
+  const options = [
+    `--config.file=${config}`,
+    `--storage.tsdb.path=${data}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ];
+  const child = spawn('prometheus', options, { env: toolEnvironment, stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (data) => (said += data));
+  const url = `http://127.0.0.1:${port}`;
+  const stop = () => endProgram(child);
+  for (let tries = 0; tries < 150; tries++) {
+    if (child.exitCode !== null) break;
+    const isReady = await fetch(`${url}/-/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (isReady) return { url, stop };
+    await sleep(200);
+  }
+  await stop();
+  throw new CheckError(`prometheus does not start:\n${said}`);
+}
+
+/** OpenMetrics: all samples of a metric together, in the order of time. */
+function formatHistory(now) {
+  const start = now - minutes * 60;
+  const lines = [];
+  const metric = (name, type, series) => {
+    lines.push(`# TYPE ${name} ${type}`);
+    for (const { suffix = '', labels = '', colour, rate, value } of series)
+      for (let time = start; time <= now; time += everySeconds)
+        lines.push(`${name}${suffix}{colour="${colour}"${labels}} ${value ?? rate * (time - start)} ${time}`);
+  };
+  const each = (series) =>
+    Object.entries(collectors).flatMap(([colour, shape]) =>
+      [series(shape)].flat().map((one) => ({ ...one, colour })),
+    );
+  metric(
+    'up',
+    'gauge',
+    each(({ up }) => ({ value: up })),
+  );
+  for (const kind of ['accepted', 'failed', 'rejected'])
+    metric(
+      `millrace_events_${kind}`,
+      'counter',
+      each((shape) => ({ suffix: '_total', rate: shape[kind] })),
+    );
+  metric(
+    'millrace_http_requests',
+    'counter',
+    each(({ requests, failures }) => [
+      { suffix: '_total', labels: ',status="200"', rate: requests },
+      { suffix: '_total', labels: ',status="503"', rate: failures },
+    ]),
+  );
+  metric(
+    'millrace_http_request_duration_seconds',
+    'histogram',
+    each(({ requests, seconds }) =>
+      [0.01, 0.05, 0.25, 1]
+        .map((limit) => ({
+          suffix: '_bucket',
+          labels: `,le="${limit}"`,
+          rate: limit < seconds ? 0 : requests,
+        }))
+        .concat(
+          { suffix: '_bucket', labels: ',le="+Inf"', rate: requests },
+          { suffix: '_count', rate: requests },
+          { suffix: '_sum', rate: requests * seconds },
+        ),
+    ),
+  );
+  return `${lines.join('\n')}\n# EOF\n`;
+}
+
+/** Takes and gives what terraform/ does, and makes nothing. */
+const stage = `
+variable "releases" {
+  type    = map(object({ image_tag = string, weight = number }))
+  default = null
+}
+variable "image_tag" {
+  type    = string
+  default = "one"
+}
+locals {
+  releases = var.releases != null ? var.releases : { blue = { image_tag = var.image_tag, weight = 100 } }
+}
+resource "terraform_data" "release" {
+  input = [local.releases, var.image_tag]
+}
+output "releases" { value = local.releases }
+output "image_tag" { value = var.image_tag }
+`;
+
+async function checkColours({ root, scratch }) {
+  const directory = join(scratch, 'terraform');
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'main.tf'), stage);
+  const terraform = (...args) => runTool(['terraform', `-chdir=${directory}`, ...args]);
+  await terraform('init', '-input=false');
+  await terraform('apply', '-input=false', '-auto-approve');
+  const env = { TERRAFORM_DIR: directory };
+  const deploy = (...args) => runTool([join(root, '.ci/deploy.sh'), ...args], { cwd: scratch, env });
+  const steps = [
+    [['canary', 'two', '10'], 'blue one 90, green two 10, streamers one', 'green blue'],
+    [['canary', 'two', '10'], 'blue one 90, green two 10, streamers one', 'green blue'],
+    [['rollback'], 'blue one 100, green one 0, streamers one', 'green blue'],
+    [['canary', 'three', '25'], 'blue one 75, green three 25, streamers one', 'green blue'],
+    [['promote', 'three'], 'blue one 0, green three 100, streamers three', 'blue green'],
+    [['rollback'], 'blue one 100, green one 0, streamers one', 'green blue'],
+    [['rollback'], 'blue one 0, green one 100, streamers one', 'blue green'],
+  ];
+  for (const [args, expected, colours] of steps) {
+    if (args[0] === 'promote') await expectRefusal(deploy, ['promote', 'another']);
+    await deploy(...args);
+    const found = await describeReleases(terraform);
+    if (found !== expected) throw new CheckError(`after ${args.join(' ')}: ${found}, not ${expected}`);
+    const told = readFileSync(join(scratch, 'deploy.env'), 'utf8')
+      .match(/(?<==)\w+/g)
+      .join(' ');
+    if (told !== colours)
+      throw new CheckError(`after ${args.join(' ')}: deploy.env names ${told}, not ${colours}`);
+  }
+  for (const args of [['promote', 'one'], ['canary'], ['canary', 'four', '50'], ['advance']])
+    await expectRefusal(deploy, args);
+  // What is replaced, as a machine with data would be by another disk.
+  writeFileSync(join(directory, 'main.tf'), stage.replace('input =', 'triggers_replace ='));
+  await expectRefusal(deploy, ['canary', 'four']);
+  return `${steps.length} steps between blue and green`;
+}
+
+async function describeReleases(terraform) {
+  const { releases, image_tag: streamers } = JSON.parse(await terraform('output', '-json'));
+  const colours = ['blue', 'green'].map((colour) => {
+    const { image_tag: tag, weight } = releases.value[colour];
+    return `${colour} ${tag} ${weight}`;
+  });
+  return `${colours.join(', ')}, streamers ${streamers.value}`;
+}
+
+async function expectRefusal(deploy, args) {
+  const isDone = await deploy(...args).then(
+    () => true,
+    () => false,
+  );
+  if (isDone) throw new CheckError(`'${args.join(' ')}' was not refused`);
+}
+
+/** @type {import('../check.mjs').Check[]} */
+export const checks = [
+  {
+    name: 'canary',
+    tools: ['prometheus', 'promtool'],
+    run: checkCanary,
+    mistakes: [
+      {
+        file: '.ci/canary.mjs',
+        find: 'measured.accepted, limits.minAccepted',
+        replace: 'measured.accepted, 0',
+        says: /the failing canary: exit code 0/,
+      },
+      {
+        file: '.ci/canary.mjs',
+        find: 'limits.maxP99,',
+        replace: '60,',
+        says: /the slow canary: exit code 0/,
+      },
+      {
+        file: '.ci/canary.mjs',
+        find: '_http_requests_total',
+        replace: '_posts_total',
+        says: /no metric millrace_posts_total/,
+      },
+    ],
+  },
+  {
+    name: 'blue and green',
+    tools: ['terraform', 'jq'],
+    run: checkColours,
+    mistakes: [
+      {
+        file: '.ci/deploy.sh',
+        find: 'index("delete")',
+        replace: 'index("destroy")',
+        says: /'canary four' was not refused/,
+      },
+      {
+        file: '.ci/deploy.sh',
+        find: 'max_by(.value.weight).key) as $live',
+        replace: 'min_by(.value.weight).key) as $live',
+        says: /after canary two 10: blue two/,
+      },
+      {
+        file: '.ci/deploy.sh',
+        find: '.[$live] = {image_tag: .[$idle].image_tag, weight: 0}',
+        replace: '.[$live].weight = 0',
+        says: /after rollback/,
+      },
+    ],
+  },
+];
