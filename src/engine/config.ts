@@ -3,8 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
- * Writes them into the data directory and returns the path of the first. Cache sizes fit a process that
- * shares its machine. Without a file of ours the engine reads any `config.xml` of the working directory.
+ * Writes them into the data directory and returns the path of the first. `BACKUP ... TO Disk('backups', ...)` writes
+ * to `backups` beside them, and nothing writes elsewhere. Cache sizes fit a process that shares its machine. Without a file of ours the engine reads any `config.xml` of the working directory.
  */
 export async function writeConfig(dataDir: string): Promise<string> {
   const configFile = join(dataDir, 'clickhouse.config.xml');
@@ -15,6 +15,10 @@ export async function writeConfig(dataDir: string): Promise<string> {
     `<clickhouse>
   <users_config>${escapeXml(usersFile)}</users_config>
   <access_control_improvements><table_engines_require_grant>true</table_engines_require_grant></access_control_improvements>
+  <storage_configuration><disks>
+    <backups><type>local</type><path>${escapeXml(join(dataDir, 'backups'))}/</path></backups>
+  </disks></storage_configuration>
+  <backups><allowed_disk>backups</allowed_disk></backups>
   <mark_cache_size>268435456</mark_cache_size>
   <primary_index_cache_size>268435456</primary_index_cache_size>
 </clickhouse>
