@@ -14,6 +14,8 @@ export interface SpoolFigures {
 export interface ObservedSpool extends Spool {
   /** Whether events come in; if not, it only drains what an earlier run left. */
   readonly takesEvents: boolean;
+  /** Most bytes that it may take. */
+  readonly maxBytes: number;
   figures(): SpoolFigures;
   /** Offset that the next event gets, of all processes that share the spool. */
   end(): Promise<number>;

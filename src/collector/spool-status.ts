@@ -42,6 +42,7 @@ export function createSpoolInstruments(spool: ObservedSpool | undefined): Instru
     spoolUnsure: new CounterView(() => spool.counts().unsure),
     spoolEvents: new Gauge(metricTable.spoolEvents, () => spool.figures().events),
     spoolBytes: new Gauge(metricTable.spoolBytes, () => spool.figures().bytes),
+    spoolMaxBytes: new Gauge(metricTable.spoolMaxBytes, () => spool.maxBytes),
     spoolOldest: new Gauge(metricTable.spoolOldest, ageSeconds),
   };
 }

@@ -90,7 +90,7 @@ export const metricTable = {
   },
   bufferUp: {
     name: 'millrace_buffer_up',
-    help: '1 if the buffer can be used now, by every worker, else 0.',
+    help: '1 if the buffer can be used now, by the streamer or by every worker of the collector, else 0.',
     type: 'gauge',
     aggregator: 'min',
   },
@@ -118,6 +118,12 @@ export const metricTable = {
   spoolBytes: {
     name: 'millrace_spool_bytes',
     help: 'Bytes of disk that the events in the spool take.',
+    type: 'gauge',
+    aggregator: 'max',
+  },
+  spoolMaxBytes: {
+    name: 'millrace_spool_max_bytes',
+    help: 'Most bytes that the spool may take: --spool-max-bytes. At that new events get 503.',
     type: 'gauge',
     aggregator: 'max',
   },
@@ -153,7 +159,7 @@ export const metricTable = {
   },
   freshness: {
     name: 'millrace_freshness_seconds',
-    help: 'From receiving the oldest event of a batch to its row being queryable.',
+    help: 'For each row, from receiving the oldest event of its batch to the batch being queryable.',
     type: 'histogram',
     buckets: freshnessSeconds,
   },

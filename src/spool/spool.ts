@@ -79,6 +79,7 @@ interface SpoolParts {
 export class DurableSpool implements ObservedSpool {
   readonly id: string;
   readonly takesEvents: boolean;
+  readonly maxBytes: number;
   readonly #options: SpoolOptions;
   readonly #store: BufferWriter;
   readonly #backlog: Backlog;
@@ -94,9 +95,10 @@ export class DurableSpool implements ObservedSpool {
 
   /** Use {@link openSpool}. */
   constructor(options: SpoolOptions, { store, backlog, openReader }: SpoolParts) {
-    const { dir, writer, log, takesEvents } = options;
+    const { dir, writer, log, takesEvents, maxBytes } = options;
     this.id = backlog.topicId;
     this.takesEvents = takesEvents;
+    this.maxBytes = maxBytes;
     this.#options = options;
     this.#store = store;
     this.#backlog = backlog;

@@ -7,7 +7,7 @@ import { ensureTables, findTables, type Tables, type TablesOptions } from '../cl
 import type { Address } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { messageOf } from '../errors.ts';
-import { createRegistry } from '../metrics/metrics.ts';
+import { createRegistry, Gauge, metricTable } from '../metrics/metrics.ts';
 import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
 import { BackOff } from './back-off.ts';
@@ -60,6 +60,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   const retention = watchRetention(reader, log);
   const registry = createRegistry({
     ...tally.instruments,
+    bufferUp: new Gauge(metricTable.bufferUp, () => (reader.state().ok ? 1 : 0)),
     retentionSecondsLeft: retention.secondsLeft,
     ...createTraceInstruments(tracer),
   });

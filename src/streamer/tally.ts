@@ -30,7 +30,8 @@ export function createTally(log: Logger) {
       repeats.add(others.repeats);
       insertDuration.observe(milliseconds / 1_000);
       insertRows.observe(inserted);
-      freshness.observe(Math.max(Date.now() - batch.oldestAt, 0) / 1_000);
+      // By rows: after an outage one large batch stands for many small ones that did not come.
+      freshness.observe(Math.max(Date.now() - batch.oldestAt, 0) / 1_000, inserted);
     },
     insertFailed(code, error) {
       answeredAt = Date.now();

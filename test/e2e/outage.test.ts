@@ -95,6 +95,7 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('an outage of Kafka', () =
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
     expect(await metric('millrace_spool_events')).toBe(3);
     expect(await metric('millrace_spool_oldest_seconds')).toBeGreaterThan(0);
+    expect(await metric('millrace_spool_max_bytes')).toBe(4 * 1024 ** 3);
     kafka.proxy.target = broker;
     await isEmpty();
     expect(await metric('millrace_spooled_events_total')).toBe(3);

@@ -78,6 +78,8 @@ describe('a new user', () => {
     expect(collected).toContain('millrace_events_rejected_total{code="INVALID_EVENT"} 1');
     const streamed = await (await fetch(`${site.streamer}/metrics`)).text();
     expect(streamed).toContain('millrace_rows_inserted_total{partition="0"} 2');
+    expect(streamed).toContain('millrace_buffer_up 1');
+    expect(streamed, 'freshness counts rows').toContain('millrace_freshness_seconds_count 2');
     await until('a lag of 0', async () => {
       const text = await (await fetch(`${site.streamer}/metrics`)).text();
       return text.includes('millrace_consumer_lag_events{partition="0"} 0');
