@@ -13,8 +13,12 @@ const config = join(directory, 'config.xml');
 // The engine has one user of its own, who is not removed here, and needs the profile that the server's file has.
 const own = `<default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
   <grants><query>GRANT ALL ON *.* WITH GRANT OPTION</query></grants></default>`;
-const text = readFileSync(file, 'utf8')
-  .replace('<default remove="remove"/>', own)
+const removal = '<default remove="remove"/>';
+const given = readFileSync(file, 'utf8');
+if (!given.includes(removal))
+  throw new Error(`${file} does not remove the user default, who has no password`);
+const text = given
+  .replace(removal, own)
   // Allowed by the config.xml of the server, not by the engine.
   .replace('<changeable_in_readonly/>', '')
   .replace('<profiles>', '<quotas><default/></quotas><profiles><default/>');

@@ -142,7 +142,6 @@ async function checkClickHouse({ root, scratch }) {
     'the address of the server': server.includes(`<host>${services.clickhouse.hostname}</host>`),
     "Keeper's address": server.includes(host.replaceAll('hostname', 'host')) && keeper.includes(host),
     "Keeper's port": server.includes('<port>9181<') && keeper.includes('<tcp_port>9181<'),
-    'the removal of the user default': users.includes('<default remove="remove"/>'),
     'hashes instead of passwords': !/<password[ >]/.test(users),
     'rights to insert and to make tables':
       /GRANT .*INSERT.*CREATE TABLE/.test(grants) && grants.includes(`ON ${database}.* TO ${user}`),
@@ -173,7 +172,12 @@ export const checks = [
       { file, find: 'read_only: true', replace: 'read_only: false', says: /lacks read_only/ },
       { file, find: 'mem_limit: 2g', replace: 'mem_limit: 4g', says: /profile core takes/ },
       { file, find: 'haproxy:3.2.4', replace: 'haproxy:latest', says: /haproxy lacks a tag/ },
-      { file, find: ':-127.0.0.1:8443', replace: ':-8443', says: /loopback/ },
+      {
+        file: 'docker/.env.example',
+        find: 'HTTPS_ADDRESS=127.0.0.1:8443',
+        replace: 'HTTPS_ADDRESS=8443',
+        says: /loopback/,
+      },
       { file, find: '    mem_limit: 1g\n', replace: '    mem_limitt: 1g\n', says: /mem_limitt/ },
       { file, find: 'MILLRACE_ON_OUTAGE', replace: 'MILLRACE_ON_OUTTAGE', says: /MILLRACE_ON_OUTAGE/ },
       {
@@ -196,7 +200,7 @@ export const checks = [
         file: 'docker/clickhouse/users.xml',
         find: '<default remove="remove"/>',
         replace: '',
-        says: /default/,
+        says: /does not remove the user default/,
       },
     ],
   },

@@ -42,7 +42,7 @@ async function checkRollingRestart({ root }) {
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts'];
   const said = await runTool(
     ['node', ...vitest, '--project', 'integration', 'test/faults/rolling-restart.test.ts'],
-    { cwd: root, env: { TEST_REQUIRE_HAPROXY: '1', MILLRACE_REQUIRE_KAFKA: '1' } },
+    { cwd: root, env: { TEST_REQUIRE_HAPROXY: '1', MILLRACE_REQUIRE_KAFKA: '1' }, timeoutMs: 600_000 },
   );
   const lines = [...said.matchAll(/rolling restart: (.*)/g)].map(([, line]) => line);
   if (lines.length === 0) throw new CheckError(`no rolling restart took place:\n${said}`);
