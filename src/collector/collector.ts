@@ -90,8 +90,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   });
   const failures = new FailureLog(log);
   const startedAt = Date.now();
-  /** A draining collector takes events; whoever asks whether it is ready should look for another one. */
-  let phase: 'serving' | 'draining' | 'stopping' = 'serving';
+  const intake = createIntake(options, tally);
 
   const posts: PostContext = {
     ...options,
@@ -101,27 +100,14 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     observer: tally,
     failures,
     readTrail: createTrailReader({ ...options, topic: writer.topic }),
-    isStopping: () => phase !== 'serving',
+    isStopping: () => intake.phase !== 'serving',
     retryAfterSeconds: () => retryAfterSeconds(writer, tally.drainSeconds(budget.used)),
-    refusal: () => refusal(),
+    refusal: intake.refusal,
   };
-
-  function refusal(): Problem | undefined {
-    if (phase === 'stopping') return stopping;
-    const state = intakeState(writer, spool);
-    if (!state.ok) return { code: 'BUFFER_UNAVAILABLE', detail: state.detail };
-    if (tally.requestsOpen <= options.maxRequests) return undefined;
-    return {
-      code: 'OVERLOADED',
-      detail: `the collector serves its most of ${options.maxRequests} requests`,
-    };
-  }
-
-  const unreadiness = () => (phase === 'draining' ? stopping : refusal());
 
   function status(): Answer {
     const state = writer.state();
-    const problem = unreadiness();
+    const problem = intake.unreadiness();
     const body = {
       status: problem === undefined ? 'ok' : 'unavailable',
       live: true,
@@ -142,7 +128,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     posts,
     status,
     livez: () => ({ body: '{"status":"ok"}' }),
-    readyz: () => formatReadiness(unreadiness()),
+    readyz: () => formatReadiness(intake.unreadiness()),
     metrics: async () => ({
       type: 'text/plain; charset=utf-8',
       body: await (options.gatherMetrics?.() ?? registry.metrics()),
@@ -155,9 +141,9 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     port: server.port,
     metricsAsJson: () => registry.getMetricsAsJSON(),
     async stop({ isFault } = { isFault: false }) {
-      phase = 'draining';
+      intake.phase = 'draining';
       await setTimeout(isFault ? 0 : options.drainDelay);
-      phase = 'stopping';
+      intake.phase = 'stopping';
       server.stopListening();
       await untilQuiet(
         () => tally.requestsOpen,
@@ -171,6 +157,34 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       await tracer?.close();
     },
   };
+}
+
+/** Whether posts are taken. */
+interface Intake {
+  /** A draining collector takes events; whoever asks whether it is ready should look for another one. */
+  phase: 'serving' | 'draining' | 'stopping';
+  /** Why no post can be taken now; undefined when it can. */
+  refusal(): Problem | undefined;
+  /** Why no more posts should be sent here. */
+  unreadiness(): Problem | undefined;
+}
+
+function createIntake(
+  { writer, spool, maxRequests }: CollectorOptions,
+  tally: { readonly requestsOpen: number },
+): Intake {
+  const intake: Intake = {
+    phase: 'serving',
+    refusal() {
+      if (intake.phase === 'stopping') return stopping;
+      const state = intakeState(writer, spool);
+      if (!state.ok) return { code: 'BUFFER_UNAVAILABLE', detail: state.detail };
+      if (tally.requestsOpen <= maxRequests) return undefined;
+      return { code: 'OVERLOADED', detail: `the collector serves its most of ${maxRequests} requests` };
+    },
+    unreadiness: () => (intake.phase === 'draining' ? stopping : intake.refusal()),
+  };
+  return intake;
 }
 
 function formatReadiness(problem: Problem | undefined): Answer {
