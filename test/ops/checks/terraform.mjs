@@ -85,7 +85,7 @@ export const checks = [
         file: 'terraform/variables.tf',
         find: 'ru-central1-d = ',
         replace: 'ru-central1-c = ',
-        says: /ru-central1-c takes no\s+.*new\s+.*machines/s,
+        says: /ru-central1-c\s+takes\s+no\s+new\s+machines/,
       },
       {
         file: 'terraform/variables.tf',
