@@ -1,4 +1,4 @@
-/** Clients' way in: TLS with a certificate that renews itself, and only the paths that are for clients. */
+# Clients' way in: TLS with a certificate that renews itself, and only the paths that are for clients.
 
 resource "yandex_vpc_address" "this" {
   name                = var.name

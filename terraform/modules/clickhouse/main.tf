@@ -1,4 +1,4 @@
-/** Managed ClickHouse: a replica in each zone, each with a keeper; a user who writes, and one who reads within limits. */
+# Managed ClickHouse: a replica in each zone, each with a keeper; a user who writes, and one who reads within limits.
 
 resource "yandex_mdb_clickhouse_cluster_v2" "this" {
   name                      = var.name

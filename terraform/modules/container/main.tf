@@ -1,7 +1,5 @@
-/**
- * User data (cloud-init) for a machine that runs one container as a systemd unit. It makes no resources. Secrets are
- * not in it: the machine fetches them from Lockbox when the container starts, and keeps them in memory.
- */
+# User data (cloud-init) for a machine that runs one container as a systemd unit. It makes no resources. Secrets are
+# not in it: the machine fetches them from Lockbox when the container starts, and keeps them in memory.
 
 locals {
   directory = "/run/${var.name}"

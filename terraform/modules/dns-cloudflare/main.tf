@@ -1,4 +1,4 @@
-/** The same records as module dns makes, in a zone of Cloudflare (provider v5). */
+# The same records as module dns makes, in a zone of Cloudflare (provider v5).
 
 resource "cloudflare_dns_record" "this" {
   for_each = var.records

@@ -1,4 +1,4 @@
-/** Records in a zone of Yandex Cloud DNS. */
+# Records in a zone of Yandex Cloud DNS.
 
 resource "yandex_dns_recordset" "this" {
   for_each = var.records

@@ -1,4 +1,4 @@
-/** Equal machines in several zones, replaced one by one when their template changes and when they hang. */
+# Equal machines in several zones, replaced one by one when their template changes and when they hang.
 
 locals {
   is_balanced = var.auto_scale != null

@@ -1,7 +1,5 @@
-/**
- * Three brokers of Apache Kafka (KRaft), one in each zone: each is controller and broker, on a machine with a data
- * disk that outlives it. A record is acknowledged when two of three zones have it.
- */
+# Three brokers of Apache Kafka (KRaft), one in each zone: each is controller and broker, on a machine with a data
+# disk that outlives it. A record is acknowledged when two of three zones have it.
 
 locals {
   zones   = sort(keys(var.subnet_ids))

@@ -1,7 +1,5 @@
-/**
- * The host for Prometheus, Alertmanager and Grafana, and the way in for administrators: the only machine with a public
- * address. It knows the machines of the instance groups at any time, as files for Prometheus' `file_sd_configs`.
- */
+# The host for Prometheus, Alertmanager and Grafana, and the way in for administrators: the only machine with a public
+# address. It knows the machines of the instance groups at any time, as files for Prometheus' `file_sd_configs`.
 
 locals {
   cloud_config = {

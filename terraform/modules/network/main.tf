@@ -1,4 +1,4 @@
-/** A network of one private subnet for each zone, whose machines reach outside through a NAT gateway, and who may talk to whom. */
+# A network of one private subnet for each zone, whose machines reach outside through a NAT gateway, and who may talk to whom.
 
 locals {
   groups       = toset(["balancer", "collector", "kafka", "clickhouse", "streamer", "monitoring"])

@@ -1,4 +1,4 @@
-/** Where the image is pushed to, and who may pull it. */
+# Where the image is pushed to, and who may pull it.
 
 resource "yandex_container_registry" "this" {
   name = var.name

@@ -1,7 +1,5 @@
-/**
- * Secrets of the machines. Values come from the environment of the terraform process, straight into Lockbox: neither
- * the plan nor the state has them. Machines read them at start with their own account.
- */
+# Secrets of the machines. Values come from the environment of the terraform process, straight into Lockbox: neither
+# the plan nor the state has them. Machines read them at start with their own account.
 
 resource "yandex_lockbox_secret" "this" {
   name                = var.name

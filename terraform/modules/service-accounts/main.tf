@@ -1,4 +1,4 @@
-/** Who acts: the instance groups' own hand, and an account for each kind of machine. Roles on the registry and on secrets are given by those modules. */
+# Who acts: the instance groups' own hand, and an account for each kind of machine. Roles on the registry and on secrets are given by those modules.
 
 locals {
   accounts = {
