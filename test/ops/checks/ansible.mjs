@@ -74,6 +74,8 @@ async function renderSite(site) {
   const hostsDirectory = join(site.scratch, 'hosts');
   const vars = {
     ...(await writeBelow(site.root, `${hostsDirectory}/{{ inventory_hostname }}`)),
+    // The promtool of Debian knows nothing of Consul.
+    prometheus_consul: '',
     // Of their own, and on this machine, so that nobody else is asked for /readyz.
     private_address: "127.0.0.{{ 2 + groups['all'].index(inventory_hostname) }}",
     haproxy_certificate: await makeCertificate(site),
@@ -141,9 +143,9 @@ export const checks = [
     mistakes: [
       {
         file: role('millrace', 'tasks/install.yml'),
-        find: 'create_home: false',
-        replace: 'makes_home: false',
-        says: /makes_home/,
+        find: 'ansible.builtin.user:',
+        replace: 'user:',
+        says: /fqcn/,
       },
       {
         file: role('kafka', 'tasks/main.yml'),
@@ -191,10 +193,10 @@ export const checks = [
         says: /missing required arguments: millrace_process/,
       },
       {
-        file: role('millrace', 'tasks/main.yml'),
-        find: 'src: millrace.service.j2',
-        replace: 'src: millrace.servcie.j2',
-        says: /millrace\.servcie\.j2/,
+        file: role('millrace', 'tasks/install.yml'),
+        find: '    owner: ',
+        replace: '    ownr: ',
+        says: /Unsupported parameters.*ownr/,
       },
       {
         file: role('millrace', 'templates/millrace.service.j2'),
