@@ -132,10 +132,10 @@ describe.skipIf(brokers === undefined || !isInstalled)('two collectors behind HA
       const failures = report.failures.filter(({ reason }: { reason: string }) => !/^not sent/.test(reason));
       expect({ name, failures }, `${bench.output.stderr}${proxy.log()}`).toEqual({ name, failures: [] });
       if (name === 'kept') expect(report.reconciliation).toMatchObject({ missing: 0, duplicated: 0 });
-      const { requests, latency_ms } = report;
+      const { requests, latency_ms, achieved_rate, asked_rate } = report;
       const failed = failures.reduce((sum: number, { requests: n }: { requests: number }) => sum + n, 0);
       console.log(
-        `rolling restart: ${failed} of ${requests.sent} requests failed over ${name} connections, p99 ${latency_ms.p99} ms, max ${latency_ms.max} ms`,
+        `rolling restart: ${failed} of ${requests.sent} requests failed over ${name} connections, at ${achieved_rate} of ${asked_rate} requests/s, p99 ${latency_ms.p99} ms, max ${latency_ms.max} ms`,
       );
     }
     const verified = await runProgram(['verify', '--wait', '60s', ...kafka, ...group, ...clickhouse]);

@@ -165,7 +165,7 @@ function readGrants(path, scratch) {
 /** @type {import('../check.mjs').Check[]} */
 export const checks = [
   {
-    name: 'compose',
+    name: 'compose file',
     tools: ['go', 'openssl'],
     run: checkCompose,
     mistakes: [

@@ -195,7 +195,7 @@ export const checks = [
         file,
         find: 'CMD ["/usr/local/bin/node", "/app/healthcheck.mjs", "8080"]',
         replace: 'CMD node /app/healthcheck.mjs',
-        says: /health check without a shell/,
+        says: /DL3025/,
       },
     ],
   },
