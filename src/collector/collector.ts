@@ -141,14 +141,14 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     port: server.port,
     metricsAsJson: () => registry.getMetricsAsJSON(),
     async stop({ isFault } = { isFault: false }) {
-      intake.phase = 'draining';
-      await setTimeout(isFault ? 0 : options.drainDelay);
+      // Not for a moment without a delay: whoever is told to connect again must not find the port still open.
+      if (!isFault && options.drainDelay > 0) {
+        intake.phase = 'draining';
+        await setTimeout(options.drainDelay);
+      }
       intake.phase = 'stopping';
       server.stopListening();
-      await untilQuiet(
-        () => tally.requestsOpen,
-        () => tally.answered,
-      );
+      await untilQuiet(tally);
       await batcher.drain();
       server.close();
       await spool?.close();
@@ -193,12 +193,15 @@ function formatReadiness(problem: Problem | undefined): Answer {
 }
 
 /** Waits until every request is answered and none came for a while, so that no connection is cut in mid-request. */
-async function untilQuiet(open: () => number, answered: () => number): Promise<void> {
+async function untilQuiet(tally: {
+  readonly requestsOpen: number;
+  readonly answered: number;
+}): Promise<void> {
   const deadline = Date.now() + mostQuietMs;
   for (;;) {
-    const before = answered();
+    const before = tally.answered;
     await setTimeout(quietMs);
-    if (open() === 0 && (answered() === before || Date.now() > deadline)) return;
+    if (tally.requestsOpen === 0 && (tally.answered === before || Date.now() > deadline)) return;
   }
 }
 
