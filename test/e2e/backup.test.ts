@@ -100,7 +100,7 @@ describe.skipIf(brokers === undefined)('a ClickHouse that comes back from a back
     const verified = await runProgram(['verify', ...flags, '--all', '--wait', '30s']);
     expect(verified.stdout).toMatch(/Nothing lost, nothing twice/);
     expect(verified.code).toBe(0);
-  });
+  }, 300_000);
 });
 
 /** As `kafka-consumer-groups.sh --reset-offsets --to-datetime` does. */

@@ -1,7 +1,7 @@
 /** What the pipeline releases with: the look at a canary, by a real Prometheus, and the two colours, by a real Terraform. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, endProgram, findFreePort, runTool } from '../check.mjs';
@@ -183,7 +183,18 @@ output "releases" { value = local.releases }
 output "image_tag" { value = var.image_tag }
 `;
 
+/** What the script gives to terraform/ and takes from it. */
+function checkNames(root) {
+  const directory = join(root, 'terraform');
+  if (!existsSync(directory)) return;
+  const files = readdirSync(directory).filter((file) => file.endsWith('.tf'));
+  const text = files.map((file) => readFileSync(join(directory, file), 'utf8')).join('\n');
+  for (const name of ['variable "releases"', 'variable "image_tag"', 'output "releases"'])
+    if (!text.includes(name)) throw new CheckError(`.ci/deploy.sh needs ${name} in terraform/`);
+}
+
 async function checkColours({ root, scratch }) {
+  checkNames(root);
   const directory = join(scratch, 'terraform');
   mkdirSync(directory);
   writeFileSync(join(directory, 'main.tf'), stage);
