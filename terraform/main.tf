@@ -5,6 +5,7 @@ locals {
   collector_port = 8080
   streamer_port  = 8081
   image          = "${module.registry.repository}:${var.image_tag}"
+  releases       = var.releases != null ? var.releases : { blue = { image_tag = var.image_tag, weight = 100 } }
   secret_key     = "clickhouse-password"
 
   kafka_settings = {
@@ -77,10 +78,11 @@ module "clickhouse" {
 }
 
 module "collector" {
-  source = "./modules/container"
+  source   = "./modules/container"
+  for_each = local.releases
 
   name           = "millrace"
-  image          = local.image
+  image          = "${module.registry.repository}:${each.value.image_tag}"
   arguments      = ["collect"]
   ssh_public_key = var.ssh_public_key
   environment = merge(local.kafka_settings, {
@@ -114,9 +116,10 @@ module "streamer" {
 }
 
 module "collectors" {
-  source = "./modules/instance-group"
+  source   = "./modules/instance-group"
+  for_each = local.releases
 
-  name                = "${var.name}-collector"
+  name                = "${var.name}-collector-${each.key}"
   folder_id           = module.service_accounts.folder_id
   service_account_id  = module.service_accounts.ids.groups
   machine_account_id  = module.service_accounts.ids.collector
@@ -124,7 +127,7 @@ module "collectors" {
   subnet_ids          = module.network.subnet_ids
   security_group_id   = module.network.security_group_ids["collector"]
   host_image_id       = var.host_image_id
-  user_data           = module.collector.user_data
+  user_data           = module.collector[each.key].user_data
   machine             = var.collectors.machine
   port                = local.collector_port
   auto_scale          = { min = var.collectors.min, max = var.collectors.max, cpu_percent = var.collectors.cpu_percent }
@@ -162,7 +165,7 @@ module "balancer" {
   network_id          = module.network.network_id
   subnet_ids          = module.network.subnet_ids
   security_group_id   = module.network.security_group_ids["balancer"]
-  target_group_id     = module.collectors.target_group_id
+  target_groups       = { for colour, release in local.releases : colour => { id = module.collectors[colour].target_group_id, weight = release.weight } }
   port                = local.collector_port
   deletion_protection = var.deletion_protection
 }
@@ -186,8 +189,8 @@ module "monitoring" {
   host_image_id      = var.host_image_id
   machine            = var.monitoring
   ssh_public_key     = var.ssh_public_key
-  groups = {
-    collector = { id = module.collectors.id, port = local.collector_port }
-    streamer  = { id = module.streamers.id, port = local.streamer_port }
-  }
+  groups = merge(
+    { for colour, group in module.collectors : "collector-${colour}" => { id = group.id, port = local.collector_port, labels = { colour = colour } } },
+    { streamer = { id = module.streamers.id, port = local.streamer_port } },
+  )
 }

@@ -13,6 +13,11 @@ output "image" {
   value       = local.image
 }
 
+output "releases" {
+  description = "Tag and share of the requests of each colour of collectors."
+  value       = local.releases
+}
+
 output "kafka_brokers" {
   description = "Addresses of the brokers, within the network."
   value       = module.kafka.brokers

@@ -104,6 +104,22 @@ variable "image_tag" {
   }
 }
 
+variable "releases" {
+  description = "Tag and share of the requests, of 100, of the collectors' two colours: .ci/deploy.sh writes it. null: one colour, with image_tag."
+  type        = map(object({ image_tag = string, weight = number }))
+  default     = null
+
+  validation {
+    condition     = var.releases == null || alltrue([for colour in keys(coalesce(var.releases, {})) : contains(["blue", "green"], colour)])
+    error_message = "The colours are blue and green."
+  }
+
+  validation {
+    condition     = var.releases == null || sum(concat([0], [for release in values(coalesce(var.releases, {})) : release.weight])) == 100
+    error_message = "The weights must be 100 together, as 90 and 10."
+  }
+}
+
 variable "clickhouse_password" {
   description = "Password of ClickHouse's user `millrace`. Only as variable TF_VAR_clickhouse_password of the environment."
   type        = string

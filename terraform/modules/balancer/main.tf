@@ -29,25 +29,30 @@ data "yandex_cm_certificate" "issued" {
 resource "yandex_alb_backend_group" "this" {
   name = var.name
 
-  http_backend {
-    name             = "collectors"
-    port             = var.port
-    target_group_ids = [var.target_group_id]
+  dynamic "http_backend" {
+    for_each = var.target_groups
 
-    load_balancing_config {
-      mode = "LEAST_REQUEST"
-      # Never to a collector that says that it cannot store: better a 503 of the balancer, which clients try again.
-      panic_threshold = 0
-    }
+    content {
+      name             = "collectors-${http_backend.key}"
+      weight           = http_backend.value.weight
+      target_group_ids = [http_backend.value.id]
+      port             = var.port
 
-    healthcheck {
-      interval            = "2s"
-      timeout             = "1s"
-      healthy_threshold   = 2
-      unhealthy_threshold = 2
+      load_balancing_config {
+        mode = "LEAST_REQUEST"
+        # Never to a collector that says that it cannot store: better a 503 of the balancer, which clients try again.
+        panic_threshold = 0
+      }
 
-      http_healthcheck {
-        path = "/readyz"
+      healthcheck {
+        interval            = "2s"
+        timeout             = "1s"
+        healthy_threshold   = 2
+        unhealthy_threshold = 2
+
+        http_healthcheck {
+          path = "/readyz"
+        }
       }
     }
   }

@@ -23,9 +23,9 @@ variable "security_group_id" {
   type        = string
 }
 
-variable "target_group_id" {
-  description = "Machines to send requests to."
-  type        = string
+variable "target_groups" {
+  description = "Machines to send requests to, by colour, and the share of each."
+  type        = map(object({ id = string, weight = number }))
 }
 
 variable "port" {

@@ -34,8 +34,8 @@ variable "machine" {
 }
 
 variable "groups" {
-  description = "Instance groups to scrape, by the name of the job: their id and the port of their metrics."
-  type        = map(object({ id = string, port = number }))
+  description = "Instance groups to scrape, by the name of the file for Prometheus: their id, the port of their metrics, and labels."
+  type        = map(object({ id = string, port = number, labels = optional(map(string), {}) }))
 }
 
 variable "ssh_public_key" {

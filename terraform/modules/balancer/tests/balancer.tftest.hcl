@@ -17,7 +17,7 @@ variables {
   network_id          = "network"
   subnet_ids          = { ru-central1-a = "a", ru-central1-b = "b", ru-central1-d = "d" }
   security_group_id   = "group"
-  target_group_id     = "targets"
+  target_groups       = { blue = { id = "targets", weight = 100 } }
   port                = 8080
   deletion_protection = true
 }

@@ -25,13 +25,13 @@ def list_instances(token, group_id):
             return instances
 
 
-def make_targets(instances, port):
+def make_targets(instances, port, more=None):
     """One entry for each machine that has an address yet."""
     for instance in sorted(instances, key=lambda instance: instance["name"]):
         for interface in instance.get("networkInterfaces", [])[:1]:
             address = interface.get("primaryV4Address", {}).get("address")
             if address:
-                labels = {"instance": instance["name"], "zone": instance.get("zoneId", "")}
+                labels = {"instance": instance["name"], "zone": instance.get("zoneId", ""), **(more or {})}
                 yield {"targets": [f"{address}:{port}"], "labels": labels}
 
 
@@ -40,7 +40,7 @@ def main(groups_path, directory):
         groups = json.load(file)
     token = fetch(METADATA, {"Metadata-Flavor": "Google"})["access_token"]
     for job, group in groups.items():
-        targets = list(make_targets(list_instances(token, group["id"]), group["port"]))
+        targets = list(make_targets(list_instances(token, group["id"]), group["port"], group.get("labels")))
         path = os.path.join(directory, f"{job}.json")
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             json.dump(targets, file, indent=2)
