@@ -8,7 +8,7 @@ import { toolEnvironment } from './tools.mjs';
  * @typedef {object} Check
  * @property {string} name what is checked, in lower case, as `alert rules`
  * @property {string[]} tools programs that it runs; each has a source in tools.mjs
- * @property {boolean} [heavy] takes minutes or a large download: only with --heavy, or when named
+ * @property {boolean} [heavy] takes minutes or a large download: not with --light, unless named
  * @property {(site: Site) => Promise<string>} run gives a few words on what was checked, with counts;
  *   throws CheckError when something is wrong
  * @property {Mistake[]} mistakes each must make this check fail

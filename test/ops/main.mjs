@@ -23,7 +23,7 @@ const help = `Runs the validators of everything that Millrace is operated with, 
 Usage: npm run check:ops -- [options] [words...]
 
   words        Only checks with one of these words in their names.
-  --heavy      Also those that take minutes or large downloads. A check that is named runs in any case.
+  --light      Without those that take minutes or large downloads. A check that is named runs in any case.
   --mistakes   Plants mistakes in copies of the files, and sees that the checks notice.
   --install    Installs Debian's packages that are missing (apt-get, as root or by sudo). Tools from PyPI and Go are
                installed below the cache directory without being asked (MILLRACE_CACHE_DIR, ~/.cache/millrace).
@@ -41,7 +41,7 @@ async function main() {
   const all = await loadChecks();
   if (options.list) return all.forEach(list);
   const checks = all.filter(({ name, heavy }) =>
-    words.length === 0 ? options.heavy || heavy !== true : words.some((word) => name.includes(word)),
+    words.length === 0 ? !(options.light && heavy === true) : words.some((word) => name.includes(word)),
   );
   for (const word of words) {
     if (!checks.some(({ name }) => name.includes(word)))
@@ -64,7 +64,7 @@ function readOptions() {
   const flag = { type: 'boolean', default: false };
   return parseArgs({
     allowPositionals: true,
-    options: { heavy: flag, mistakes: flag, install: flag, list: flag, help: { ...flag, short: 'h' } },
+    options: { light: flag, mistakes: flag, install: flag, list: flag, help: { ...flag, short: 'h' } },
   });
 }
 

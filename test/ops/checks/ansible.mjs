@@ -138,6 +138,7 @@ const role = (name, file) => `ansible/roles/${name}/${file}`;
 export const checks = [
   {
     name: 'ansible lint',
+    heavy: true,
     tools: ['ansible-lint'],
     run: lint,
     mistakes: [
@@ -157,6 +158,7 @@ export const checks = [
   },
   {
     name: 'ansible playbooks',
+    heavy: true,
     tools: ['ansible-lint'],
     run: checkPlaybooks,
     mistakes: [
@@ -177,6 +179,7 @@ export const checks = [
   },
   {
     name: 'ansible collector on this machine',
+    heavy: true,
     tools: ['ansible-lint'],
     run: runCollector,
     mistakes: [
@@ -208,6 +211,7 @@ export const checks = [
   },
   {
     name: 'ansible site on this machine',
+    heavy: true,
     tools: ['ansible-lint', 'systemd-analyze', 'haproxy', 'promtool'],
     run: renderSite,
     mistakes: [

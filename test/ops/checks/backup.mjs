@@ -91,6 +91,7 @@ async function startEngine(root, scratch, undo) {
 export const checks = [
   {
     name: 'backup to S3',
+    heavy: true,
     tools: ['moto_server'],
     run: checkBackup,
     mistakes: [

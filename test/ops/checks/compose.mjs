@@ -166,6 +166,7 @@ function readGrants(path, scratch) {
 export const checks = [
   {
     name: 'compose file',
+    heavy: true,
     tools: ['go', 'openssl'],
     run: checkCompose,
     mistakes: [

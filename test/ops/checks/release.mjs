@@ -277,6 +277,7 @@ export const checks = [
   },
   {
     name: 'blue and green',
+    heavy: true,
     tools: ['terraform', 'jq'],
     run: checkColours,
     mistakes: [

@@ -22,6 +22,7 @@ export const checks = [
   },
   {
     name: 'terraform style',
+    heavy: true,
     tools: ['tflint'],
     run: checkStyle,
     mistakes: [
@@ -72,6 +73,7 @@ export const checks = [
   },
   {
     name: 'terraform stack',
+    heavy: true,
     tools: ['terraform', 'go'],
     run: checkStack,
     mistakes: [
