@@ -148,7 +148,10 @@ export const collector: MetricDashboard = {
       unit: 'bytes',
       kind: 'lines',
       width: 8,
-      queries: [{ expression: gauge('sum', 'spoolBytes', { by: ['instance'] }), legend: '{{instance}}' }],
+      queries: [
+        { expression: gauge('sum', 'spoolBytes', { by: ['instance'] }), legend: '{{instance}}' },
+        { expression: gauge('max', 'spoolMaxBytes'), legend: 'limit' },
+      ],
     },
     {
       title: 'Age of the spool',

@@ -65,7 +65,7 @@ export const overview: MetricDashboard = {
       title: 'Queryable within 30 s',
       alert: 'MillraceRowsLate',
       description:
-        'Share of the batches whose oldest event was in ClickHouse at most 30 s after it was received, over the time shown.',
+        'Share of the rows whose batch was in ClickHouse at most 30 s after its oldest event was received, over the time shown.',
       unit: 'percentunit',
       kind: 'number',
       width: 4,
