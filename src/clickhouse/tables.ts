@@ -214,7 +214,8 @@ const accessDenied = 497;
 
 /**
  * Makes the tables fit the schema. Doing it twice, or by several processes at once, is harmless. What is there
- * already is not made again, so that it takes no right to make it; but on a cluster other nodes may lack it.
+ * already is not made again, so that it takes no right to make it; but on a cluster other nodes may lack it, and managed
+ * ones make databases themselves and give nobody the right to.
  */
 export async function ensureTables(
   clickhouse: ClickHouse,
@@ -228,9 +229,12 @@ export async function ensureTables(
       await clickhouse.execute(sql);
     } catch (error) {
       const isDenied = error instanceof ClickHouseError && error.code === accessDenied;
-      if (!isDenied || isOptional !== true) throw error;
+      const isDispensable = isOptional === true || !isNeeded;
+      if (!isDenied || !isDispensable) throw error;
       log.warn(
-        `the user may not ${description}; without it, rows can be lost or repeated when the machine of ClickHouse loses power. Run: ${sql}`,
+        isNeeded
+          ? `the user may not ${description}; without it, rows can be lost or repeated when the machine of ClickHouse loses power. Run: ${sql}`
+          : `the user may not ${description} on the other nodes of the cluster; it is on this one. Where a node lacks it, run: ${sql}`,
       );
     }
   }

@@ -149,6 +149,24 @@ describe('tables', () => {
     expect(names).toEqual([]);
   });
 
+  test('on a cluster, need no right to make a database that is there', async () => {
+    const database = freshDatabase();
+    const options = { database, cluster: 'main', columns: columnsOf({}) };
+    const done: string[] = [];
+    const denying: ClickHouse = {
+      ...clickhouse,
+      // Stands for a managed cluster, whose interfaces alone make databases.
+      async execute(sql) {
+        if (sql.startsWith('CREATE DATABASE')) throw new ClickHouseError(497, 'Not enough privileges');
+        done.push(sql);
+      },
+    };
+    await expect(ensureTables(denying, options, log)).rejects.toThrow('Not enough privileges');
+    await clickhouse.execute(`CREATE DATABASE ${database}`);
+    await ensureTables(denying, options, log);
+    expect(done.filter((sql) => sql.startsWith('CREATE TABLE'))).toHaveLength(3);
+  });
+
   test('refuse a table of somebody else', async () => {
     const database = freshDatabase();
     await clickhouse.execute(`CREATE DATABASE ${database}`);

@@ -31,7 +31,7 @@ variable "host_image_id" {
 variable "image" {
   description = "Apache Kafka's image with its tag."
   type        = string
-  default     = "docker.io/apache/kafka:4.1.0"
+  default     = "apache/kafka:4.1.0"
 }
 
 variable "machine" {
