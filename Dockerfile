@@ -53,7 +53,7 @@ EXPOSE 8080 8081
 # The collector; a streamer is asked at 8081.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --start-interval=1s --retries=3 \
     CMD ["/usr/local/bin/node", "/app/healthcheck.mjs", "8080"]
-# The flag as in the first line of main.js.
+# The flag that `start` gives its processes: src/process/node-flags.ts.
 ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=8", "/app/dist/main.js"]
 
 FROM runtime AS all-in-one
