@@ -88,6 +88,8 @@ module "collector" {
   environment = merge(local.kafka_settings, {
     MILLRACE_LISTEN  = "0.0.0.0:${local.collector_port}"
     MILLRACE_WORKERS = var.collectors.machine.cores
+    # The balancer takes up to 6 s to notice: two checks, 2 s apart, that may take 1 s each.
+    MILLRACE_DRAIN_DELAY = "8s"
   })
 }
 
