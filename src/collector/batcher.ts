@@ -55,15 +55,12 @@ export class Batcher {
   readonly #pace: AppendPace;
   /** Runs while events wait for more of them. */
   #timer: NodeJS.Timeout | undefined;
-  #isDue = false;
   /** Timers count whole milliseconds of their own clock: this one may be early, and another would take as long again. */
   readonly #sendDue = (): void => {
     this.#timer = undefined;
     // They may all have gone to the spool meanwhile, and it may be closed.
     if (this.#queues.length === 0) return;
-    this.#isDue = true;
-    this.#send();
-    this.#isDue = false;
+    this.#send({ isDue: true });
   };
   /** Partitions with an append in flight. */
   readonly #busy = new Set<number>();
@@ -123,7 +120,7 @@ export class Batcher {
     return this.#queues.growingKeyed(partitions === 0 ? undefined : partitionOf(id, partitions), bytes);
   }
 
-  #send(): void {
+  #send({ isDue } = { isDue: false }): void {
     const { partitions } = this.#writer;
     if (this.#spool === undefined) this.#failUnsendable(partitions);
     else {
@@ -132,7 +129,7 @@ export class Batcher {
       this.#sendToSpool(this.#spool, takesAll);
       if (takesAll) return;
     }
-    if (this.#queues.length === 0 || this.#waitsForMore()) return;
+    if (this.#queues.length === 0 || (!isDue && this.#waitsForMore())) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     for (;;) {
@@ -145,7 +142,6 @@ export class Batcher {
 
   /** Whether it is not yet time for the next append; then it is sent when it is. */
   #waitsForMore(): boolean {
-    if (this.#isDue) return false;
     const waitMs = this.#pace.waitMs(performance.now(), this.#queues.countSendable(this.#busy));
     if (waitMs <= 0) return false;
     this.#timer ??= setTimeout(this.#sendDue, Math.ceil(waitMs));
