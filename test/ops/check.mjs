@@ -1,7 +1,6 @@
 /** What a check of the files for operation is, and what it runs tools with. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { toolEnvironment } from './tools.mjs';
 
 /**
@@ -65,16 +64,6 @@ export async function runTool([file, ...args], { cwd, env = {}, timeoutMs = 300_
     throw new CheckError(`${[file, ...args].join(' ')} took more than ${timeoutMs / 1_000} s`);
   if (status !== 0) throw new CheckError(`${[file, ...args].join(' ')} ended with ${status}:\n${all.trim()}`);
   return stdout;
-}
-
-/** A port of loopback that nobody listens on. */
-export async function findFreePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Stops a program that a check has started; resolves when it has ended. */

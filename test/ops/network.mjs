@@ -12,11 +12,17 @@ export async function listen(server) {
   return server.address().port;
 }
 
-/** A port that was free a moment ago. */
+/** Ports of loopback that were free a moment ago, each another one. */
+export async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports = await Promise.all(servers.map(listen));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+/** One such port. */
 export async function freePort() {
-  const server = createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
+  const [port] = await freePorts(1);
   return port;
 }
 

@@ -1,12 +1,11 @@
 /** ansible/: the linter, arguments that are refused, and the plays themselves, run on this machine. */
 
-import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fetchKafkaJars } from '../../../dist/tools/kafka-java.js';
 import { playTwice, refuses, runAnsible, secrets, writeBelow, writeScratch } from '../ansible.mjs';
 import { CheckError, runTool } from '../check.mjs';
+import { freePort } from '../network.mjs';
 import { requireHardening, tryCollectorUnit, verifyUnits } from '../unit.mjs';
 
 async function lint(site) {
@@ -122,14 +121,6 @@ async function makeCertificate({ scratch }) {
   const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=test', '-days', '1'];
   await runTool(['openssl', ...request, '-keyout', path, '-out', path]);
   return path;
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  return port;
 }
 
 const role = (name, file) => `ansible/roles/${name}/${file}`;

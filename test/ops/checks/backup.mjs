@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CheckError, endProgram, findFreePort } from '../check.mjs';
+import { CheckError, endProgram } from '../check.mjs';
+import { freePort } from '../network.mjs';
 import { toolEnvironment } from '../tools.mjs';
 
 const bucket = 'millrace-backups';
@@ -51,7 +52,7 @@ function readStatements(text) {
 
 /** moto: an S3 of tests, over HTTP. */
 async function startS3(scratch, undo) {
-  const port = await findFreePort();
+  const port = await freePort();
   const child = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], {
     cwd: scratch,
     env: toolEnvironment,

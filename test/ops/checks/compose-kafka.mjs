@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import { CheckError, runTool } from '../check.mjs';
-import { freePort } from '../free-port.mjs';
+import { freePort } from '../network.mjs';
 
 const file = 'docker/compose.yaml';
 /** As in the image, in short. */

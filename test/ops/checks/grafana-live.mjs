@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError } from '../check.mjs';
 import { namesIn, readExpressions } from '../grafana-files.mjs';
+import { freePorts } from '../network.mjs';
 import { toolEnvironment } from '../tools.mjs';
 
 const scrapes = 8;
@@ -109,14 +109,6 @@ async function queryPanels(root, api) {
     else drawn++;
   }
   return `${drawn} expressions give something; ${without} are of Kafka, spools or a ClickHouse server, which are not here`;
-}
-
-async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 /** @type {import('../check.mjs').Check[]} */

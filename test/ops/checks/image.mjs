@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, runTool } from '../check.mjs';
 import { parseDockerfile } from '../dockerfile.mjs';
-import { freePort } from '../free-port.mjs';
+import { freePort } from '../network.mjs';
 
 const file = 'Dockerfile';
 

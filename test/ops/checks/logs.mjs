@@ -6,12 +6,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { CheckError, runTool } from '../check.mjs';
+import { freePort } from '../network.mjs';
 
 const folder = 'docker/vector';
 /** Keys of the components in use. Source: https://vector.dev/docs/reference/configuration/ */
@@ -242,15 +242,6 @@ async function withClickHouse({ root, scratch }, use) {
     child.kill();
     await exited;
   }
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** @returns {never} */

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CheckError, endProgram, findFreePort, runTool } from '../check.mjs';
+import { CheckError, endProgram, runTool } from '../check.mjs';
+import { freePort } from '../network.mjs';
 import { toolEnvironment } from '../tools.mjs';
 
 const minutes = 10;
@@ -86,7 +87,7 @@ async function startPrometheus(scratch) {
   await runTool(['promtool', 'tsdb', 'create-blocks-from', 'openmetrics', history, data], { cwd: scratch });
   const config = join(scratch, 'prometheus.yml');
   writeFileSync(config, 'scrape_configs: []\n');
-  const port = await findFreePort();
+  const port = await freePort();
   const options = [
     `--config.file=${config}`,
     `--storage.tsdb.path=${data}`,
