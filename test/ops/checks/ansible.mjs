@@ -59,17 +59,9 @@ async function runCollector(site) {
   return `changed=${changed}, then changed=0; 3 wrong arguments refused; the command of the unit took an event`;
 }
 
-/** A host of each group of the example; those whose roles take files of docker/ that are not there are left out. */
+/** A host of each group of the example. */
 async function renderSite(site) {
-  const has = (...paths) => paths.every((path) => existsSync(join(site.root, 'docker', path)));
-  const hosts = [
-    'collector1',
-    'streamer1',
-    'kafka1',
-    ...(has('clickhouse/server.xml', 'clickhouse/users.xml') ? ['clickhouse1'] : []),
-    ...(has('haproxy/haproxy.cfg') ? ['balancer1'] : []),
-    ...(has('prometheus/rules', 'alertmanager', 'grafana/provisioning') ? ['monitoring1'] : []),
-  ];
+  const hosts = ['collector1', 'streamer1', 'kafka1', 'clickhouse1', 'balancer1', 'monitoring1'];
   const hostsDirectory = join(site.scratch, 'hosts');
   const vars = {
     ...(await writeBelow(site.root, `${hostsDirectory}/{{ inventory_hostname }}`)),
@@ -87,12 +79,12 @@ async function renderSite(site) {
     units.push(...(await verifyUnits(directory, join(site.scratch, 'verify', host))));
   }
   for (const unit of units.filter((file) => file.includes('/millrace-'))) await requireHardening(unit, 13);
-  await tryConfigurations(site, hostsDirectory, hosts);
+  await tryConfigurations(site, hostsDirectory);
   return `${hosts.length} hosts of the example: changed=${changed}, then changed=0; ${units.length} units`;
 }
 
 /** Gives what was written for programs of others to these programs. */
-async function tryConfigurations(site, hostsDirectory, hosts) {
+async function tryConfigurations(site, hostsDirectory) {
   JSON.parse(readFileSync(join(hostsDirectory, 'collector1/etc/consul/consul.json'), 'utf8'));
   const properties = join(hostsDirectory, 'kafka1/etc/kafka/server.properties');
   const data = join(site.scratch, 'kafka');
@@ -107,13 +99,12 @@ async function tryConfigurations(site, hostsDirectory, hosts) {
     `--config=${here}`,
   ];
   await runTool(['java', '-cp', jars, 'kafka.tools.StorageTool', ...format]);
-  if (hosts.includes('monitoring1'))
-    await runTool([
-      'promtool',
-      'check',
-      'config',
-      join(hostsDirectory, 'monitoring1/etc/prometheus/prometheus.yml'),
-    ]);
+  await runTool([
+    'promtool',
+    'check',
+    'config',
+    join(hostsDirectory, 'monitoring1/etc/prometheus/prometheus.yml'),
+  ]);
 }
 
 async function makeCertificate({ scratch }) {
