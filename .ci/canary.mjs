@@ -59,7 +59,9 @@ async function findFaults({ prometheus, canary, stable, limits }) {
   if (!(measured.targets > 0)) return [`Prometheus scrapes no collector with ${canary}`];
   if (down > 0) return [`${down} of ${measured.targets} collectors of the canary are down`];
   if (!(measured.events >= limits.minEvents))
-    return [`${count(measured.events)} events in ${limits.window} are too few to judge by: ${limits.minEvents} are needed`];
+    return [
+      `${count(measured.events)} events in ${limits.window} are too few to judge by: ${limits.minEvents} are needed`,
+    ];
   const rejectedLimit = limits.maxRejected + (await rejectedOf(prometheus, stable, limits.window));
   return [
     below('accepted events', measured.accepted, limits.minAccepted),
@@ -78,8 +80,11 @@ function above(what, value, limit, format) {
 }
 
 async function measure(prometheus, matchers, window) {
-  const sum = (metric, more = '') => `(sum(increase(${metric}{${[matchers, more].filter(Boolean)}}[${window}])) or vector(0))`;
-  const [accepted, failed, rejected] = ['accepted', 'failed', 'rejected'].map((kind) => sum(`millrace_events_${kind}_total`));
+  const sum = (metric, more = '') =>
+    `(sum(increase(${metric}{${[matchers, more].filter(Boolean)}}[${window}])) or vector(0))`;
+  const [accepted, failed, rejected] = ['accepted', 'failed', 'rejected'].map((kind) =>
+    sum(`millrace_events_${kind}_total`),
+  );
   const requests = sum('millrace_http_requests_total');
   const failures = sum('millrace_http_requests_total', 'status=~"5.."');
   const buckets = `rate(millrace_http_request_duration_seconds_bucket{${matchers}}[${window}])`;
@@ -116,7 +121,9 @@ async function ask(prometheus, query) {
     return Number(data.result[0]?.value[1] ?? Number.NaN);
   } catch (error) {
     const reason = error.cause?.message ?? error.message;
-    throw new PrometheusError(`Prometheus at ${prometheus} did not answer '${query}': ${reason}. Check --prometheus`);
+    throw new PrometheusError(
+      `Prometheus at ${prometheus} did not answer '${query}': ${reason}. Check --prometheus`,
+    );
   }
 }
 
@@ -159,13 +166,15 @@ function readOptions() {
 
 function readMs(name, values) {
   const [, number, unit] = /^(\d+)(ms|s|m|h)$/.exec(values[name]) ?? [];
-  if (unit === undefined) throw new UsageError(`--${name} is a duration, as 250ms, 30s or 10m, not '${values[name]}'`);
+  if (unit === undefined)
+    throw new UsageError(`--${name} is a duration, as 250ms, 30s or 10m, not '${values[name]}'`);
   return number * milliseconds[unit];
 }
 
 function readNumber(name, values) {
   const number = Number(values[name]);
-  if (values[name] === '' || !(number >= 0)) throw new UsageError(`--${name} is a number, not '${values[name]}'`);
+  if (values[name] === '' || !(number >= 0))
+    throw new UsageError(`--${name} is a number, not '${values[name]}'`);
   return number;
 }
 
