@@ -1,7 +1,7 @@
 /** Does what systemd would do with a unit, but for its walls; and asks systemd itself what it thinks of units. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, runTool } from './check.mjs';
@@ -66,7 +66,8 @@ async function untilReady(url, child) {
 }
 
 /**
- * Asks systemd whether units are right; it warns about what it does not know, and a warning counts.
+ * Asks systemd whether units are right; it warns about what it does not know, and a warning counts. Settings for a
+ * unit of a Debian package (`haproxy.service.d`) are asked about together with that unit.
  * @param {string} directory of the units
  * @param {string} scratch
  * @returns {Promise<string[]>} paths of copies
@@ -77,10 +78,17 @@ export async function verifyUnits(directory, scratch) {
   // Docker is not here, and needs not be; and the user is whoever runs this, who may be root.
   const stub = '[Unit]\nDescription=stands for Docker\n[Service]\nExecStart=/bin/true\n';
   writeFileSync(join(copies, 'docker.service'), stub);
-  const names = readdirSync(directory).filter((name) => name.endsWith('.service'));
+  const entries = readdirSync(directory);
+  const names = entries.filter((name) => name.endsWith('.service'));
   for (const name of names) {
     const text = readFileSync(join(directory, name), 'utf8').replaceAll('/usr/bin/docker ', '/bin/true ');
     writeFileSync(join(copies, name), text.replace(/^User=.*/m, 'User=millrace'));
+  }
+  for (const settings of entries.filter((name) => name.endsWith('.service.d'))) {
+    const name = settings.slice(0, -2);
+    cpSync(join(directory, settings), join(copies, settings), { recursive: true });
+    copyFileSync(join('/usr/lib/systemd/system', name), join(copies, name));
+    names.push(name);
   }
   const files = names.map((name) => join(copies, name));
   // What it says goes to standard error, also when it ends with 0.

@@ -1,7 +1,7 @@
 /** ansible/: the linter, arguments that are refused, and the plays themselves, run on this machine. */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fetchKafkaJars } from '../../../dist/tools/kafka-java.js';
 import { playTwice, refuses, runAnsible, secrets, writeBelow, writeScratch } from '../ansible.mjs';
 import { CheckError, runTool } from '../check.mjs';
@@ -78,7 +78,8 @@ async function renderSite(site) {
     const directory = join(hostsDirectory, host, 'etc/systemd/system');
     units.push(...(await verifyUnits(directory, join(site.scratch, 'verify', host))));
   }
-  for (const unit of units.filter((file) => file.includes('/millrace-'))) await requireHardening(unit, 13);
+  for (const unit of units.filter((path) => basename(path).startsWith('millrace-')))
+    await requireHardening(unit, 13);
   await tryConfigurations(site, hostsDirectory);
   return `${hosts.length} hosts of the example: changed=${changed}, then changed=0; ${units.length} units`;
 }
@@ -208,6 +209,12 @@ export const checks = [
         find: 'SystemCallFilter=@system-service\n',
         replace: '',
         says: /exposure level/,
+      },
+      {
+        file: role('haproxy', 'templates/millrace.conf.j2'),
+        find: 'Environment=TLS_PEM',
+        replace: 'Environmnet=TLS_PEM',
+        says: /Unknown key.*Environmnet/,
       },
       {
         file: role('kafka', 'templates/server.properties.j2'),
