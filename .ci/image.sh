@@ -7,7 +7,8 @@ bill_of_materials=$1
 name=$CI_REGISTRY_IMAGE
 tag=$CI_COMMIT_SHORT_SHA
 
-# A runner without privileges: no overlay file system, no namespaces.
+# In a container: no overlay file system on another one, and a chroot for RUN. What the runner must allow for that:
+# docs/operations.md#the-pipeline.
 export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 # Both programs find the login here.
 export REGISTRY_AUTH_FILE="$PWD/.registry-auth.json"

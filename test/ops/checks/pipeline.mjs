@@ -26,6 +26,7 @@ async function checkReferences({ root }) {
       if (jobs[need] === undefined) faults.push(`job ${name}: there is no job ${need}`);
     faults.push(...findImageFaults(job).map((fault) => `job ${name}: ${fault}`));
     faults.push(...findRightsFaults(job).map((fault) => `job ${name}: ${fault}`));
+    faults.push(...findRescueFaults(job, runnable).map((fault) => `job ${name}: ${fault}`));
   }
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const lines = Object.values(jobs).flatMap(linesOf);
@@ -89,6 +90,17 @@ function findRightsFaults({ stage, rules = [], environment, resource_group: grou
   if (interruptible !== false)
     faults.push('a deployment must not be interrupted: interruptible must be false');
   return faults;
+}
+
+/** A job that is skipped has not failed: who needs it is not run on a failure, but skipped as well. */
+function findRescueFaults({ needs = [], rules = [] }, jobs) {
+  if (!rules.some((rule) => rule.when === 'on_failure')) return [];
+  const mayFail = (name) => (jobs[name]?.rules ?? []).some((rule) => rule.allow_failure === true);
+  return needs.flatMap((need) =>
+    (jobs[need]?.needs ?? [])
+      .filter((earlier) => needs.includes(earlier) && !mayFail(earlier))
+      .map((earlier) => `when ${earlier} fails, ${need} is skipped, and this job with it`),
+  );
 }
 
 function linesOf({ before_script: before = [], script = [], after_script: after = [] }) {
@@ -200,6 +212,12 @@ export const checks = [
         says: /alpine:latest is not pinned/,
       },
       { file: pipelineFile, find: 'resource_group: production', replace: '', says: /needs a resource_group/ },
+      {
+        file: pipelineFile,
+        find: '  needs: [canary, look at the canary]\n  rules:',
+        replace: '  needs: [canary, look at the canary, promote]\n  rules:',
+        says: /when look at the canary fails, promote is skipped/,
+      },
       { file: 'package.json', find: '"test:faults"', replace: '"test:fault"', says: /no script test:faults/ },
     ],
   },

@@ -1,7 +1,7 @@
 /** What the pipeline releases with: the look at a canary, by a real Prometheus, and the two colours, by a real Terraform. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, endProgram, runTool } from '../check.mjs';
@@ -194,6 +194,31 @@ function checkNames(root) {
     if (!text.includes(name)) throw new CheckError(`.ci/deploy.sh needs ${name} in terraform/`);
 }
 
+/** Each step with what it applies, one after the other; the last is what there is then. */
+const steps = [
+  [['canary', 'two', '10'], 'blue one 90, green two 10, streamers one'],
+  [['canary', 'two', '10'], 'blue one 90, green two 10, streamers one'],
+  // Requests move first, machines follow.
+  [
+    ['rollback', 'one'],
+    'blue one 100, green two 0, streamers one',
+    'blue one 100, green one 0, streamers one',
+  ],
+  [['canary', 'three', '25'], 'blue one 75, green three 25, streamers one'],
+  [['promote', 'three'], 'blue one 0, green three 100, streamers three'],
+  [
+    ['rollback', 'one'],
+    'blue one 100, green three 0, streamers one',
+    'blue one 100, green one 0, streamers one',
+  ],
+  // Again, as after a failure.
+  [
+    ['rollback', 'one'],
+    'blue one 100, green one 0, streamers one',
+    'blue one 100, green one 0, streamers one',
+  ],
+];
+
 async function checkColours({ root, scratch }) {
   checkNames(root);
   const directory = join(scratch, 'terraform');
@@ -202,43 +227,68 @@ async function checkColours({ root, scratch }) {
   const terraform = (...args) => runTool(['terraform', `-chdir=${directory}`, ...args]);
   await terraform('init', '-input=false');
   await terraform('apply', '-input=false', '-auto-approve');
-  const env = { TERRAFORM_DIR: directory };
+  const { env, applied } = watchTerraform(scratch, directory);
   const deploy = (...args) => runTool([join(root, '.ci/deploy.sh'), ...args], { cwd: scratch, env });
-  const steps = [
-    [['canary', 'two', '10'], 'blue one 90, green two 10, streamers one', 'green blue'],
-    [['canary', 'two', '10'], 'blue one 90, green two 10, streamers one', 'green blue'],
-    [['rollback'], 'blue one 100, green one 0, streamers one', 'green blue'],
-    [['canary', 'three', '25'], 'blue one 75, green three 25, streamers one', 'green blue'],
-    [['promote', 'three'], 'blue one 0, green three 100, streamers three', 'blue green'],
-    [['rollback'], 'blue one 100, green one 0, streamers one', 'green blue'],
-    [['rollback'], 'blue one 0, green one 100, streamers one', 'blue green'],
-  ];
-  for (const [args, expected, colours] of steps) {
+  for (const [args, ...expected] of steps) {
     if (args[0] === 'promote') await expectRefusal(deploy, ['promote', 'another']);
     await deploy(...args);
-    const found = await describeReleases(terraform);
-    if (found !== expected) throw new CheckError(`after ${args.join(' ')}: ${found}, not ${expected}`);
-    const told = readFileSync(join(scratch, 'deploy.env'), 'utf8')
-      .match(/(?<==)\w+/g)
-      .join(' ');
-    if (told !== colours)
-      throw new CheckError(`after ${args.join(' ')}: deploy.env names ${told}, not ${colours}`);
+    const found = applied().map(({ releases, image_tag: tag }) => describeReleases(releases, tag));
+    const { releases, image_tag: tag } = JSON.parse(await terraform('output', '-json'));
+    const left = describeReleases(releases.value, tag.value);
+    if ([...found, left].join('; ') !== [...expected, expected.at(-1)].join('; '))
+      throw new CheckError(`${args.join(' ')}: applied ${found.join('; ')}, which left ${left}`);
   }
-  for (const args of [['promote', 'one'], ['canary'], ['canary', 'four', '50'], ['advance']])
-    await expectRefusal(deploy, args);
-  // What is replaced, as a machine with data would be by another disk.
-  writeFileSync(join(directory, 'main.tf'), stage.replace('input =', 'triggers_replace ='));
-  await expectRefusal(deploy, ['canary', 'four']);
+  const told = readFileSync(join(scratch, 'deploy.env'), 'utf8').trim().replaceAll('\n', ' ');
+  if (told !== 'STABLE_TAG=one CANARY=green STABLE=blue')
+    throw new CheckError(`the last canary left in deploy.env: ${told}`);
+  await checkRefusals(deploy, directory, env);
   return `${steps.length} steps between blue and green`;
 }
 
-async function describeReleases(terraform) {
-  const { releases, image_tag: streamers } = JSON.parse(await terraform('output', '-json'));
+async function checkRefusals(deploy, directory, env) {
+  for (const args of [
+    ['promote', 'one'],
+    ['canary'],
+    ['canary', 'four', '50'],
+    ['rollback', 'two'],
+    ['advance'],
+  ])
+    await expectRefusal(deploy, args);
+  env.UNREADABLE = 'release.tfplan';
+  await expectRefusal(deploy, ['canary', 'unread']);
+  env.UNREADABLE = 'nothing';
+  // What is replaced, as a machine with data would be by another disk.
+  writeFileSync(join(directory, 'main.tf'), stage.replace('input =', 'triggers_replace ='));
+  await expectRefusal(deploy, ['canary', 'four']);
+}
+
+/** Puts a program before terraform that notes what is applied, and does not show a file if told so. */
+function watchTerraform(scratch, directory) {
+  const [bin, log] = [join(scratch, 'bin'), join(scratch, 'applied')];
+  const program = `#!/bin/sh
+case "$*" in
+*' apply '*) cat '${directory}/release.auto.tfvars.json' >>'${log}' ;;
+*" show -json $UNREADABLE") exit 1 ;;
+esac
+PATH=\${PATH#*:} exec terraform "$@"
+`;
+  mkdirSync(bin);
+  writeFileSync(join(bin, 'terraform'), program, { mode: 0o755 });
+  const applied = () => {
+    const said = readFileSync(log, 'utf8');
+    rmSync(log);
+    return JSON.parse(`[${said.trim().replaceAll('}\n{', '},{')}]`);
+  };
+  const PATH = `${bin}:${toolEnvironment.PATH}`;
+  return { env: { PATH, TERRAFORM_DIR: directory, UNREADABLE: 'nothing' }, applied };
+}
+
+function describeReleases(releases, streamers) {
   const colours = ['blue', 'green'].map((colour) => {
-    const { image_tag: tag, weight } = releases.value[colour];
+    const { image_tag: tag, weight } = releases[colour];
     return `${colour} ${tag} ${weight}`;
   });
-  return `${colours.join(', ')}, streamers ${streamers.value}`;
+  return `${colours.join(', ')}, streamers ${streamers}`;
 }
 
 async function expectRefusal(deploy, args) {
@@ -292,13 +342,19 @@ export const checks = [
         file: '.ci/deploy.sh',
         find: 'max_by(.value.weight).key) as $live',
         replace: 'min_by(.value.weight).key) as $live',
-        says: /after canary two 10: blue two/,
+        says: /canary two 10: applied blue two/,
       },
       {
         file: '.ci/deploy.sh',
-        find: '.[$live] = {image_tag: .[$idle].image_tag, weight: 0}',
-        replace: '.[$live].weight = 0',
-        says: /after rollback/,
+        find: 'with_entries(.value.weight = $next[.key].weight)',
+        replace: '$next',
+        says: /rollback one: applied blue one 100, green one 0/,
+      },
+      {
+        file: '.ci/deploy.sh',
+        find: 'show -json release.tfplan)',
+        replace: 'show -json release.tfplan || true)',
+        says: /'canary unread' was not refused/,
       },
     ],
   },
