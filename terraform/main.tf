@@ -191,8 +191,7 @@ module "monitoring" {
   host_image_id      = var.host_image_id
   machine            = var.monitoring
   ssh_public_key     = var.ssh_public_key
-  groups = merge(
-    { for colour, group in module.collectors : "collector-${colour}" => { id = group.id, port = local.collector_port, labels = { colour = colour } } },
-    { streamer = { id = module.streamers.id, port = local.streamer_port } },
-  )
+  folder_id          = module.service_accounts.folder_id
+  group_prefix       = "${var.name}-"
+  ports              = { collector = local.collector_port, streamer = local.streamer_port }
 }

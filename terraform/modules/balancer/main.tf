@@ -33,8 +33,9 @@ resource "yandex_alb_backend_group" "this" {
     for_each = var.target_groups
 
     content {
-      name             = "collectors-${http_backend.key}"
-      weight           = http_backend.value.weight
+      name = "collectors-${http_backend.key}"
+      # Not positive means no requests. The provider leaves out a 0, which the cloud would take for no weight given.
+      weight           = http_backend.value.weight > 0 ? http_backend.value.weight : -1
       target_group_ids = [http_backend.value.id]
       port             = var.port
 

@@ -40,11 +40,12 @@ resource "yandex_compute_instance_group" "this" {
 
     metadata = { user-data = var.user_data }
 
-    # The flavour with a header that a forwarded request does not have.
+    # cloud-init reads what is here in Amazon's flavour. Tokens are given in the one with a header only, which a
+    # forwarded request does not have.
     metadata_options {
       gce_http_endpoint    = 1
       gce_http_token       = 1
-      aws_v1_http_endpoint = 2
+      aws_v1_http_endpoint = 1
       aws_v1_http_token    = 2
     }
   }
@@ -105,5 +106,11 @@ resource "yandex_compute_instance_group" "this" {
       target_group_name            = var.name
       max_opening_traffic_duration = 300
     }
+  }
+
+  # One machine after another.
+  timeouts {
+    create = "60m"
+    update = "60m"
   }
 }

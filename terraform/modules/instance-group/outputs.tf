@@ -1,8 +1,3 @@
-output "id" {
-  description = "The group."
-  value       = yandex_compute_instance_group.this.id
-}
-
 output "target_group_id" {
   description = "Its machines, for a balancer; null when there is none."
   value       = one(yandex_compute_instance_group.this.application_load_balancer[*].target_group_id)

@@ -65,11 +65,12 @@ resource "yandex_compute_disk" "data" {
 resource "yandex_compute_instance" "this" {
   for_each = local.brokers
 
-  name                      = each.value.host
-  hostname                  = each.value.host
-  zone                      = each.key
-  platform_id               = "standard-v3"
-  allow_stopping_for_update = true
+  name        = each.value.host
+  hostname    = each.value.host
+  zone        = each.key
+  platform_id = "standard-v3"
+  # One change would stop all three at once: README.md has how it is done one by one.
+  allow_stopping_for_update = false
 
   resources {
     cores  = var.machine.cores
@@ -99,7 +100,7 @@ resource "yandex_compute_instance" "this" {
   metadata_options {
     gce_http_endpoint    = 1
     gce_http_token       = 2 # it acts as nobody
-    aws_v1_http_endpoint = 2
+    aws_v1_http_endpoint = 1 # cloud-init reads here
     aws_v1_http_token    = 2
   }
 

@@ -12,7 +12,10 @@ locals {
     }]
     write_files = [
       { path = "/etc/discover-targets/discover.py", content = file("${path.module}/files/discover.py") },
-      { path = "/etc/discover-targets/groups.json", content = jsonencode(var.groups) },
+      {
+        path    = "/etc/discover-targets/settings.json"
+        content = jsonencode({ folder = var.folder_id, prefix = var.group_prefix, ports = var.ports })
+      },
       { path = "/etc/systemd/system/discover-targets.service", content = file("${path.module}/files/discover-targets.service") },
       { path = "/etc/systemd/system/discover-targets.timer", content = file("${path.module}/files/discover-targets.timer") },
     ]
@@ -52,7 +55,7 @@ resource "yandex_compute_instance" "this" {
   metadata_options {
     gce_http_endpoint    = 1
     gce_http_token       = 1
-    aws_v1_http_endpoint = 2
+    aws_v1_http_endpoint = 1 # cloud-init reads here
     aws_v1_http_token    = 2
   }
 

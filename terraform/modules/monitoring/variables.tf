@@ -33,9 +33,19 @@ variable "machine" {
   type        = object({ cores = number, memory = number, disk = number })
 }
 
-variable "groups" {
-  description = "Instance groups to scrape, by the name of the file for Prometheus: their id, the port of their metrics, and labels."
-  type        = map(object({ id = string, port = number, labels = optional(map(string), {}) }))
+variable "folder_id" {
+  description = "Folder of the instance groups to scrape."
+  type        = string
+}
+
+variable "group_prefix" {
+  description = "What the names of the instance groups begin with. Then comes the role, and a dash and the colour for one of two: collector-blue."
+  type        = string
+}
+
+variable "ports" {
+  description = "Port of the metrics of each role."
+  type        = map(number)
 }
 
 variable "ssh_public_key" {

@@ -34,6 +34,7 @@ locals {
     [
       { of = "balancer", ports = [8080, 8080], cidrs = local.subnet_cidrs, why = "collectors" },
       { of = "clickhouse", ports = [1, 65535], service = "self_security_group", why = "replicas and keepers" },
+      { of = "monitoring", ports = [80, 80], cidrs = local.everywhere, why = "packages of the distribution" },
     ],
     flatten([for group in local.machines : [
       { of = group, ports = [443, 443], cidrs = local.everywhere, why = "images, secrets, updates" },

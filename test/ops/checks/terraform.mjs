@@ -69,6 +69,12 @@ export const checks = [
         replace: 'primaryAddress',
         says: /targets/,
       },
+      {
+        file: 'terraform/modules/monitoring/files/discover.py',
+        find: 'if colour:',
+        replace: 'if not colour:',
+        says: /other targets/,
+      },
     ],
   },
   {
@@ -94,6 +100,12 @@ export const checks = [
         find: 'endswith(cidr, "/0")',
         replace: 'endswith(cidr, "/99")',
         says: /refuses_ssh_for_everyone/,
+      },
+      {
+        file: 'terraform/modules/balancer/main.tf',
+        find: 'http_backend.value.weight > 0 ? http_backend.value.weight : -1',
+        replace: 'http_backend.value.weight',
+        says: /a_colour_that_waits_gets_nothing/,
       },
     ],
   },
@@ -202,30 +214,41 @@ function countOptions(directory, root) {
   return used.size;
 }
 
-/** Answers as the metadata service, Lockbox and Compute Cloud do. */
+const machine = (name, zoneId, address) => ({
+  name,
+  zoneId,
+  networkInterfaces: [{ primaryV4Address: { address } }],
+});
+
+/** Answers as the metadata service, Lockbox and Compute Cloud do, in pages. */
 async function startCloud() {
+  const groups = [
+    'millrace-collector-blue',
+    'millrace-collector-green',
+    'millrace-streamer',
+    'other-collector',
+  ];
   const answers = {
     '/token': { access_token: 'token', expires_in: 3600, token_type: 'Bearer' },
     '/secrets/e6q/payload': { versionId: '1', entries: [{ key: 'password', textValue: 'pa$$ word' }] },
-    '/groups/cl1/instances?pageSize=100&pageToken=': {
+    '/groups?folderId=b1g&pageSize=100&pageToken=': {
+      instanceGroups: groups.map((name, index) => ({ id: `cl${index}`, name })),
+    },
+    '/groups/cl0/instances?pageSize=100&pageToken=': {
       instances: [
-        {
-          name: 'collector-1',
-          zoneId: 'ru-central1-a',
-          networkInterfaces: [{ primaryV4Address: { address: '10.10.1.5' } }],
-        },
+        machine('collector-1', 'ru-central1-a', '10.10.1.5'),
         { name: 'collector-2', status: 'CREATING_INSTANCE' },
       ],
       nextPageToken: '2',
     },
-    '/groups/cl1/instances?pageSize=100&pageToken=2': {
-      instances: [
-        {
-          name: 'collector-3',
-          zoneId: 'ru-central1-d',
-          networkInterfaces: [{ primaryV4Address: { address: '10.10.3.9' } }],
-        },
-      ],
+    '/groups/cl0/instances?pageSize=100&pageToken=2': {
+      instances: [machine('collector-3', 'ru-central1-d', '10.10.3.9')],
+    },
+    '/groups/cl1/instances?pageSize=100&pageToken=': {
+      instances: [machine('collector-4', 'ru-central1-a', '10.10.1.7')],
+    },
+    '/groups/cl2/instances?pageSize=100&pageToken=': {
+      instances: [machine('streamer-1', 'ru-central1-b', '10.10.2.4')],
     },
   };
   const server = createServer(({ url, headers }, response) => {
@@ -290,18 +313,33 @@ async function checkPrepare({ directory, scratch, url }) {
 }
 
 async function checkDiscover({ directory, scratch, url }) {
-  const [groups, targets] = [join(scratch, 'groups.json'), join(scratch, 'targets')];
+  const [settings, targets] = [join(scratch, 'settings.json'), join(scratch, 'targets')];
   mkdirSync(targets);
-  writeFileSync(groups, JSON.stringify({ collector: { id: 'cl1', port: 8080 } }));
+  const known = { folder: 'b1g', prefix: 'millrace-', ports: { collector: 8080, streamer: 8081 } };
+  writeFileSync(settings, JSON.stringify(known));
+  // Of a group that is there no more.
+  writeFileSync(join(targets, 'collector-red.json'), '[]');
   const constants = { METADATA: `${url}/token`, GROUPS: `${url}/groups` };
   await runPython({ name: 'discover', files: join(directory, 'modules/monitoring/files'), constants }, [
-    groups,
+    settings,
     targets,
   ]);
-  const found = JSON.parse(readFileSync(join(targets, 'collector.json'), 'utf8'));
-  const addresses = found.flatMap((entry) => entry.targets).join();
-  if (addresses !== '10.10.1.5:8080,10.10.3.9:8080')
-    throw new CheckError(`discover.py wrote other targets: ${addresses}`);
+  const found = readdirSync(targets)
+    .sort()
+    .map((file) => {
+      const entries = JSON.parse(readFileSync(join(targets, file), 'utf8'));
+      return [
+        file,
+        ...entries.map(({ targets: [target], labels }) => [target, labels.colour].join(' ').trim()),
+      ];
+    });
+  const expected = [
+    ['collector-blue.json', '10.10.1.5:8080 blue', '10.10.3.9:8080 blue'],
+    ['collector-green.json', '10.10.1.7:8080 green'],
+    ['streamer.json', '10.10.2.4:8081'],
+  ];
+  if (JSON.stringify(found) !== JSON.stringify(expected))
+    throw new CheckError(`discover.py wrote other targets: ${JSON.stringify(found)}`);
 }
 
 /** Runs a program's `main` with other addresses in place of the cloud's. */

@@ -34,6 +34,17 @@ run "asks_for_readiness" {
   }
 }
 
+run "a_colour_that_waits_gets_nothing" {
+  variables {
+    target_groups = { blue = { id = "one", weight = 100 }, green = { id = "two", weight = 0 } }
+  }
+
+  assert {
+    condition     = yandex_alb_backend_group.this.http_backend[*].weight == tolist([100, -1])
+    error_message = "The provider does not send a weight of 0: the colour would get requests."
+  }
+}
+
 run "refuses_to_publish_everything" {
   command = plan
 

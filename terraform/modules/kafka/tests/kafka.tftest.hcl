@@ -41,6 +41,15 @@ run "a_broker_in_each_zone" {
   }
 }
 
+run "one_change_does_not_stop_all_brokers" {
+  command = plan
+
+  assert {
+    condition     = !anytrue([for broker in yandex_compute_instance.this : broker.allow_stopping_for_update])
+    error_message = "A change of the machine would stop three brokers at once."
+  }
+}
+
 run "refuses_two_zones" {
   command = plan
 
