@@ -34,6 +34,18 @@ variable "image_tag" {
   type        = string
 }
 
+variable "releases" {
+  description = "Tag and share of the requests of each colour of collectors: .ci/deploy.sh writes it."
+  type        = map(object({ image_tag = string, weight = number }))
+  default     = null
+}
+
+variable "deletion_protection" {
+  description = "Whether data, secrets, addresses and groups are kept from being deleted."
+  type        = bool
+  default     = true
+}
+
 variable "clickhouse_password" {
   description = "Password of ClickHouse's user `millrace`, by TF_VAR_clickhouse_password."
   type        = string

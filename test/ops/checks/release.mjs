@@ -1,7 +1,7 @@
 /** What the pipeline releases with: the look at a canary, by a real Prometheus, and the two colours, by a real Terraform. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, endProgram, runTool } from '../check.mjs';
@@ -184,14 +184,14 @@ output "releases" { value = local.releases }
 output "image_tag" { value = var.image_tag }
 `;
 
-/** What the script gives to terraform/ and takes from it. */
+/** What the script gives to the configurations that it may be told to apply, and takes from them. */
 function checkNames(root) {
-  const directory = join(root, 'terraform');
-  if (!existsSync(directory)) return;
-  const files = readdirSync(directory).filter((file) => file.endsWith('.tf'));
-  const text = files.map((file) => readFileSync(join(directory, file), 'utf8')).join('\n');
-  for (const name of ['variable "releases"', 'variable "image_tag"', 'output "releases"'])
-    if (!text.includes(name)) throw new CheckError(`.ci/deploy.sh needs ${name} in terraform/`);
+  for (const directory of ['terraform', 'terraform/examples/cloudflare']) {
+    const files = readdirSync(join(root, directory)).filter((file) => file.endsWith('.tf'));
+    const text = files.map((file) => readFileSync(join(root, directory, file), 'utf8')).join('\n');
+    for (const name of ['variable "releases"', 'variable "image_tag"', 'output "releases"'])
+      if (!text.includes(name)) throw new CheckError(`.ci/deploy.sh needs ${name} in ${directory}`);
+  }
 }
 
 /** Each step with what it applies, one after the other; the last is what there is then. */
@@ -355,6 +355,12 @@ export const checks = [
         find: 'show -json release.tfplan)',
         replace: 'show -json release.tfplan || true)',
         says: /'canary unread' was not refused/,
+      },
+      {
+        file: 'terraform/examples/cloudflare/outputs.tf',
+        find: 'output "releases"',
+        replace: 'output "colours"',
+        says: /needs output "releases"/,
       },
     ],
   },
