@@ -20,9 +20,10 @@ locals {
 module "network" {
   source = "./modules/network"
 
-  name        = var.name
-  subnets     = var.subnets
-  admin_cidrs = var.admin_cidrs
+  name          = var.name
+  subnets       = var.subnets
+  public_subnet = var.public_subnet
+  admin_cidrs   = var.admin_cidrs
 }
 
 module "service_accounts" {
@@ -185,7 +186,7 @@ module "monitoring" {
 
   name               = "${var.name}-monitoring"
   zone               = keys(var.subnets)[0]
-  subnet_id          = module.network.subnet_ids[keys(var.subnets)[0]]
+  subnet_id          = module.network.public_subnet_id
   security_group_id  = module.network.security_group_ids["monitoring"]
   machine_account_id = module.service_accounts.ids.monitoring
   host_image_id      = var.host_image_id

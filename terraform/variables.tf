@@ -39,6 +39,17 @@ variable "subnets" {
   }
 }
 
+variable "public_subnet" {
+  description = "Addresses for the monitoring host, in the first of the zones."
+  type        = string
+  default     = "10.10.4.0/28"
+
+  validation {
+    condition     = can(cidrhost(var.public_subnet, 3)) && !contains(values(var.subnets), var.public_subnet)
+    error_message = "Give an IPv4 range of its own, as 10.10.4.0/28, which is in none of the subnets."
+  }
+}
+
 variable "domain" {
   description = "Host name that clients post to, as events.example.com."
   type        = string

@@ -63,6 +63,16 @@ run "refuses_one_range_twice" {
   expect_failures = [var.subnets]
 }
 
+run "refuses_a_public_subnet_that_is_a_private_one" {
+  command = plan
+
+  variables {
+    public_subnet = "10.10.1.0/24"
+  }
+
+  expect_failures = [var.public_subnet]
+}
+
 run "refuses_a_url_as_domain" {
   command = plan
 

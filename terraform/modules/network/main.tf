@@ -1,10 +1,11 @@
-# A network of one private subnet for each zone, whose machines reach outside through a NAT gateway, and who may talk to whom.
+# A network of one private subnet for each zone, whose machines reach outside through a NAT gateway, a small one for the
+# machine with a public address, and who may talk to whom.
 
 locals {
   groups       = toset(["balancer", "collector", "kafka", "clickhouse", "streamer", "monitoring"])
   machines     = ["collector", "kafka", "streamer", "monitoring"]
   everywhere   = ["0.0.0.0/0"]
-  subnet_cidrs = values(var.subnets)
+  subnet_cidrs = concat(values(var.subnets), [var.public_subnet])
 
   # One source each: another group, addresses, or a service of the cloud.
   ingress = concat(
@@ -80,6 +81,15 @@ resource "yandex_vpc_subnet" "this" {
   zone           = each.key
   v4_cidr_blocks = [each.value]
   route_table_id = yandex_vpc_route_table.nat.id
+}
+
+# Without the route to the gateway, which can make a machine's public address unreachable: its answers would go that way.
+# https://yandex.cloud/en/docs/vpc/concepts/static-routes
+resource "yandex_vpc_subnet" "public" {
+  name           = "${var.name}-public"
+  network_id     = yandex_vpc_network.this.id
+  zone           = keys(var.subnets)[0]
+  v4_cidr_blocks = [var.public_subnet]
 }
 
 # Without rules of its own: rules refer to groups both ways, which only separate resources can.

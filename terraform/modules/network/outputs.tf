@@ -8,6 +8,11 @@ output "subnet_ids" {
   value       = { for zone, subnet in yandex_vpc_subnet.this : zone => subnet.id }
 }
 
+output "public_subnet_id" {
+  description = "The subnet for machines with public addresses."
+  value       = yandex_vpc_subnet.public.id
+}
+
 output "security_group_ids" {
   description = "Security groups: balancer, collector, kafka, clickhouse, streamer, monitoring."
   value       = { for name, group in yandex_vpc_security_group.this : name => group.id }

@@ -13,6 +13,11 @@ variable "subnets" {
   }
 }
 
+variable "public_subnet" {
+  description = "Addresses of the subnet, in the first zone, for machines with public addresses."
+  type        = string
+}
+
 variable "admin_cidrs" {
   description = "Addresses from which administrators reach the monitoring host by SSH."
   type        = list(string)

@@ -14,7 +14,7 @@ export const checks = [
     mistakes: [
       {
         file: 'terraform/main.tf',
-        find: '  subnets     = var.subnets',
+        find: '  subnets       = var.subnets',
         replace: ' subnets = var.subnets',
         says: /main\.tf/,
       },

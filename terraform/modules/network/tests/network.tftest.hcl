@@ -1,9 +1,10 @@
 mock_provider "yandex" {}
 
 variables {
-  name        = "test"
-  subnets     = { ru-central1-a = "10.10.1.0/24", ru-central1-b = "10.10.2.0/24", ru-central1-d = "10.10.3.0/24" }
-  admin_cidrs = ["203.0.113.7/32"]
+  name          = "test"
+  subnets       = { ru-central1-a = "10.10.1.0/24", ru-central1-b = "10.10.2.0/24", ru-central1-d = "10.10.3.0/24" }
+  public_subnet = "10.10.4.0/28"
+  admin_cidrs   = ["203.0.113.7/32"]
 }
 
 run "nothing_but_the_balancer_is_open_to_the_world" {
@@ -18,6 +19,13 @@ run "nothing_but_the_balancer_is_open_to_the_world" {
   assert {
     condition     = length(yandex_vpc_subnet.this) == 3 && alltrue([for subnet in yandex_vpc_subnet.this : subnet.route_table_id == yandex_vpc_route_table.nat.id])
     error_message = "Each zone has a subnet whose way out is the NAT gateway."
+  }
+}
+
+run "a_public_address_can_be_reached" {
+  assert {
+    condition     = yandex_vpc_subnet.public.route_table_id == null
+    error_message = "Answers of a machine with a public address must not go through the NAT gateway."
   }
 }
 
