@@ -29,7 +29,8 @@ export const secrets = {
 export function runAnsible({ root, scratch }, command) {
   const programs = join(cacheDirectory, 'python', 'ansible-lint', 'bin');
   const env = {
-    PATH: `${programs}:${toolEnvironment.PATH}`,
+    // First what a check has put in the place of systemctl.
+    PATH: [join(scratch, 'bin'), programs, toolEnvironment.PATH].join(':'),
     ANSIBLE_HOME: join(scratch, 'ansible'),
     ANSIBLE_NOCOLOR: '1',
     NO_COLOR: '1',

@@ -1,7 +1,15 @@
 /** Does what systemd would do with a unit, but for its walls; and asks systemd itself what it thinks of units. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, runTool } from './check.mjs';
@@ -113,4 +121,39 @@ export async function requireHardening(file, threshold) {
   const rate = `systemd-analyze security --offline=true --no-pager --threshold=${threshold} "$1"`;
   // It lists a hundred things that are fine.
   await runTool(['bash', '-o', 'pipefail', '-c', `${rate} | grep -v ✓`, 'bash', file]);
+}
+
+/**
+ * Puts a stand-in for systemctl into `scratch`/bin. As systemd, it knows the units that are in a directory at that time.
+ * @param {string} scratch
+ * @param {string} units directory
+ * @returns {() => string[]} what it was told since it was last asked, as `restart grafana`
+ */
+export function standInForSystemd(scratch, units) {
+  const state = join(scratch, 'systemd');
+  const log = join(state, 'log');
+  for (const directory of [state, join(scratch, 'bin')]) mkdirSync(directory);
+  const program = `#!/bin/sh
+cd ${state}
+case $1 in
+  show)
+    load=not-found active=inactive
+    [ ! -e ${units}/$2.service ] && [ $2 != docker ] || load=loaded
+    [ ! -e $2.start ] || active=active
+    printf 'LoadState=%s\\nActiveState=%s\\n' $load $active ;;
+  is-enabled) [ -e $2.enable ] || { echo disabled; exit 1; } ;;
+  daemon-reload) ;;
+  restart) echo "$*" >> log ;;
+  *) echo "$*" >> log; : > $2.$1 ;;
+esac
+`;
+  const file = join(scratch, 'bin/systemctl');
+  writeFileSync(file, program);
+  chmodSync(file, 0o755);
+  writeFileSync(log, '');
+  return () => {
+    const told = readFileSync(log, 'utf8').trim().split('\n');
+    writeFileSync(log, '');
+    return told;
+  };
 }

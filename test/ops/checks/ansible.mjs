@@ -1,12 +1,20 @@
 /** ansible/: the linter, arguments that are refused, and the plays themselves, run on this machine. */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { fetchKafkaJars } from '../../../dist/tools/kafka-java.js';
 import { playTwice, refuses, runAnsible, secrets, writeBelow, writeScratch } from '../ansible.mjs';
 import { CheckError, runTool } from '../check.mjs';
 import { freePort } from '../network.mjs';
-import { requireHardening, tryCollectorUnit, verifyUnits } from '../unit.mjs';
+import { requireHardening, standInForSystemd, tryCollectorUnit, verifyUnits } from '../unit.mjs';
 
 async function lint(site) {
   await runAnsible(site, ['ansible-lint', '--offline', '--strict', '--profile', 'production']);
@@ -56,7 +64,11 @@ async function runCollector(site) {
   await refuses(site, wrong('millrace_collector_options', { worker: 2 }), /the nearest one is workers/);
   const unit = join(prefix, 'etc/systemd/system/millrace-collector.service');
   await tryCollectorUnit(unit, { url: `http://${address}`, scratch: site.scratch });
-  return `changed=${changed}, then changed=0; 3 wrong arguments refused; the command of the unit took an event`;
+  // Ends with 69, as far as it can get: nobody is at the address of ClickHouse.
+  const check = '"$1" check --config "$2" || test $? -eq 69';
+  const command = ['usr/local/bin/millrace', 'etc/millrace/collector.yaml'].map((path) => join(prefix, path));
+  await runTool(['sh', '-c', check, 'sh', ...command]);
+  return `changed=${changed}, then changed=0; 3 wrong arguments refused; the unit took an event, the command works`;
 }
 
 /** A host of each group of the example. */
@@ -106,6 +118,83 @@ async function tryConfigurations(site, hostsDirectory) {
     'config',
     join(hostsDirectory, 'monitoring1/etc/prometheus/prometheus.yml'),
   ]);
+}
+
+/**
+ * The monitoring host that Terraform makes, with a stand-in for systemd: first everything, then what a change restarts.
+ */
+async function runMonitoring(site) {
+  const prefix = join(site.scratch, 'host');
+  const files = copyMonitoring(site);
+  // An engine that is there already is not installed.
+  mkdirSync(join(prefix, 'usr/bin'), { recursive: true });
+  writeFileSync(join(prefix, 'usr/bin/docker'), '');
+  const units = join(prefix, 'etc/systemd/system');
+  const told = standInForSystemd(site.scratch, units);
+  const vars = {
+    ...(await writeBelow(site.root, prefix)),
+    ...terraformOutputs,
+    docker_service_manager: 'systemd',
+    prometheus_files: files,
+    prometheus_alertmanager_file: join(files, 'mine.yml'),
+    prometheus_clickhouse_password: secrets.clickhouse_analyst_password,
+    prometheus_clickhouse_ca: await makeCertificate(site),
+  };
+  const args = ['-i', 'inventory/cloud', 'site.yml', '-e', `@${writeScratch(site, 'vars.json', vars)}`];
+  const changed = await playTwice(site, args);
+  const names = (await verifyUnits(units, site.scratch)).map((path) => basename(path, '.service'));
+  const missing = names.filter((name) => !existsSync(join(site.scratch, `systemd/${name}.enable`)));
+  if (missing.length > 0) throw new CheckError(`never enabled: ${missing}`);
+
+  told();
+  appendFileSync(join(files, 'prometheus/blackbox.yml'), '# changed\n');
+  await runAnsible(site, ['ansible-playbook', ...args]);
+  const after = told().join();
+  if (after !== 'restart blackbox-exporter')
+    throw new CheckError(`a change of blackbox.yml led to: ${after || 'nothing'}`);
+  await checkDiscovery(site, prefix);
+  return `${names.length} units: changed=${changed}, then changed=0; a change restarts what it is for; targets from files`;
+}
+
+/** As `terraform output -json` writes them. */
+const terraformOutputs = {
+  monitoring_address: { value: '198.51.100.1' },
+  url: { value: 'https://events.example.com/v1/events' },
+  kafka_brokers: { value: ['kafka-1.example:9092', 'kafka-2.example:9092'] },
+  clickhouse: {
+    value: { url: 'https://c-1.example:8443', database: 'millrace', users: { analyst: 'analyst' } },
+  },
+};
+
+/** What the role copies, with routes of one's own. */
+function copyMonitoring({ root, scratch }) {
+  const files = join(scratch, 'docker');
+  for (const name of ['prometheus', 'alertmanager', 'grafana'])
+    cpSync(join(root, 'docker', name), join(files, name), { recursive: true });
+  const routes = readFileSync(join(files, 'alertmanager/alertmanager.yml'), 'utf8');
+  writeFileSync(join(files, 'mine.yml'), routes.replaceAll('oncall@example.com', 'me@example.com'));
+  return files;
+}
+
+/** The files of targets as terraform/modules/monitoring writes them, and who may read them. */
+async function checkDiscovery({ scratch }, prefix) {
+  const directory = '/var/lib/prometheus-targets';
+  const here = join(scratch, 'targets');
+  mkdirSync(here);
+  for (const name of ['collector-blue', 'collector-green', 'streamer']) {
+    const labels = { instance: `${name}-1`, zone: 'a', colour: 'blue' };
+    writeFileSync(join(here, `${name}.json`), JSON.stringify([{ targets: ['10.0.0.1:8080'], labels }]));
+  }
+  const config = join(prefix, 'etc/prometheus/prometheus.yml');
+  writeFileSync(config, readFileSync(config, 'utf8').replaceAll(directory, here));
+  const said = await runTool(['promtool', 'check', 'config', config]);
+  if (/WARNING/.test(said)) throw new CheckError(said);
+  const unit = readFileSync(join(prefix, 'etc/systemd/system/prometheus.service'), 'utf8');
+  if (!unit.includes(`--volume=${directory}:${directory}:ro`))
+    throw new CheckError(`${directory} is not in the container`);
+  const sources = readFileSync(join(prefix, 'etc/grafana/provisioning/datasources/millrace.yaml'), 'utf8');
+  for (const setting of ['port: 8443', 'secure: true', 'username: analyst', 'tlsAuthWithCACert: true'])
+    if (!sources.includes(setting)) throw new CheckError(`no ${setting} in the data source:\n${sources}`);
 }
 
 async function makeCertificate({ scratch }) {
@@ -190,6 +279,12 @@ export const checks = [
         replace: 'ExecStart={{ millrace_program }} colect',
         says: /there is no command 'colect'/,
       },
+      {
+        file: role('millrace', 'templates/millrace.j2'),
+        find: '{{ millrace_password_file }}',
+        replace: '{{ millrace_home }}',
+        says: /MILLRACE_CLICKHOUSE_PASSWORD_FILE: EISDIR/,
+      },
     ],
   },
   {
@@ -221,6 +316,46 @@ export const checks = [
         find: 'controller.listener.names=CONTROLLER',
         replace: 'controller.listener.names=CONTROLER',
         says: /CONTROLER/,
+      },
+      {
+        file: role('haproxy', 'templates/haproxy.cfg.j2'),
+        find: 'user haproxy',
+        replace: 'user haprxy',
+        says: /haprxy/,
+      },
+    ],
+  },
+  {
+    name: 'ansible monitoring on this machine',
+    heavy: true,
+    tools: ['ansible-lint', 'systemd-analyze', 'promtool', 'openssl'],
+    run: runMonitoring,
+    mistakes: [
+      {
+        // Then the first unit is run when the others are not there yet.
+        file: role('prometheus', 'tasks/main.yml'),
+        find: 'tasks_from: unit',
+        replace: 'tasks_from: container',
+        says: /Could not find the requested service/,
+      },
+      {
+        file: role('prometheus', 'tasks/main.yml'),
+        find: 'notify: Restart blackbox-exporter',
+        replace: 'notify: Restart prometheus',
+        says: /a change of blackbox.yml led to/,
+      },
+      {
+        // Then the file of the repository and yours take turns.
+        file: role('prometheus', 'tasks/main.yml'),
+        find: 'from: "{{ prometheus_files }}/alertmanager/millrace.tmpl", to: millrace.tmpl',
+        replace: 'from: "{{ prometheus_files }}/alertmanager/", to: ""',
+        says: /changed=\d+, after it had run/,
+      },
+      {
+        file: 'ansible/inventory/cloud/group_vars/all/main.yml',
+        find: 'prometheus-targets/streamer.json',
+        replace: 'prometheus-target/streamer.json',
+        says: /does not exist/,
       },
     ],
   },
