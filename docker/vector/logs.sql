@@ -1,5 +1,5 @@
 -- The table of the logs, and how many days it keeps them: parameter `days`. Run again with another number to change that.
---   clickhouse-client --param_days=14 --queries-file logs.sql
+--   clickhouse-client --database millrace --param_days=14 --queries-file logs.sql
 CREATE TABLE IF NOT EXISTS logs
 (
     timestamp DateTime64(3, 'UTC') CODEC(Delta, ZSTD),

@@ -12,6 +12,7 @@ export const secrets = {
   clickhouse_password: 'only-for-this-test-1',
   clickhouse_analyst_password: 'only-for-this-test-2',
   clickhouse_interserver_password: 'only-for-this-test-3',
+  clickhouse_admin_password: 'only-for-this-test-7',
   prometheus_grafana_password: 'only-for-this-test-4',
   prometheus_smtp_password: 'only-for-this-test-5',
   prometheus_slack_url: 'http://127.0.0.1:9/slack',

@@ -1,89 +1,55 @@
 /** The compose file: by the loader of Docker Compose itself, and by what its services must have. */
-import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { CheckError, runTool } from '../check.mjs';
+import { readUsers } from '../clickhouse-users.mjs';
+import { faultsOf, initialise, loadProject, profiles, readEnvironment } from '../compose.mjs';
 
 const file = 'docker/compose.yaml';
 const readme = 'docker/README.md';
-/** The module that Docker Compose loads files with; the plugin itself is not needed. */
-const loader = fileURLToPath(new URL('../compose-config', import.meta.url));
-const profiles = ['core', 'observability'];
-/** What may be reached from outside. */
-const published = ['haproxy', 'grafana'];
 
 /** @param {import('../check.mjs').Site} site */
 async function checkCompose({ root, scratch }) {
-  for (const name of ['init', '.env.example']) copyFileSync(join(root, 'docker', name), join(scratch, name));
-  await runTool([join(scratch, 'init')]);
-  const env = readEnvironment(join(scratch, '.env'));
-  const load = (variables) => loadProject(join(root, file), variables);
+  const env = await initialise(root, scratch);
+  const load = (variables) => loadProject([join(root, file)], variables);
   const project = JSON.parse(await load(env));
-  for (const name of ['CLICKHOUSE_PASSWORD_SHA256', 'ANALYST_PASSWORD_SHA256', 'SECRETS_DIR'])
+  for (const name of ['CLICKHOUSE', 'ANALYST', 'ADMIN'].map((user) => `${user}_PASSWORD_SHA256`))
     await refuses(load, { ...env, [name]: '' }, name);
+  await refuses(load, { ...env, SECRETS_DIR: '' }, 'SECRETS_DIR');
+  await changePassword(scratch, env);
   const services = Object.entries(project.services);
-  const faults = services.flatMap(([name, service]) => faultsOf(name, service, root));
+  const faults = services.flatMap(([name, service]) => faultsOf(name, service, { root, file }));
   faults.push(...memoryFaults(project.services, readFileSync(join(root, readme), 'utf8')));
-  faults.push(...(await settingFaults(project.services)));
+  faults.push(...(await settingFaults(project.services)), ...buildFaults(services));
   if (faults.length > 0) throw new CheckError(faults.join('\n'));
   return `${services.length} services are loaded, hardened and limited; an unset secret is refused; the memory in ${readme} is right`;
 }
 
-function readEnvironment(path) {
-  const lines = readFileSync(path, 'utf8').split('\n');
-  const entries = lines.flatMap((line) => (/^[A-Z]/.test(line) ? [line.split(/=(.*)/, 2)] : []));
-  return Object.fromEntries(entries);
+/** A new password is one file less and docker/init again, which leaves everything else in .env. */
+async function changePassword(scratch, before) {
+  const [path, secret] = [join(scratch, '.env'), join(scratch, 'secrets/analyst_password')];
+  writeFileSync(path, readFileSync(path, 'utf8').replace(/^TAG=.*/m, 'TAG=0.0.9'));
+  rmSync(secret);
+  await runTool([join(scratch, 'init')]);
+  const after = readEnvironment(path);
+  const changed = Object.keys(before).filter((name) => before[name] !== after[name]);
+  if (changed.join() !== 'ANALYST_PASSWORD_SHA256,TAG' || after.TAG !== '0.0.9')
+    throw new CheckError(`docker/init, run again for one password, changes ${changed}; TAG is ${after.TAG}`);
 }
 
-/** All profiles; normalised, with variables filled in. */
-function loadProject(path, env) {
-  return runTool(['go', 'run', '.', path], { cwd: loader, env, timeoutMs: 600_000 });
+/** Two services that build the same tag do so at the same time, and one of them fails. */
+function buildFaults(services) {
+  const images = services.filter(([, { build }]) => build).map(([, { image }]) => image);
+  return images
+    .filter((image, index) => images.indexOf(image) !== index)
+    .map((image) => `${file}: more than one service builds ${image}`);
 }
 
 async function refuses(load, variables, name) {
   const said = await load(variables).catch((error) => error.message);
   if (!new RegExp(`${name}.*is not set`).test(said))
     throw new CheckError(`${file} does not refuse an unset ${name}`);
-}
-
-/** What every service must have; a service is as the loader gives it. */
-function faultsOf(name, service, root) {
-  const isOneShot = service.restart === 'no';
-  const must = {
-    'a tag that is no moving one': /:v?\d+\.\d+[\w.-]*$/.test(service.image),
-    read_only: service.read_only === true,
-    'cap_drop ALL': service.cap_drop?.includes('ALL'),
-    'no-new-privileges': service.security_opt?.includes('no-new-privileges:true'),
-    'a limit of memory': service.mem_limit !== undefined,
-    'a limit of CPUs': service.cpus !== undefined,
-    'a limit of processes': service.pids_limit > 0,
-    'one known profile': service.profiles?.length === 1 && profiles.includes(service.profiles[0]),
-    'a health check': isOneShot || service.healthcheck?.test !== undefined || isOwn(service),
-    'ports on loopback only, if any': (service.ports ?? []).every(
-      ({ host_ip }) => host_ip === '127.0.0.1' && published.includes(name),
-    ),
-  };
-  const faults = Object.entries(must).flatMap(([what, holds]) =>
-    holds ? [] : [`${file}: ${name} lacks ${what}`],
-  );
-  for (const { type, source } of service.volumes ?? []) {
-    const path = source.replace(/^.*\/docker\//, 'docker/');
-    if (type === 'bind' && isOurs(path) && !existsSync(join(root, path)))
-      faults.push(`${file}: ${name} mounts ${path}, which does not exist`);
-  }
-  return faults;
-}
-
-/** The image brings its own. */
-function isOwn({ image }) {
-  return image.startsWith('millrace:');
-}
-
-/** Whether a file is part of the repository, and not of those that are made. */
-function isOurs(path) {
-  return path.startsWith('docker/') && !path.startsWith('docker/secrets');
 }
 
 /** Every service with its limit is in the table, and so are the sums. */
@@ -135,7 +101,7 @@ async function checkClickHouse({ root, scratch }) {
   const { services } = parse(readFileSync(join(root, file), 'utf8'), { merge: true });
   const settings = services['streamer-1'].environment;
   const host = `<hostname>${services.keeper.hostname}</hostname>`;
-  const grants = await readGrants(join(root, 'docker/clickhouse/users.xml'), scratch);
+  const grants = await readUsers(scratch, [join(root, 'docker/clickhouse/users.xml')]);
   const { MILLRACE_CLICKHOUSE_USER: user, MILLRACE_CLICKHOUSE_DATABASE: database } = settings;
   const must = {
     'the cluster of the compose file': server.includes(`<${settings.MILLRACE_CLICKHOUSE_CLUSTER}>`),
@@ -147,19 +113,16 @@ async function checkClickHouse({ root, scratch }) {
       /GRANT .*INSERT.*CREATE TABLE/.test(grants) && grants.includes(`ON ${database}.* TO ${user}`),
     'the limits of analysts':
       /millrace_analyst` SETTINGS readonly = 1/.test(grants) && !/INSERT.* TO millrace_analyst/.test(grants),
+    'a quota of analysts': /QUOTA millrace_analyst .* MAX .*execution_time = 7200 TO/.test(grants),
+    'an admin who can do everything, from the same host only': grants.includes(
+      "GRANT ALL ON *.* TO admin WITH GRANT OPTION\nadmin\t['sha256_password']\t[]\t['localhost']",
+    ),
   };
   const faults = Object.entries(must).flatMap(([what, holds]) =>
     holds ? [] : [`docker/clickhouse lacks ${what}`],
   );
   if (faults.length > 0) throw new CheckError(faults.join('\n'));
   return '3 files are well-formed, their names those of the compose file; the engine takes the users and their rights';
-}
-
-function readGrants(path, scratch) {
-  const hash = createHash('sha256').update('secret').digest('hex');
-  const env = { CLICKHOUSE_PASSWORD_SHA256: hash, ANALYST_PASSWORD_SHA256: hash };
-  const script = fileURLToPath(new URL('../clickhouse-users.mjs', import.meta.url));
-  return runTool(['node', script, path, scratch], { env });
 }
 
 /** @type {import('../check.mjs').Check[]} */
@@ -188,6 +151,18 @@ export const checks = [
         says: /does not refuse/,
       },
       { file, find: './clickhouse/users.xml', replace: './clickhouse/user.xml', says: /does not exist/ },
+      {
+        file,
+        find: '  pull_policy: never\n',
+        replace: '  build: { context: .. }\n',
+        says: /more than one service builds/,
+      },
+      {
+        file: 'docker/init',
+        find: '[ -e .env ] || sed',
+        replace: 'sed',
+        says: /TAG is 0\.1\.0/,
+      },
     ],
   },
   {
@@ -202,6 +177,12 @@ export const checks = [
         find: '<default remove="remove"/>',
         replace: '',
         says: /does not remove the user default/,
+      },
+      {
+        file: 'docker/clickhouse/users.xml',
+        find: '<ip>127.0.0.1</ip><ip>::1</ip>',
+        replace: '<ip>::/0</ip>',
+        says: /an admin who/,
       },
     ],
   },

@@ -79,7 +79,7 @@ export const checks = [
       { file: `${folder}/vector.yaml`, find: 'drop_on_error', replace: 'drop_errors', says: /drop_errors/ },
       {
         file: `${folder}/vector.yaml`,
-        find: 'SECRET[files.clickhouse_vector_password]',
+        find: 'SECRET[files.vector_password]',
         replace: 'hunter2',
         says: /password/,
       },
