@@ -73,7 +73,7 @@ resource "yandex_alb_virtual_host" "this" {
     for_each = var.path_prefixes
 
     content {
-      name = "events${replace(route.value, "/", "-")}"
+      name = "path${replace(route.value, "/", "-")}"
 
       http_route {
         http_match {

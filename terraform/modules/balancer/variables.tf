@@ -36,7 +36,7 @@ variable "port" {
 variable "path_prefixes" {
   description = "Paths for clients; all others get 404."
   type        = list(string)
-  default     = ["/v1/events", "/post"]
+  default     = ["/v1/events", "/v1/receipts", "/post", "/readyz"]
 
   validation {
     condition     = alltrue([for prefix in var.path_prefixes : startswith(prefix, "/") && prefix != "/"])
