@@ -34,7 +34,9 @@ async function checkPlaybooks(site) {
       throw new CheckError(`group ${group} of the example has no host:\n${graph}`);
   const { clickhouse_password: _, ...others } = secrets;
   await refuses(site, ['site.yml', '-e', JSON.stringify(others)], /clickhouse_password is not set/);
-  return `2 playbooks, ${groups.length} groups of the example inventory, a missing secret is refused`;
+  const unfilled = { ...secrets, prometheus_smtp_password: '...' };
+  await refuses(site, ['site.yml', '-e', JSON.stringify(unfilled)], /smtp_password .* ends with dots/);
+  return `2 playbooks, ${groups.length} groups of the example inventory, missing secrets are refused`;
 }
 
 async function runCollector(site) {
