@@ -1,4 +1,5 @@
 /** `npm run kafka`: a real single-node Kafka for development, until Ctrl-C. */
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { type Broker, startBroker } from './kafka-broker.ts';
@@ -23,7 +24,9 @@ function parseCommandLine(): { port: number; dataDir: string | undefined; isHelp
     });
     const port = Number(values.port);
     if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error('--port takes 0 to 65535');
-    return { port, dataDir: values['data-dir'], isHelp: values.help };
+    const dataDir = values['data-dir'];
+    // Docker takes a path that is not absolute for the name of a volume.
+    return { port, dataDir: dataDir === undefined ? undefined : resolve(dataDir), isHelp: values.help };
   } catch (error) {
     throw new OperatorError(`${messageOf(error)}\n\n${help}`, exitCodes.usage);
   }

@@ -16,8 +16,7 @@ async function checkBackup({ root, scratch }) {
   try {
     const s3 = await startS3(scratch, undo);
     const query = await startEngine(root, scratch, undo);
-    const keys = "access_key_id = 'test', secret_access_key = 'test'";
-    await query(`CREATE NAMED COLLECTION backups AS url = '${s3}/${bucket}/', ${keys}`);
+    await query(statements.keys.replace(/https:[^']*/, `${s3}/${bucket}/`).replaceAll("'...'", "'test'"));
     await query('CREATE DATABASE millrace');
     await query('CREATE TABLE millrace.events (n UInt32, data JSON) ENGINE = MergeTree ORDER BY n');
     const insert = (from) =>
@@ -42,12 +41,11 @@ function readStatements(text) {
   const sql = [...text.matchAll(/^ *```sql\n([\s\S]*?)^ *```/gm)].flatMap(([, block]) => block.split(';'));
   const starting = (start) =>
     sql.map((statement) => statement.trim()).filter((statement) => statement.startsWith(start));
-  const [backups, [restore], [state]] = ['BACKUP DATABASE millrace', 'RESTORE', 'SELECT name, status'].map(
-    starting,
-  );
-  if (backups.length !== 2 || !restore || !state)
+  const starts = ['CREATE NAMED COLLECTION', 'BACKUP DATABASE millrace', 'RESTORE', 'SELECT name, status'];
+  const [[keys], backups, [restore], [state]] = starts.map(starting);
+  if (!keys || backups.length !== 2 || !restore || !state)
     throw new CheckError('docs/operations.md has no statements for backups');
-  return { backups, restore, state };
+  return { keys, backups, restore, state };
 }
 
 /** moto: an S3 of tests, over HTTP. */
@@ -96,6 +94,12 @@ export const checks = [
     tools: ['moto_server'],
     run: checkBackup,
     mistakes: [
+      {
+        file: 'docs/operations.md',
+        find: 'CREATE NAMED COLLECTION backups',
+        replace: 'CREATE NAMED COLLECTION s3',
+        says: /backups/,
+      },
       {
         file: 'docs/operations.md',
         find: "SETTINGS base_backup = S3(backups, 'full-2026-11-16')",

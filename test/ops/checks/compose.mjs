@@ -1,13 +1,15 @@
 /** The compose file: by the loader of Docker Compose itself, and by what its services must have. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { CheckError, runTool } from '../check.mjs';
-import { readUsers } from '../clickhouse-users.mjs';
+import { readUsers, runAs } from '../clickhouse-users.mjs';
 import { faultsOf, initialise, loadProject, profiles, readEnvironment } from '../compose.mjs';
 
 const file = 'docker/compose.yaml';
 const readme = 'docker/README.md';
+const operations = 'docs/operations.md';
 
 /** @param {import('../check.mjs').Site} site */
 async function checkCompose({ root, scratch }) {
@@ -125,6 +127,29 @@ async function checkClickHouse({ root, scratch }) {
   return '3 files are well-formed, their names those of the compose file; the engine takes the users and their rights';
 }
 
+/** The user who takes over while the password of the first is changed. */
+async function checkSecondUser({ root, scratch }) {
+  const text = readFileSync(join(root, operations), 'utf8');
+  const [, block, name] = /```sql\n(CREATE USER (\w+)[^`]*)```/.exec(text) ?? [];
+  if (block === undefined) throw new CheckError(`${operations} makes no second user`);
+  const files = [join(root, 'docker/clickhouse/users.xml')];
+  const [first, second] = [rightsOf('millrace', await readUsers(scratch, files)), rightsOf(name, block)];
+  if (!isDeepStrictEqual(first, second))
+    throw new CheckError(`${operations}: ${name} gets other rights than millrace:\n${second.join('\n')}`);
+  // Parsed only: the embedded engine has nowhere to put a user.
+  const statements = [`SELECT formatQuery($$${block.split(';')[0]}$$)`];
+  await runAs('admin', { directory: join(scratch, 'admin'), files, statements });
+  return `${name} of ${operations} gets the ${second.length} grants of millrace`;
+}
+
+/** Of one user, in an order of their own: `GRANT b, a ON t TO u` as `a, b ON t`. */
+function rightsOf(user, text) {
+  const grants = [...text.matchAll(/^GRANT (.*) ON (\S+) TO (\w+);?$/gm)].filter(
+    ([, , , name]) => name === user,
+  );
+  return grants.map(([, rights, on]) => `${rights.split(', ').sort().join(', ')} ON ${on}`).sort();
+}
+
 /** @type {import('../check.mjs').Check[]} */
 export const checks = [
   {
@@ -183,6 +208,25 @@ export const checks = [
         find: '<ip>127.0.0.1</ip><ip>::1</ip>',
         replace: '<ip>::/0</ip>',
         says: /an admin who/,
+      },
+    ],
+  },
+  {
+    name: 'clickhouse users for a new password',
+    tools: [],
+    run: checkSecondUser,
+    mistakes: [
+      {
+        file: operations,
+        find: 'CREATE TABLE, SYSTEM SYNC REPLICA ON',
+        replace: 'CREATE TABLE ON',
+        says: /other rights/,
+      },
+      {
+        file: operations,
+        find: 'IDENTIFIED WITH sha256_password',
+        replace: 'IDENTIFIED WITH sha256',
+        says: /SYNTAX_ERROR/,
       },
     ],
   },
