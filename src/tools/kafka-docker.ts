@@ -1,5 +1,7 @@
 /** Runs the official apache/kafka image with the Docker engine on this machine. */
 import { execFile } from 'node:child_process';
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { BrokerProcess } from './kafka-java.ts';
 import { kafkaVersion, nodeSettings } from './kafka-settings.ts';
@@ -38,7 +40,7 @@ export async function startDockerBroker(options: {
       '-e',
       `${variableOf(key)}=${value}`,
     ]);
-    const mount = dataDir === undefined ? [] : ['-v', `${dataDir}:${logDir}`];
+    const mount = dataDir === undefined ? [] : ['-v', `${await makeLogDir(dataDir)}:${logDir}`];
     const heap = ['-e', 'KAFKA_HEAP_OPTS=-Xms128m -Xmx512m'];
     const publish = ['-p', `127.0.0.1:${port}:${port}`];
     await execute('docker', [
@@ -65,6 +67,14 @@ export async function startDockerBroker(options: {
       await execute('docker', ['kill', name]);
     },
   };
+}
+
+/** Where the broker with Java has its log, too. The image has a user of its own, who must be able to write there. */
+async function makeLogDir(dataDir: string): Promise<string> {
+  const directory = join(dataDir, 'log');
+  await mkdir(directory, { recursive: true });
+  await chmod(directory, 0o777);
+  return directory;
 }
 
 /** The image reads the setting `a.b` from the variable `KAFKA_A_B`. */
