@@ -36,6 +36,7 @@ locals {
       { of = "balancer", ports = [8080, 8080], cidrs = local.subnet_cidrs, why = "collectors" },
       { of = "clickhouse", ports = [1, 65535], service = "self_security_group", why = "replicas and keepers" },
       { of = "monitoring", ports = [80, 80], cidrs = local.everywhere, why = "packages of the distribution" },
+      { of = "monitoring", ports = [587, 587], cidrs = local.everywhere, why = "mail of alerts" },
     ],
     flatten([for group in local.machines : [
       { of = group, ports = [443, 443], cidrs = local.everywhere, why = "images, secrets, updates" },
