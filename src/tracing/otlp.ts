@@ -3,11 +3,10 @@
  * Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
  */
 import type { Attributes, Span } from './span.ts';
-import type { TraceContext } from './trace-context.ts';
+import { sampledFlag, type TraceContext } from './trace-context.ts';
 
 const kinds = { producer: 4, consumer: 5 } as const;
 const errorStatus = 2;
-const sampledFlags = 1;
 
 /** The body of an export request. `resource` says which process the spans are from. */
 export function encodeSpans(spans: readonly Span[], resource: Attributes): string {
@@ -36,7 +35,7 @@ function encodeSpan(span: Span) {
 }
 
 function encodeContext({ traceId, spanId }: TraceContext) {
-  return { traceId, spanId, flags: sampledFlags };
+  return { traceId, spanId, flags: sampledFlag };
 }
 
 /** 64-bit numbers are texts in JSON; a microsecond is as fine as this clock is. */

@@ -17,7 +17,8 @@ export interface TraceContext {
 
 const form = /^([\da-f]{2})-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(-.*)?$/;
 const zeros = /^0+$/;
-const sampledFlag = 1;
+/** The bit of the flags that says that a span is recorded. */
+export const sampledFlag = 1;
 
 /** Reads a `traceparent`; undefined when it is none. Later versions may say more after the flags. */
 export function parseTraceparent(text: string): TraceContext | undefined {

@@ -30,10 +30,14 @@ export async function freePort() {
  * Asks until it is so; an error counts as no.
  * @param {string} what waited for, for the message
  * @param {() => boolean | Promise<boolean>} isSo
- * @throws {CheckError} after 30 s
+ * @param {object} [options]
+ * @param {number} [options.seconds] how long, without the time that asking takes
+ * @param {import('node:child_process').ChildProcess} [options.child] who is waited for: not when it has ended
+ * @param {() => string} [options.said] what it said so far, for the message
+ * @throws {CheckError}
  */
-export async function until(what, isSo) {
-  for (let tries = 0; tries < 300; tries++) {
+export async function until(what, isSo, { seconds = 30, child, said } = {}) {
+  for (let tries = 0; tries < seconds * 10 && (child?.exitCode ?? null) === null; tries++) {
     if (
       await Promise.resolve()
         .then(isSo)
@@ -42,5 +46,10 @@ export async function until(what, isSo) {
       return;
     await setTimeout(100);
   }
-  throw new CheckError(`waited in vain for ${what}`);
+  throw new CheckError(`waited in vain for ${what}${said === undefined ? '' : `:\n${said()}`}`);
+}
+
+/** The same for a URL that answers with a 2xx. */
+export function untilOk(url, options) {
+  return until(`${url} to say yes`, async () => (await fetch(url)).ok, options);
 }

@@ -11,8 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, runTool } from './check.mjs';
+import { untilOk } from './network.mjs';
 
 /**
  * Runs the commands of a collector's unit as they are written there: what comes before the start, the start, until the
@@ -36,7 +36,7 @@ export async function tryCollectorUnit(file, { url, scratch }) {
   child.stderr.on('data', (data) => (said += data));
   const ended = once(child, 'exit');
   try {
-    await untilReady(`${url}/readyz`, child);
+    await untilOk(`${url}/readyz`, { child, seconds: 60 });
     const posted = await fetch(`${url}/v1/events`, { method: 'POST', body: '{"event":"view"}' });
     if (posted.status !== 200) throw new CheckError(`an event was answered with ${posted.status}`);
     child.kill('SIGTERM');
@@ -62,15 +62,6 @@ function readUnit(file) {
     if (key !== undefined) unit[key] = [...(unit[key] ?? []), value.replaceAll('$$', '$')];
   }
   return unit;
-}
-
-async function untilReady(url, child) {
-  for (let tries = 0; tries < 600 && child.exitCode === null; tries++) {
-    const answer = await fetch(url).catch(() => undefined);
-    if (answer?.status === 200) return;
-    await sleep(100);
-  }
-  throw new CheckError(`${url} did not say yes`);
 }
 
 /**

@@ -3,9 +3,8 @@ import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, endProgram } from '../check.mjs';
-import { freePort } from '../network.mjs';
+import { freePort, until } from '../network.mjs';
 import { toolEnvironment } from '../tools.mjs';
 
 const bucket = 'millrace-backups';
@@ -58,15 +57,9 @@ async function startS3(scratch, undo) {
   });
   undo.push(() => endProgram(child));
   const url = `http://127.0.0.1:${port}`;
-  for (let tries = 0; tries < 150 && child.exitCode === null; tries++) {
-    const made = await fetch(`${url}/${bucket}`, { method: 'PUT' }).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-    if (made) return url;
-    await sleep(200);
-  }
-  throw new CheckError('moto_server does not start');
+  const makeBucket = async () => (await fetch(`${url}/${bucket}`, { method: 'PUT' })).ok;
+  await until('moto_server to start', makeBucket, { child });
+  return url;
 }
 
 async function startEngine(root, scratch, undo) {

@@ -2,10 +2,9 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import { CheckError, runTool } from '../check.mjs';
-import { freePort } from '../network.mjs';
+import { freePort, until } from '../network.mjs';
 
 const file = 'docker/compose.yaml';
 /** As in the image, in short. */
@@ -76,18 +75,17 @@ async function serves([program, ...args], { env, port }) {
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const { Connection, metadataV12 } = await import('@platformatic/kafka');
   try {
-    for (let attempt = 1; attempt <= 120 && child.exitCode === null; attempt++) {
+    const isServing = async () => {
       const connection = new Connection('check', { connectTimeout: 1_000 });
       connection.on('error', () => {});
-      const answer = await connection
+      const { brokers } = await connection
         .connect('127.0.0.1', port)
         .then(() => metadataV12.api.async(connection, [], false, false))
-        .catch(() => undefined)
         .finally(() => connection.close());
-      if (answer?.brokers.length === 1) return;
-      await sleep(500);
-    }
-    throw new CheckError(`${file}: a broker with these variables does not serve:\n${log.slice(-3_000)}`);
+      return brokers.length === 1;
+    };
+    const said = () => log.slice(-3_000);
+    await until(`a broker with the variables of ${file} to serve`, isServing, { child, seconds: 60, said });
   } finally {
     child.kill('SIGKILL');
     await exited;

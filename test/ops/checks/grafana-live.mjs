@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError } from '../check.mjs';
 import { namesIn, readExpressions } from '../grafana-files.mjs';
-import { freePorts } from '../network.mjs';
+import { freePorts, untilOk } from '../network.mjs';
 import { toolEnvironment } from '../tools.mjs';
 
 const scrapes = 8;
-const readyTimeoutMs = 60_000;
+const readySeconds = 60;
 
 async function checkLive({ root, scratch }) {
   const [collect, stream, clickhouse, prometheus] = await freePorts(4);
@@ -25,9 +25,9 @@ async function checkLive({ root, scratch }) {
     ];
     const main = join(root, 'dist/main.js');
     started.push(start([process.execPath, main, 'start', ...flags, ...others]));
-    for (const port of [collect, stream]) await ready(started[0], `http://127.0.0.1:${port}/readyz`);
+    for (const port of [collect, stream]) await untilReady(started[0], `http://127.0.0.1:${port}/readyz`);
     started.push(start(prometheusCommand(scratch, { prometheus, collect, stream })));
-    await ready(started[1], `http://127.0.0.1:${prometheus}/-/ready`);
+    await untilReady(started[1], `http://127.0.0.1:${prometheus}/-/ready`);
     for (let round = 0; round < scrapes; round++) {
       await postEvents(`http://127.0.0.1:${collect}/v1/events`, round);
       await sleep(1_000);
@@ -43,23 +43,13 @@ async function checkLive({ root, scratch }) {
 
 function start([file, ...args]) {
   const child = spawn(file, args, { env: toolEnvironment, stdio: ['ignore', 'pipe', 'pipe'] });
-  const program = { name: file, child, ended: once(child, 'exit'), said: '' };
+  const program = { child, ended: once(child, 'exit'), said: '' };
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (program.said += data));
   return program;
 }
 
-async function ready(program, url) {
-  const until = performance.now() + readyTimeoutMs;
-  for (;;) {
-    const isReady = await fetch(url).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-    if (isReady) return;
-    if (program.child.exitCode !== null || performance.now() > until)
-      throw new CheckError(`${program.name} did not become ready at ${url}:\n${program.said}`);
-    await sleep(200);
-  }
+function untilReady(program, url) {
+  return untilOk(url, { child: program.child, seconds: readySeconds, said: () => program.said });
 }
 
 function prometheusCommand(scratch, { prometheus, collect, stream }) {

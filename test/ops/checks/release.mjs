@@ -3,9 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckError, endProgram, runTool } from '../check.mjs';
-import { freePort } from '../network.mjs';
+import { freePort, untilOk } from '../network.mjs';
 import { toolEnvironment } from '../tools.mjs';
 
 const minutes = 10;
@@ -98,17 +97,13 @@ async function startPrometheus(scratch) {
   child.stderr.on('data', (data) => (said += data));
   const url = `http://127.0.0.1:${port}`;
   const stop = () => endProgram(child);
-  for (let tries = 0; tries < 150; tries++) {
-    if (child.exitCode !== null) break;
-    const isReady = await fetch(`${url}/-/ready`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-    if (isReady) return { url, stop };
-    await sleep(200);
+  try {
+    await untilOk(`${url}/-/ready`, { child, said: () => said });
+  } catch (error) {
+    await stop();
+    throw error;
   }
-  await stop();
-  throw new CheckError(`prometheus does not start:\n${said}`);
+  return { url, stop };
 }
 
 /** OpenMetrics: all samples of a metric together, in the order of time. */
