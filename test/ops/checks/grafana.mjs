@@ -12,6 +12,7 @@ import {
   readYaml,
   traffic,
 } from '../grafana-files.mjs';
+import { readSections } from '../runbook.mjs';
 
 const provisioning = `${home}/provisioning`;
 
@@ -63,24 +64,19 @@ async function checkProvisioning({ root }) {
 
 /** A panel on what an alert watches links to its section. */
 function checkRunbook(root) {
-  const runbook = 'docs/runbook.md';
-  if (!existsSync(join(root, runbook))) return;
-  const headings = new Set(
-    Array.from(readFileSync(join(root, runbook), 'utf8').matchAll(/^#+ (\w+)$/gm), ([, name]) =>
-      name.toLowerCase(),
-    ),
-  );
+  // Sections of alerts: their names are one word.
+  const alerts = readSections(root).filter(([, title]) => /^\w+$/.test(title));
+  const headings = new Set(alerts.map(([anchor]) => anchor));
   for (const path of dashboardFiles(root, 'operations'))
     for (const { title, links = [] } of readJson(root, path).panels)
       for (const { url } of links)
         if (!headings.has(url.split('#')[1]))
-          throw new CheckError(`${path}, panel '${title}': ${url} is no section of ${runbook}`);
+          throw new CheckError(`${path}, panel '${title}': ${url} is no section of docs/runbook.md`);
 }
 
 /** What the data sources take from outside, compose must give. */
 function checkCompose(root) {
   const path = 'docker/compose.yaml';
-  if (!existsSync(join(root, path))) return;
   const { environment, secrets } = readYaml(root, path).services.grafana;
   const text = readFileSync(join(root, `${provisioning}/datasources/millrace.yaml`), 'utf8');
   const given = new Set([...Object.keys(environment), ...secrets.map((name) => `/run/secrets/${name}`)]);

@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { createRegistry, metricTable } from '../../../dist/metrics/metrics.js';
 import { CheckError, runTool } from '../check.mjs';
 import { metricNamesOf } from '../promql.mjs';
+import { readRunbook, readSections } from '../runbook.mjs';
 
 /** Where the files are. */
 export const directory = 'docker/prometheus';
@@ -275,21 +276,6 @@ async function knownMetrics(rules) {
 
 function jobsIn(expr) {
   return [...expr.matchAll(/\bjob="([^"]+)"/g)].map(([, job]) => job);
-}
-
-/** Anchors and titles, as GitLab and GitHub make them. */
-function readSections(root) {
-  return [...readRunbook(root).matchAll(/^#+ (.+)$/gm)].map(([, title]) => [
-    title
-      .toLowerCase()
-      .replace(/[^\w\- ]/g, '')
-      .replaceAll(' ', '-'),
-    title,
-  ]);
-}
-
-function readRunbook(root) {
-  return readFileSync(join(root, 'docs/runbook.md'), 'utf8');
 }
 
 /** @returns {Rule[]} */
