@@ -37,15 +37,25 @@ function isEmpty(value: unknown): boolean {
   return value === undefined || value === null || value === '' || typeof value === 'boolean';
 }
 
+/** Secrets of this process that are not in its configuration. */
+const remembered = new Set<string>();
+
+/** Blots a secret out of all texts from now on: for one that was read after the log was opened. */
+export function rememberSecret(secret: string): void {
+  for (const form of formsOf(secret)) remembered.add(form);
+}
+
+/** As it is, and as it stands in JSON and in a URL; nothing for one that is too short to be looked for. */
+function formsOf(secret: string): string[] {
+  if (secret.length < shortestSecret) return [];
+  return [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)];
+}
+
 /** Makes the function that takes secrets out of a text, which may be JSON; `secrets` are those of this process. */
 export function createScrubber(secrets: readonly string[] = []): (text: string) => string {
-  const known = secrets
-    .filter((secret) => secret.length >= shortestSecret)
-    // As they stand in JSON, too.
-    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)]);
-  const values = [...new Set(known)];
+  const values = [...new Set(secrets.flatMap(formsOf))];
   return (text) => {
     const shaped = forms.reduce((line, [form, replacement]) => line.replace(form, replacement), text);
-    return values.reduce((line, secret) => line.replaceAll(secret, censor), shaped);
+    return [...values, ...remembered].reduce((line, secret) => line.replaceAll(secret, censor), shaped);
   };
 }

@@ -7,6 +7,7 @@ import {
   createClickHouse,
 } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { describeRefusal } from '../clickhouse/permanent-errors.ts';
 import { findTables, type Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 
@@ -64,7 +65,7 @@ export function explainStore(
   const message = isMissingTable(error)
     ? `there are no tables of Millrace in database ${database} at ${url.origin} yet: check --clickhouse-database ` +
       `and --clickhouse-url, and that the streamer runs, ${without}`
-    : `ClickHouse at ${url.origin} refuses the query: ${error.message}; check --clickhouse-url and ` +
+    : `ClickHouse at ${url.origin} refuses the query: ${describeRefusal(error)}; check --clickhouse-url and ` +
       `--clickhouse-user, ${without}`;
   return new OperatorError(message, exitCodes.unavailable, { cause: error });
 }

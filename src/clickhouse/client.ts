@@ -9,6 +9,8 @@ export interface ClickHouseOptions {
   readonly database: string;
   readonly user: string;
   readonly password: string;
+  /** For a person, when ClickHouse does not let the user in: where the password came from, and what to do. */
+  readonly loginHint?: string;
   /** Longest time for one answer, milliseconds. */
   readonly timeoutMs: number;
   /** Most connections; more requests wait. Default 16. */
@@ -43,12 +45,22 @@ export class ClickHouseError extends Error {
   override readonly name = 'ClickHouseError';
   /** ClickHouse's error code, as 27 for CANNOT_PARSE_INPUT_ASSERTION_FAILED; 0 when it named none. */
   readonly code: number;
+  /** What a person can do about a user who is not let in; not for the answers to others, since it names files. */
+  readonly loginHint: string | undefined;
 
-  constructor(code: number, message: string) {
+  constructor(code: number, message: string, loginHint?: string) {
     super(message);
     this.code = code;
+    this.loginHint = authenticationCodes.includes(code) ? loginHint : undefined;
   }
 }
+
+/**
+ * Who may not come in: UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, and
+ * AUTHENTICATION_FAILED, which newer servers send for all of them.
+ * Source of the names: src/Common/ErrorCodes.cpp of ClickHouse.
+ */
+export const authenticationCodes: readonly number[] = [192, 193, 194, 195, 516];
 
 /** ClickHouse gave no answer: whether the statement ran is unknown. */
 export class ClickHouseUnavailableError extends Error {
@@ -82,7 +94,8 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
       const text = await response.body.text();
       const code = Number(response.headers['x-clickhouse-exception-code'] ?? 0);
       if (response.statusCode === 200 && code === 0) return text;
-      throw new ClickHouseError(code, text.trim().slice(0, 4_000) || `HTTP status ${response.statusCode}`);
+      const message = text.trim().slice(0, 4_000) || `HTTP status ${response.statusCode}`;
+      throw new ClickHouseError(code, message, options.loginHint);
     } catch (error) {
       if (error instanceof ClickHouseError) throw error;
       throw new ClickHouseUnavailableError(

@@ -1,15 +1,8 @@
 /** Errors of ClickHouse about its tables that waiting does not mend: somebody has to change a setting. */
 import { exitCodes, OperatorError } from '../errors.ts';
-import { ClickHouseError } from './client.ts';
+import { authenticationCodes, ClickHouseError } from './client.ts';
 
-/**
- * Who may not come in: UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, and
- * AUTHENTICATION_FAILED, which newer servers send for all of them.
- * Source of all names: src/Common/ErrorCodes.cpp of ClickHouse.
- */
-const authenticationCodes = [192, 193, 194, 195, 516];
-
-/** Who may come in, but not do this: READONLY, DATABASE_ACCESS_DENIED, QUERY_IS_PROHIBITED, ACCESS_DENIED. */
+/** Who may come in, but not do this: READONLY, DATABASE_ACCESS_DENIED, QUERY_IS_PROHIBITED, ACCESS_DENIED. Source of all names: as of {@link authenticationCodes}. */
 const accessCodes = [164, 291, 392, 497];
 
 /**
@@ -52,8 +45,13 @@ const advices: readonly (readonly [codes: readonly number[], advice: string])[] 
  */
 export function explainPermanent(error: unknown): OperatorError | undefined {
   if (!(error instanceof ClickHouseError)) return undefined;
-  const advice = advices.find(([codes]) => codes.includes(error.code))?.[1];
+  const advice = error.loginHint ?? advices.find(([codes]) => codes.includes(error.code))?.[1];
   if (advice === undefined) return undefined;
   const message = `ClickHouse refuses: ${error.message.slice(0, 1_000)}\n${advice}`;
   return new OperatorError(message, exitCodes.configuration, { cause: error });
+}
+
+/** What ClickHouse answered, for a person: with where the password came from when that is the fault. */
+export function describeRefusal({ message, loginHint }: ClickHouseError): string {
+  return loginHint === undefined ? message : `${message}\n${loginHint}`;
 }

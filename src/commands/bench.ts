@@ -27,7 +27,14 @@ interface Outcome {
   readonly text: string;
 }
 
-const storeOptions = ['reconcile', 'wait', 'streamerUrl', 'kafkaTopic', ...clickhouseOptions] as const;
+const storeOptions = [
+  'reconcile',
+  'wait',
+  'streamerUrl',
+  'kafkaTopic',
+  ...clickhouseOptions,
+  'dataDir',
+] as const;
 const maxOptions = ['startRate', 'stepTime', 'confirmTime'] as const;
 
 /** Options without a meaning for a form. */

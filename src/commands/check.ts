@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { checkTopic } from '../buffer/open.ts';
-import { createClickHouse } from '../clickhouse/client.ts';
+import { type ClickHouse, createClickHouse } from '../clickhouse/client.ts';
 import { explainPermanent } from '../clickhouse/permanent-errors.ts';
 import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
@@ -87,8 +87,9 @@ function checkDataDirectory(dataDir: string): Finding {
 }
 
 async function checkClickHouse(config: Config, tables: TablesOptions): Promise<Finding[]> {
-  const clickhouse = createClickHouse({ ...clickhouseClientOptions(config, ''), timeoutMs: 10_000 });
+  let clickhouse: ClickHouse | undefined;
   try {
+    clickhouse = createClickHouse({ ...clickhouseClientOptions(config, ''), timeoutMs: 10_000 });
     const [server] = await clickhouse.query<{ version: string }>('SELECT version() AS version');
     const reached: Finding = {
       kind: 'ok',
@@ -109,6 +110,6 @@ async function checkClickHouse(config: Config, tables: TablesOptions): Promise<F
       return [{ kind: 'fault', text: error.message, exitCode: error.exitCode }];
     return [{ kind: 'fault', text: `ClickHouse: ${messageOf(error)}; --clickhouse-url points at it` }];
   } finally {
-    await clickhouse.close();
+    await clickhouse?.close();
   }
 }

@@ -23,7 +23,7 @@ export const clickhouse: Command = {
   async run({ config, log }) {
     const { hostname, port } = config.clickhouseUrl;
     const host = hostname.replace(/^\[|\]$/g, '');
-    const { dataDir, clickhouseUser: user, clickhousePassword: password } = config;
+    const { dataDir, clickhouseUser: user, clickhousePassword: password = '' } = config;
     if (password === '' && !isLoopback(host)) {
       log.warn(
         { host },

@@ -8,7 +8,7 @@ import { type Collector, startCollector } from '../collector/collector.ts';
 import { connectToParent, startWorkers } from '../collector/workers.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
-import { exitCodes, OperatorError } from '../errors.ts';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { createReceiptLookup, type ReceiptLookup } from '../receipts/receipt-lookup.ts';
@@ -169,10 +169,21 @@ async function openSpoolFor(
 
 /** Few connections and short waits: looking receipts up comes after everything else. */
 function createReceipts(config: Config, log: Logger): ReceiptLookup {
-  const client = { ...clickhouseClientOptions(config, ''), timeoutMs: 15_000, connections: 4 };
+  let isExplained = false;
+  const connect = () => {
+    try {
+      const client = clickhouseClientOptions(config, '', 'reader');
+      return createClickHouse({ ...client, timeoutMs: 15_000, connections: 4 });
+    } catch (error) {
+      if (!isExplained) log.warn(`receipts cannot be looked up: ${messageOf(error)}`);
+      isExplained = true;
+      // Clients get this message, and need not know the files of this machine.
+      throw new Error('the password of ClickHouse cannot be read; the log of the collector says why');
+    }
+  };
   return createReceiptLookup({
     openInspector: () => openInspector(config, log),
-    createClickHouse: () => createClickHouse(client),
+    createClickHouse: connect,
     tables: nameTables({ database: config.clickhouseDatabase, cluster: config.clickhouseCluster }),
   });
 }

@@ -1,5 +1,6 @@
 import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { describeRefusal } from '../clickhouse/permanent-errors.ts';
 import { findTables } from '../clickhouse/tables.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
 import type { DeadLetterFilter } from '../dead-letters/filter.ts';
@@ -33,6 +34,7 @@ export const deadLetters: Command = {
     ...replayOptions,
     'json',
     ...clickhouseOptions,
+    'dataDir',
     'logLevel',
     'config',
   ],
@@ -132,6 +134,6 @@ function describe(
   const message = isMissingTable(error)
     ? `there are no tables of Millrace in database ${clickhouseDatabase} at ${clickhouseUrl.origin} yet: ` +
       'start the streamer first (millrace start, or millrace stream), or check --clickhouse-database'
-    : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${error.message}`;
+    : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${describeRefusal(error)}`;
   return new OperatorError(message, exitCodes.unavailable, { cause: error });
 }

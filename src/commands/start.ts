@@ -130,7 +130,7 @@ function formatBanner(config: Config, seconds: string): string {
     config.clickhouseDatabase === 'default'
       ? ''
       : `?database=${encodeURIComponent(config.clickhouseDatabase)}`;
-  const user = config.clickhousePassword === '' ? '' : ` -u ${config.clickhouseUser}:PASSWORD`;
+  const user = (config.clickhousePassword ?? '') === '' ? '' : ` -u ${config.clickhouseUser}:PASSWORD`;
   const sql =
     'SELECT received_at, event, os, browser FROM events ORDER BY received_at DESC LIMIT 5 FORMAT PrettyCompact';
   const buffer =

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { brokersOf, openReader, topicToCreate } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
+import { credentialsFor, type Role } from '../clickhouse/credentials.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
@@ -19,6 +20,8 @@ export const clickhouseOptions = [
   'clickhouseDatabase',
   'clickhouseUser',
   'clickhousePassword',
+  'clickhouseReaderPassword',
+  'clickhouseAuth',
   'clickhouseCluster',
   'clickhouseTimeout',
 ] as const satisfies readonly OptionKey[];
@@ -143,13 +146,15 @@ async function openDeadLetters(config: Config, log: Logger): Promise<DeadLetterT
   });
 }
 
-/** How to reach ClickHouse by the configuration. */
-export function clickhouseClientOptions(config: Config, database: string) {
+/**
+ * How to reach ClickHouse by the configuration, and as whom.
+ * @throws OperatorError exit 78 or 69 when the file of a password cannot be used
+ */
+export function clickhouseClientOptions(config: Config, database: string, role: Role = 'owner') {
   return {
     url: config.clickhouseUrl,
     database,
-    user: config.clickhouseUser,
-    password: config.clickhousePassword,
+    ...credentialsFor(config, role),
     timeoutMs: config.clickhouseTimeout,
   };
 }

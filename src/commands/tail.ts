@@ -1,10 +1,17 @@
 import { once } from 'node:events';
-import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
+import {
+  authenticationCodes,
+  ClickHouseError,
+  ClickHouseUnavailableError,
+  createClickHouse,
+} from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { describeRefusal } from '../clickhouse/permanent-errors.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
 import { formatRow, tailRows } from '../tail/tail-rows.ts';
 import type { Command, CommandContext } from './command.ts';
+import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 
 const pollMs = 500;
 
@@ -17,11 +24,8 @@ export const tail: Command = {
     'limit',
     'follow',
     'filter',
-    'clickhouseUrl',
-    'clickhouseDatabase',
-    'clickhouseUser',
-    'clickhousePassword',
-    'clickhouseTimeout',
+    ...clickhouseOptions.filter((key) => key !== 'clickhouseCluster'),
+    'dataDir',
     'logLevel',
     'config',
   ],
@@ -35,13 +39,7 @@ export const tail: Command = {
 };
 
 async function run({ config }: CommandContext): Promise<ExitCode> {
-  const clickhouse = createClickHouse({
-    url: config.clickhouseUrl,
-    database: config.clickhouseDatabase,
-    user: config.clickhouseUser,
-    password: config.clickhousePassword,
-    timeoutMs: config.clickhouseTimeout,
-  });
+  const clickhouse = createClickHouse(clickhouseClientOptions(config, config.clickhouseDatabase, 'reader'));
   const controller = new AbortController();
   const stop = () => controller.abort();
   const onOutputError = (error: NodeJS.ErrnoException) => {
@@ -96,7 +94,7 @@ function describe(error: unknown, config: Config, isStarted: boolean): unknown {
     });
   }
   return new OperatorError(
-    `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${error.message}`,
+    `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${describeRefusal(error)}`,
     exitCodes.unavailable,
     { cause: error },
   );
@@ -104,5 +102,5 @@ function describe(error: unknown, config: Config, isStarted: boolean): unknown {
 
 /** Whether the user is refused (wrong password, no such user, no right), which no filter brings about. */
 function isRefusal({ code }: ClickHouseError): boolean {
-  return [192, 193, 194, 497, 516].includes(code);
+  return code === 497 || authenticationCodes.includes(code);
 }

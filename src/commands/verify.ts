@@ -2,6 +2,7 @@ import { BufferUnavailableError } from '../buffer/buffer.ts';
 import { openInspector } from '../buffer/open.ts';
 import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { describeRefusal } from '../clickhouse/permanent-errors.ts';
 import { findTables } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
@@ -135,6 +136,6 @@ function explain(error: unknown, config: Config): unknown {
   const message =
     error.code === unknownIdentifier || isMissingTable(error)
       ? `database ${clickhouseDatabase} at ${clickhouseUrl.origin} does not have the tables of this release: check --clickhouse-database, and that the streamer has run (${error.message})`
-      : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${error.message}; check --clickhouse-url and --clickhouse-user`;
+      : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${describeRefusal(error)}; check --clickhouse-url and --clickhouse-user`;
   return new OperatorError(message, unavailable, { cause: error });
 }

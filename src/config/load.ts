@@ -106,11 +106,10 @@ function readEnvironment(env: Sources['env'], faults: string[]): Map<OptionKey, 
     const secret = keys.find((key) => table[key].secret && `${variableName(key)}${fileSuffix}` === name);
     if (secret !== undefined) {
       try {
-        found.set(secret, {
-          value: readFileSync(value, 'utf8').trimEnd(),
-          origin: 'environment',
-          place: name,
-        });
+        const text = readFileSync(value, 'utf8').trimEnd();
+        // Nobody writes a file to say that there is no secret: its content has got lost.
+        if (text === '') faults.push(`${name}: ${value} is empty`);
+        found.set(secret, { value: text, origin: 'environment', place: name });
       } catch (error) {
         faults.push(`${name}: ${messageOf(error)}`);
       }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
@@ -38,6 +38,20 @@ describe.each(['stream', 'check'] as const)('%s ends with exit 78, and says what
     expect(code).toBe(78);
   });
 
+  test('when the file of the password has another one, and names the file', async () => {
+    const dataDir = join(directory.path, `${command}-file`);
+    mkdirSync(dataDir);
+    writeFileSync(join(dataDir, 'clickhouse-password'), 'another password of 16'.replaceAll(' ', '-'), {
+      mode: 0o600,
+    });
+    const own = command === 'stream' ? ['--stream-listen', `127.0.0.1:${port}`] : ['--create'];
+    const flags = ['--clickhouse-url', engine.url, '--data-dir', dataDir, ...own];
+    const { code, stdout, stderr } = await runProgram([command, ...flags]);
+    expect(stdout + stderr).toContain(`the password in ${dataDir}/clickhouse-password`);
+    expect(stdout + stderr).not.toContain('another-password');
+    expect(code).toBe(78);
+  });
+
   test('when the user is unknown', async () => {
     const { code, stdout, stderr } = await run(command, ['--clickhouse-user', 'nobody'], 'right');
     expect(stdout + stderr).toMatch(/nobody[\s\S]*--clickhouse-user/);
@@ -67,6 +81,30 @@ describe.each(['stream', 'check'] as const)('%s ends with exit 78, and says what
     expect(stdout + stderr).toMatch(/nowhere[\s\S]*--clickhouse-cluster/);
     expect(code).toBe(78);
   });
+});
+
+test('every client finds the passwords in the data directory, and none is sent elsewhere', async () => {
+  const dataDir = join(directory.path, 'with-files');
+  const password = 'o'.repeat(43);
+  const other = await startTestEngine({ password, dataDir });
+  try {
+    writeFileSync(join(dataDir, 'clickhouse-password'), `${password}\n`, { mode: 0o600 });
+    const flags = ['--clickhouse-url', other.url, '--data-dir', dataDir];
+    expect((await runProgram(['check', ...flags, '--create'])).code).toBe(0);
+    for (const command of [
+      ['tail', '--no-follow'],
+      ['dead-letters', 'list'],
+    ]) {
+      const { code, stderr } = await runProgram([...command, ...flags]);
+      expect([code, stderr]).toEqual([0, expect.not.stringContaining('refuses')]);
+    }
+    // Another directory: nobody guesses.
+    const elsewhere = ['--clickhouse-url', other.url, '--data-dir', join(directory.path, 'none')];
+    const { code, stderr } = await runProgram(['tail', '--no-follow', ...elsewhere]);
+    expect([code, stderr]).toEqual([69, expect.stringMatching(/without a password[\s\S]*--data-dir/)]);
+  } finally {
+    await other.stop();
+  }
 });
 
 test('a ClickHouse that does not answer is waited for', async () => {

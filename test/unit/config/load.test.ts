@@ -129,6 +129,15 @@ describe('secrets', () => {
     expect(fromVariable.config.clickhousePassword).toBe('hunter3');
   });
 
+  test('are not there, empty or given: three things', () => {
+    expect(loadConfig({ flags: {}, env: {}, allowed }).config.clickhousePassword).toBe(undefined);
+    const empty = loadConfig({ flags: {}, env: { MILLRACE_CLICKHOUSE_PASSWORD: '' }, allowed });
+    expect(empty.config.clickhousePassword).toBe('');
+    const path = file('empty-password', '\n');
+    const message = faultsOf({ flags: {}, env: { MILLRACE_CLICKHOUSE_READER_PASSWORD_FILE: path }, allowed });
+    expect(message).toContain(`MILLRACE_CLICKHOUSE_READER_PASSWORD_FILE: ${path} is empty`);
+  });
+
   test('are refused as a flag and in the file, without being shown', () => {
     const config = file('secret.yaml', 'clickhouse-password: hunter2\n');
     const message = faultsOf({ flags: { 'clickhouse-password': 'hunter3', config }, env: {}, allowed });
