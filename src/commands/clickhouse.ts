@@ -1,60 +1,147 @@
-import { readdirSync } from 'node:fs';
-import { constants, getPriority, setPriority } from 'node:os';
+import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import type { Logger } from 'pino';
-import { startEngine } from '../engine/server.ts';
-import { messageOf } from '../errors.ts';
+import { ensurePasswords, readerUser } from '../clickhouse/credentials.ts';
+import type { Config, OptionKey } from '../config/options.ts';
+import type { Account } from '../engine/auth.ts';
+import { launchEngine } from '../engine/launch.ts';
+import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
+import { endChild } from '../process/end-child.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
+import { isLoopback } from '../process/own-host.ts';
+import { findSandbox, type Sandbox } from '../process/sandbox.ts';
 import type { Command } from './command.ts';
 
-/** A tenth of the CPU is still the engine's when others want it all (Linux, sched(7)). */
-const engineNice = constants.priority.PRIORITY_BELOW_NORMAL;
+/** Options of the embedded ClickHouse alone. */
+export const engineOptions = [
+  'clickhouseReaderPassword',
+  'clickhouseAuth',
+  'clickhouseHosts',
+  'clickhouseOrigins',
+  'clickhouseSandbox',
+] as const satisfies readonly OptionKey[];
 
 /** `millrace clickhouse`: the embedded ClickHouse. */
 export const clickhouse: Command = {
   name: 'clickhouse',
   summary: 'Run the embedded ClickHouse behind its HTTP interface',
   arguments: [],
-  options: ['dataDir', 'clickhouseUrl', 'clickhouseUser', 'stopTimeout', 'logLevel', 'config'],
+  options: [
+    'dataDir',
+    'clickhouseUrl',
+    'clickhouseDatabase',
+    'clickhouseUser',
+    'clickhousePassword',
+    ...engineOptions,
+    'stopTimeout',
+    'logLevel',
+    'config',
+  ],
   examples: [
     'millrace clickhouse',
-    "curl 'http://127.0.0.1:8123/' --data-binary 'SELECT version()'",
-    'MILLRACE_CLICKHOUSE_PASSWORD=secret millrace clickhouse --clickhouse-url http://0.0.0.0:8123',
+    'millrace sql "SELECT version()"',
+    'millrace clickhouse --clickhouse-url http://0.0.0.0:8123 --clickhouse-hosts clickhouse.internal',
   ],
   async run({ config, log }) {
-    const { hostname, port } = config.clickhouseUrl;
-    const host = hostname.replace(/^\[|\]$/g, '');
-    const { dataDir, clickhouseUser: user, clickhousePassword: password = '' } = config;
-    if (password === '' && !isLoopback(host)) {
-      log.warn(
-        { host },
-        'the embedded ClickHouse listens beyond this machine without a password: set MILLRACE_CLICKHOUSE_PASSWORD',
-      );
-    }
-    yieldToOthers(log);
-    const started = performance.now();
-    const engine = await startEngine({ dataDir, host, port: Number(port || 80), user, password, log });
-    const startMs = Math.round(performance.now() - started);
-    stopGracefully(() => engine.close(), { log, timeoutMs: config.stopTimeout });
-    log.info({ url: engine.url, dataDir, version: engine.version, startMs }, 'clickhouse is ready');
-    announceReady({ url: engine.url });
+    const engine = await prepareEngine(config, log);
+    const child = await engine.start();
+    const exited = once(child, 'exit');
+    const ready = once(child, 'message');
+    await Promise.race([ready, exited]);
+    if (child.exitCode !== null || child.signalCode !== null) return exitCodeOf(child);
+    const [message] = await ready;
+    let isStopping = false;
+    stopGracefully(
+      () => {
+        isStopping = true;
+        return endChild(child, { isReady: true, timeoutMs: config.stopTimeout + 2_000 });
+      },
+      { log, timeoutMs: config.stopTimeout + 5_000 },
+    );
+    void exited.then(() => {
+      if (!isStopping) process.exit(exitCodeOf(child));
+    });
+    const { url } = message as { url: string };
+    log.info(
+      { url, sandbox: engine.sandbox.kind, confines: engine.sandbox.confines },
+      'clickhouse is running',
+    );
+    announceReady({ url });
     return undefined;
   },
 };
 
-/** Rows can wait, requests cannot: a collector on the same machine goes first. */
-function yieldToOthers(log: Logger): void {
-  try {
-    for (const thread of ownThreads()) if (getPriority(thread) < engineNice) setPriority(thread, engineNice);
-  } catch (error) {
-    log.warn({ error: messageOf(error) }, 'the priority of the embedded ClickHouse could not be lowered');
+/** The embedded ClickHouse, ready to be started, as often as it must be. */
+export interface PreparedEngine {
+  readonly sandbox: Sandbox;
+  /** Starts its process. */
+  start(): Promise<ChildProcess>;
+}
+
+/**
+ * Finds out how the embedded ClickHouse is to run: who may log in, and what confines it.
+ * @throws OperatorError exit 78 when it would be open to others without a password
+ */
+export async function prepareEngine(config: Config, log: Logger): Promise<PreparedEngine> {
+  const { hostname, port } = config.clickhouseUrl;
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const accounts = accountsOf(config, host);
+  if (accounts === undefined) {
+    log.warn(
+      'the embedded ClickHouse takes everybody as its owner: every program and every user of this machine can read, change and remove all rows (--no-clickhouse-auth)',
+    );
   }
+  const sandbox = await findSandbox(config.clickhouseSandbox);
+  if (sandbox.kind === 'none') log.warn(`the embedded ClickHouse runs without a sandbox: ${sandbox.advice}`);
+  const start = () =>
+    launchEngine({
+      dataDir: config.dataDir,
+      databases: [config.clickhouseDatabase],
+      host,
+      port: Number(port || 80),
+      accounts,
+      hosts: config.clickhouseHosts,
+      origins: config.clickhouseOrigins,
+      logLevel: log.level,
+      stopTimeoutMs: config.stopTimeout,
+      sandbox,
+    });
+  return { sandbox, start };
 }
 
-/** On Linux each thread has a priority of its own and gives it to those that it starts; 0 is the whole process. */
-function ownThreads(): number[] {
-  return process.platform === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0];
+/** Undefined: nobody needs a password. */
+function accountsOf(config: Config, host: string): Account[] | undefined {
+  if (!config.clickhouseAuth) {
+    if (isLoopback(host)) return undefined;
+    throw new OperatorError(
+      `--no-clickhouse-auth would let everybody who reaches ${host} read and remove all rows: it is for loopback addresses only. ` +
+        'Leave it out, or listen on 127.0.0.1 with --clickhouse-url',
+      exitCodes.configuration,
+    );
+  }
+  const { owner, reader } = ensurePasswords(config);
+  if (owner.text === '' || reader.text === '') {
+    throw new OperatorError(
+      'the password of the embedded ClickHouse is set and empty: leave MILLRACE_CLICKHOUSE_PASSWORD out to have one made, or give --no-clickhouse-auth',
+      exitCodes.configuration,
+    );
+  }
+  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+  return [
+    {
+      role: 'owner',
+      user: config.clickhouseUser,
+      passwordHash: hash(owner.text),
+      isGenerated: owner.isGenerated,
+    },
+    { role: 'reader', user: readerUser, passwordHash: hash(reader.text), isGenerated: reader.isGenerated },
+  ];
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+function exitCodeOf({ exitCode }: ChildProcess): ExitCode {
+  return (
+    Object.values(exitCodes).find((known) => known === exitCode && known !== exitCodes.ok) ??
+    exitCodes.failure
+  );
 }

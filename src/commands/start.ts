@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { passwordFile, readerUser } from '../clickhouse/credentials.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { optionName, options, variableName } from '../config/options.ts';
 import { type Address, formatAddress } from '../config/types.ts';
@@ -6,9 +7,11 @@ import { exitCodes, OperatorError } from '../errors.ts';
 import { lockDirectory } from '../process/data-lock.ts';
 import { stopGracefully } from '../process/lifecycle.ts';
 import { portInUse, probePort } from '../process/probe-port.ts';
-import { type Supervised, supervise } from '../process/supervisor.ts';
+import type { Sandbox } from '../process/sandbox.ts';
+import { forkCommand, type ProcessOptions, type Supervised, supervise } from '../process/supervisor.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { version } from '../version.ts';
+import { engineOptions, type PreparedEngine, prepareEngine } from './clickhouse.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command, CommandContext } from './command.ts';
 import { clickhouseOptions, readerOptions, reportingOptions, streamerOptions } from './stream.ts';
@@ -24,6 +27,7 @@ export const start: Command = {
     ...streamerOptions,
     ...clickhouseOptions,
     ...reportingOptions,
+    ...engineOptions.filter((key) => !(clickhouseOptions as readonly OptionKey[]).includes(key)),
     'embeddedClickhouse',
     'stopTimeout',
     'logLevel',
@@ -42,6 +46,7 @@ export const start: Command = {
     loadSchema(config.schema);
     const unlock = await lockDirectory(config.dataDir);
     const running: Supervised[] = [];
+    let engine: PreparedEngine | undefined;
     // Data order: events stop coming in, then they stop being delivered, then ClickHouse closes.
     const stopping = new AbortController();
     const stop = async (): Promise<void> => {
@@ -57,7 +62,8 @@ export const start: Command = {
     stopGracefully(stop, { log, timeoutMs: config.drainDelay + 4 * config.stopTimeout });
     try {
       await probePorts(config);
-      await launchAll(context, running, stopping.signal);
+      engine = config.embeddedClickhouse ? await prepareEngine(config, log) : undefined;
+      await launchAll(context, engine, { running, stopping: stopping.signal });
     } catch (error) {
       // Stopped in the middle of the start: whoever stops it ends the process.
       if (stopping.signal.aborted) return undefined;
@@ -65,27 +71,28 @@ export const start: Command = {
       throw error;
     }
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-    process.stdout.write(formatBanner(config, seconds));
+    process.stdout.write(formatBanner(config, { seconds, engine }));
     return undefined;
   },
 };
 
 async function launchAll(
   { config, flags, log }: CommandContext,
-  running: Supervised[],
-  stopping: AbortSignal,
+  engine: PreparedEngine | undefined,
+  { running, stopping }: { readonly running: Supervised[]; readonly stopping: AbortSignal },
 ): Promise<void> {
   const env = childEnvironment(config, flags);
-  const launch = async (command: string, more: NodeJS.ProcessEnv = {}): Promise<void> => {
+  const launch = async (
+    command: string,
+    start: ProcessOptions['start'] = () => forkCommand(command, env),
+  ) => {
     stopping.throwIfAborted();
-    const stopTimeoutMs = config.stopTimeout + (command === 'collect' ? config.drainDelay : 0);
-    const options = { command, env: { ...env, ...more }, log, stopTimeoutMs: stopTimeoutMs + 2_000 };
-    const child = supervise(options);
+    const stopTimeoutMs = config.stopTimeout + (command === 'collect' ? config.drainDelay : 0) + 2_000;
+    const child = supervise({ command, start, log, stopTimeoutMs });
     running.push(child);
     await child.ready;
   };
-  // Each call of the engine occupies a thread of Node's pool, which has four unless told before the start.
-  if (config.embeddedClickhouse) await launch('clickhouse', { UV_THREADPOOL_SIZE: '8' });
+  if (engine !== undefined) await launch('clickhouse', engine.start);
   await launch('stream');
   await launch('collect');
 }
@@ -122,7 +129,10 @@ function describeOutage({ onOutage, dataDir }: Config): string {
   return 'while Kafka is away posts get 503; --on-outage spool keeps them on this disk';
 }
 
-function formatBanner(config: Config, seconds: string): string {
+function formatBanner(
+  config: Config,
+  { seconds, engine }: { readonly seconds: string; readonly engine: PreparedEngine | undefined },
+): string {
   const collector = `http://${formatAddress(config.listen)}`;
   const streamer = `http://${formatAddress(config.streamListen)}`;
   const clickhouse = config.clickhouseUrl.origin;
@@ -130,9 +140,7 @@ function formatBanner(config: Config, seconds: string): string {
     config.clickhouseDatabase === 'default'
       ? ''
       : `?database=${encodeURIComponent(config.clickhouseDatabase)}`;
-  const user = (config.clickhousePassword ?? '') === '' ? '' : ` -u ${config.clickhouseUser}:PASSWORD`;
-  const sql =
-    'SELECT received_at, event, os, browser FROM events ORDER BY received_at DESC LIMIT 5 FORMAT PrettyCompact';
+  const sql = 'SELECT received_at, event, os, browser FROM events ORDER BY received_at DESC LIMIT 5';
   const buffer =
     config.buffer === 'kafka'
       ? `Kafka at ${config.kafkaBrokers.map(formatAddress).join(',')}, topic ${config.kafkaTopic}`
@@ -142,15 +150,48 @@ function formatBanner(config: Config, seconds: string): string {
 
   collector   ${collector}    events in; /status, /metrics
   streamer    ${streamer}    events to ClickHouse; /status, /metrics
-  ClickHouse  ${clickhouse}    ${config.embeddedClickhouse ? 'embedded, ' : ''}SQL
+  ClickHouse  ${clickhouse}    ${engine === undefined ? '' : `embedded, ${describeSafety(config, engine.sandbox)}; `}SQL
   buffer      ${buffer}${outage}
 
 Send an event:
   curl ${collector}/v1/events -H 'content-type: application/json' -d '{"event":"view","os":"linux","browser":"chrome"}'
 
 A second later, read it back:
-  curl${user} '${clickhouse}/${database}' --data-binary '${sql}'
+  npx millrace sql${sqlFlags(config)} "${sql}"
+
+or, with the file of the password, by any client of ClickHouse:
+  curl${formatLogin(config)} '${clickhouse}/${database}' --data-binary '${sql} FORMAT PrettyCompact'
 
 Ctrl-C stops everything in order; the next start goes on where this one stopped.
 `;
+}
+
+function describeSafety(config: Config, { kind, confines }: Sandbox): string {
+  const login = config.clickhouseAuth ? 'with a password' : 'WITHOUT A PASSWORD';
+  return kind === 'none' ? `${login}, without a sandbox` : `${login}, in a sandbox (${kind}: ${confines})`;
+}
+
+/** What `millrace sql` must be told to find this ClickHouse: what was given to `start` as flags. */
+function sqlFlags(config: Config): string {
+  const wanted = [
+    ['data-dir', config.dataDir, './data'],
+    ['clickhouse-url', config.clickhouseUrl.origin, 'http://127.0.0.1:8123'],
+    ['clickhouse-database', config.clickhouseDatabase, 'default'],
+  ];
+  return wanted
+    .map(([name, value, usual]) => (value === usual ? '' : ` --${name} ${quoteShell(value)}`))
+    .join('');
+}
+
+/** The reader's login for curl, which takes the password out of its file. */
+function formatLogin(config: Config): string {
+  if (!config.embeddedClickhouse) return '';
+  if (!config.clickhouseAuth) return '';
+  const file = passwordFile(config.dataDir, 'reader');
+  const text = config.clickhouseReaderPassword === undefined ? `$(cat ${quoteShell(file)})` : 'PASSWORD';
+  return ` -u "${readerUser}:${text}"`;
+}
+
+function quoteShell(text: string | undefined): string {
+  return /^[\w@%+=:,./-]+$/.test(text ?? '') ? (text ?? '') : `'${(text ?? '').replaceAll("'", "'\\''")}'`;
 }

@@ -406,6 +406,27 @@ export const options = {
     doc: 'How long one request to ClickHouse may take before it is tried again with the same token.',
     group: 'clickhouse',
   }),
+  clickhouseHosts: option({
+    schema: type.hostNames,
+    default: '',
+    placeholder: '<name,...>',
+    doc: 'Names by which the embedded ClickHouse may be called, beside the address that it listens on and loopback: requests with any other `Host` are refused, since a web page may have made that name lead here.',
+    group: 'clickhouse',
+  }),
+  clickhouseOrigins: option({
+    schema: type.origins,
+    default: '',
+    placeholder: '<origin,...>',
+    doc: 'Web pages that may use the embedded ClickHouse, as https://console.example. Those of every other site are refused, whatever password they have.',
+    group: 'clickhouse',
+  }),
+  clickhouseSandbox: option({
+    schema: type.oneOf('auto', 'bubblewrap', 'landlock', 'systemd', 'none'),
+    default: 'auto',
+    placeholder: '<kind>',
+    doc: 'What confines the process of the embedded ClickHouse to its own files: bubblewrap, landlock (by setpriv), systemd (the unit that it runs in), none, or auto: the first of these that works here. See docs/security.md.',
+    group: 'clickhouse',
+  }),
   embeddedClickhouse: option({
     schema: type.boolean,
     default: 'true',

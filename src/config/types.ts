@@ -116,6 +116,24 @@ export const addresses = z
     return fault(context, `must be host:port[,host:port...], not '${list.join(',')}'`);
   });
 
+/** Names of hosts, separated by commas; a list in a file. Empty: none. */
+export const hostNames = list(/^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/i, 'a name of a host, without a port');
+
+/** Origins of pages, separated by commas; a list in a file. Empty: none. */
+export const origins = list(/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/i, 'an origin, as https://console.example');
+
+function list(item: RegExp, what: string) {
+  return z
+    .union([scalar.transform((value) => value.split(',')), z.array(z.string())])
+    .transform((items, context) => {
+      const given = items.map((text) => text.trim()).filter((text) => text !== '');
+      const bad = given.find((text) => !item.test(text));
+      return bad === undefined
+        ? given
+        : fault(context, `must be ${what}, or several with commas, not '${bad}'`);
+    });
+}
+
 /** An http or https URL without a path, user or password. */
 export const httpUrl = scalar.transform((value, context) => {
   const url = URL.canParse(value) ? new URL(value) : undefined;

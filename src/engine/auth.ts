@@ -1,60 +1,147 @@
 /** Checks the user and the password of a request. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { EngineError } from './error.ts';
 import { headerOf } from './parameters.ts';
+import type { Role } from './policy.ts';
 
-/** The one user of the embedded ClickHouse. */
-export interface Credentials {
+/** One user of the embedded ClickHouse. */
+export interface Account {
+  readonly role: Role;
   readonly user: string;
-  /** Empty: none is needed. */
-  readonly password: string;
+  /** SHA-256 of the password, in hex: the process that runs queries does not hold the password itself. */
+  readonly passwordHash: string;
+  /** Whether the password is 32 random bytes: no number of guesses finds it. */
+  readonly isGenerated: boolean;
 }
 
-/**
- * Lets a request pass, or not.
- * @throws EngineError 516 when user or password are wrong, or a web page sent it and there is no password
- */
-export function authenticate(request: IncomingMessage, url: URLSearchParams, expected: Credentials): void {
-  const given = credentialsOf(request, url);
-  // Both comparisons are made, so that the time tells nothing about which one failed.
-  const isUser = isEqual(given.user, expected.user);
-  const isPassword = isEqual(given.password, expected.password);
-  if (!isUser || !isPassword) {
+/** Wrong passwords that an address may give at once, and how long it takes until it may give one more. */
+const freeGuesses = 10;
+const guessMs = 1_000;
+/** Addresses that are remembered; the oldest is forgotten for one more. */
+const maxAddresses = 10_000;
+
+/** Lets requests pass, or not. */
+export class Guard {
+  readonly #accounts: readonly Account[] | undefined;
+  readonly #guesses = new Map<string, { count: number; at: number }>();
+  /** Connections on which the right password came: guesses of others do not lock them out. */
+  readonly #trusted = new WeakSet<Socket>();
+  readonly #now: () => number;
+
+  /** @param accounts undefined: everybody is the owner */
+  constructor(accounts: readonly Account[] | undefined, now: () => number = () => performance.now()) {
+    this.#accounts = accounts;
+    this.#now = now;
+  }
+
+  /**
+   * Whose request it is.
+   * @throws EngineError 194 without credentials, 516 with wrong ones, 201 after too many wrong ones
+   */
+  admit(request: IncomingMessage, url: URLSearchParams): Role {
+    const given = credentialsOf(request, url);
+    if (this.#accounts === undefined) return given?.user === 'reader' ? 'reader' : 'owner';
+    if (given === undefined) {
+      throw new EngineError(
+        194,
+        'REQUIRED_PASSWORD',
+        'default: Authentication failed: password is required. The banner of millrace start, and docs/security.md, say where it is',
+      );
+    }
+    const address = networkOf(request.socket.remoteAddress ?? '');
+    const isLocked = this.#isLocked(address) && !this.#trusted.has(request.socket);
+    const role = this.#find(given, isLocked);
+    if (role !== undefined) {
+      this.#trusted.add(request.socket);
+      return role;
+    }
+    if (isLocked) {
+      const message = 'Too many wrong passwords came from this address. Try again in a second';
+      throw new EngineError(201, 'QUOTA_EXCEEDED', message, 429);
+    }
+    this.#count(address);
     throw new EngineError(
       516,
       'AUTHENTICATION_FAILED',
-      `${given.user}: Authentication failed: password is incorrect, or there is no user with such name`,
+      `${printable(given.user)}: Authentication failed: password is incorrect, or there is no user with such name`,
     );
   }
-  if (expected.password === '') refuseWebPages(request);
+
+  /** All comparisons are made, so that the time tells nothing about which one failed. */
+  #find(given: Credentials, isLocked: boolean): Role | undefined {
+    const hash = sha256(given.password);
+    let role: Role | undefined;
+    for (const account of this.#accounts ?? []) {
+      const isUser = timingSafeEqual(sha256(given.user), sha256(account.user));
+      const isPassword = timingSafeEqual(hash, Buffer.from(account.passwordHash, 'hex'));
+      // A chosen password could be guessed in the end, a generated one cannot: only the first is worth a lock.
+      if (isUser && isPassword && (account.isGenerated || !isLocked)) role = account.role;
+    }
+    return role;
+  }
+
+  #isLocked(address: string): boolean {
+    const guesses = this.#guesses.get(address);
+    if (guesses === undefined) return false;
+    const left = guesses.count - (this.#now() - guesses.at) / guessMs;
+    if (left <= 0) this.#guesses.delete(address);
+    return left > freeGuesses - 1;
+  }
+
+  #count(address: string): void {
+    const now = this.#now();
+    const before = this.#guesses.get(address);
+    const left = before === undefined ? 0 : Math.max(0, before.count - (now - before.at) / guessMs);
+    this.#guesses.delete(address);
+    if (this.#guesses.size >= maxAddresses) {
+      const [oldest = ''] = this.#guesses.keys();
+      this.#guesses.delete(oldest);
+    }
+    this.#guesses.set(address, { count: left + 1, at: now });
+  }
 }
 
-/** Any page that a browser on this machine shows may post to a loopback address; only a password stops it. */
-function refuseWebPages({ headers }: IncomingMessage): void {
-  const origin = headerOf(headers, 'origin');
-  if (origin === undefined || origin === `http://${headers.host ?? ''}`) return;
-  throw new EngineError(
-    516,
-    'AUTHENTICATION_FAILED',
-    `Authentication failed: web pages of ${origin} may not query an embedded ClickHouse without a password`,
-  );
+interface Credentials {
+  readonly user: string;
+  readonly password: string;
 }
 
-function credentialsOf(request: IncomingMessage, url: URLSearchParams): Credentials {
-  const { headers } = request;
+/** Undefined when the request has none. */
+function credentialsOf({ headers }: IncomingMessage, url: URLSearchParams): Credentials | undefined {
   const user = headerOf(headers, 'x-clickhouse-user');
   const key = headerOf(headers, 'x-clickhouse-key');
-  if (user !== undefined || key !== undefined) return { user: user || 'default', password: key ?? '' };
+  if (user !== undefined || key !== undefined) return credentials(user, key);
   const basic = /^Basic +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
   if (basic !== undefined) {
     const text = Buffer.from(basic, 'base64').toString('utf8');
     const colon = text.indexOf(':');
-    if (colon >= 0) return { user: text.slice(0, colon) || 'default', password: text.slice(colon + 1) };
+    if (colon >= 0) return credentials(text.slice(0, colon), text.slice(colon + 1));
   }
-  return { user: url.get('user') || 'default', password: url.get('password') ?? '' };
+  if (!url.has('user') && !url.has('password')) return undefined;
+  return credentials(url.get('user'), url.get('password'));
 }
 
-function isEqual(a: string, b: string): boolean {
-  return timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest());
+/** A user alone has no password: that of a request which asks for one. */
+function credentials(
+  user: string | null | undefined,
+  password: string | null | undefined,
+): Credentials | undefined {
+  if (!password) return undefined;
+  return { user: user || 'default', password };
+}
+
+/** Whoever has one address of a network of IPv6 has them all. */
+function networkOf(address: string): string {
+  if (!address.includes(':') || address.startsWith('::ffff:')) return address;
+  return address.split(':').slice(0, 4).join(':');
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function printable(text: string): string {
+  return text.slice(0, 100).replace(/[^\x20-\x7e]/g, '?');
 }

@@ -1,7 +1,6 @@
 /** The engine itself: one data directory, one connection for each request. */
-import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import type { EngineFiles } from './access.ts';
 import {
   type Connection,
   type EngineBinding,
@@ -10,13 +9,18 @@ import {
   type StreamChunk,
   type WriteOutcome,
 } from './binding.ts';
-import { writeConfig } from './config.ts';
-import { toEngineError } from './error.ts';
+import { EngineError, toEngineError } from './error.ts';
 import { type CallKind, Gate } from './gate.ts';
-import { type Scope, scopeStatements } from './scope.ts';
+import { ownScope, quoteLiteral, type Scope, scopeStatements } from './scope.ts';
+import { type OpenStream, Streams } from './streams.ts';
+import { type FunctionRow, Vocabulary } from './vocabulary.ts';
 
 /** Calls that wait for the engine at most; `max_concurrent_queries` of a ClickHouse server is 100 as well. */
 const maxWaiting = 100;
+
+/** Statements whose canonical text is remembered, and the longest of them: inserts repeat theirs for ever. */
+const maxRemembered = 256;
+const maxRememberedLength = 8 * 1024;
 
 /** ClickHouse in this process. */
 export class Engine {
@@ -25,42 +29,41 @@ export class Engine {
   /** Keeps the engine open: it closes with its last connection. */
   readonly #root: Connection;
   readonly #gate: Gate;
+  /** Parsing waits for nobody but other parsing: an insert must not wait for readers before it is known as one. */
+  readonly #parsers: Gate;
+  readonly #streams: Streams;
   readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #canonical = new Map<string, string>();
 
   private constructor(binding: EngineBinding, path: string, root: Connection) {
     this.#binding = binding;
     this.#path = path;
     this.#root = root;
-    // One thread of libuv's pool stays free for files and compression.
+    this.#streams = new Streams(path);
+    // Of libuv's pool one thread stays free for files and compression, and one for parsing.
     const threads = Number(process.env.UV_THREADPOOL_SIZE) || 4;
-    const slots = Math.max(1, threads - 1);
-    this.#gate = new Gate({ slots, readSlots: Math.max(1, slots - 1), queue: maxWaiting });
+    const slots = Math.max(1, threads - 2);
+    this.#gate = new Gate({
+      slots,
+      readSlots: Math.max(1, slots - 1),
+      readerSlots: Math.max(1, slots - 2),
+      queue: maxWaiting,
+    });
+    this.#parsers = new Gate({ slots: 1, readSlots: 1, readerSlots: 1, queue: maxWaiting });
   }
 
   /**
-   * Opens `<dataDir>/clickhouse`, creating it when there is none.
+   * Opens the data in `files`, creating it when there is none.
    * @throws OperatorError when the directory cannot be used, or the engine is not installed
    */
-  static async open(dataDir: string): Promise<Engine> {
+  static open(files: EngineFiles): Engine {
     const binding = loadBinding();
-    const path = join(resolve(dataDir), 'clickhouse');
-    let configFile: string;
     try {
-      await mkdir(path, { recursive: true, mode: 0o750 });
-      configFile = await writeConfig(resolve(dataDir));
+      const root = binding.CreateConnection(files.data, [`--config-file=${files.config}`]);
+      return new Engine(binding, files.data, root);
     } catch (cause) {
       throw new OperatorError(
-        `cannot write the data directory ${path}: ${messageOf(cause)}`,
-        exitCodes.unavailable,
-        { cause },
-      );
-    }
-    try {
-      const root = binding.CreateConnection(path, [`--config-file=${configFile}`]);
-      return new Engine(binding, path, root);
-    } catch (cause) {
-      throw new OperatorError(
-        `cannot open the data directory ${path}: another process uses it, or it is damaged ` +
+        `cannot open the data directory ${files.data}: another process uses it, or it is damaged ` +
           `(${messageOf(cause)}). One process owns a data directory: stop the other one, or set --data-dir.`,
         exitCodes.unavailable,
         { cause },
@@ -70,7 +73,7 @@ export class Engine {
 
   /** Runs a statement and returns its whole result. */
   async read(sql: string, format: string, scope: Scope): Promise<ReadOutcome> {
-    return this.#call('read', scope, (connection) =>
+    return this.#call(kindOf(scope), scope, (connection) =>
       this.#binding.QueryAsyncConnection(connection, sql, format),
     );
   }
@@ -87,29 +90,84 @@ export class Engine {
    * writes them around every piece. Leaving the loop cancels the query.
    */
   async *stream(sql: string, format: string, scope: Scope): AsyncGenerator<StreamChunk, void, undefined> {
-    const connection = this.#connect();
+    const kind = kindOf(scope);
     let finish = () => {};
     this.#track(new Promise<void>((resolve) => (finish = resolve)));
+    let stream: OpenStream | undefined;
     try {
-      const stream = await this.#gate.run('read', async () => {
-        await this.#enter(connection, scope);
-        return this.#binding.StreamQuery(connection, sql, format);
-      });
-      try {
-        for (;;) {
-          const chunk = await this.#gate.run('read', () => this.#binding.StreamFetch(stream));
-          if (chunk.done) break;
-          yield chunk;
-        }
-      } finally {
-        this.#binding.StreamCancel(stream);
+      const query = { scope: scopeStatements(scope), sql, format };
+      const opened = await this.#gate.run(kind, () => this.#streams.open(query));
+      stream = opened;
+      for (;;) {
+        const chunk = await this.#gate.run(kind, () => opened.fetch());
+        if (chunk.done) break;
+        yield chunk;
       }
     } catch (thrown) {
       throw toEngineError(thrown);
     } finally {
-      this.#binding.CloseConnection(connection);
+      await stream?.close();
       finish();
     }
+  }
+
+  /**
+   * The statement as the engine's parser understands it, on one line.
+   * @throws EngineError for what the parser does not take, as a whole, alone
+   */
+  async parse(sql: string): Promise<string> {
+    const known = this.#canonical.get(sql);
+    if (known !== undefined) return known;
+    const query = `SELECT formatQuerySingleLine(${quoteLiteral(sql)}) SETTINGS max_query_size = ${maxParsedBytes}`;
+    const canonical = await this.#parsers
+      .run('write', () =>
+        this.#once(ownScope, (on) => this.#binding.QueryAsyncConnection(on, query, 'RawBLOB')),
+      )
+      .then(({ bytes }) => Buffer.from(bytes).toString('utf8'))
+      .catch((thrown) => {
+        throw withoutWrapping(toEngineError(thrown));
+      });
+    if (sql.length <= maxRememberedLength) {
+      if (this.#canonical.size >= maxRemembered) {
+        const [oldest = ''] = this.#canonical.keys();
+        this.#canonical.delete(oldest);
+      }
+      this.#canonical.set(sql, canonical);
+    }
+    return canonical;
+  }
+
+  /** What the engine knows, less what statements must not use. */
+  async readVocabulary(): Promise<Vocabulary> {
+    const functions = await this.#rows<FunctionRow>(
+      'SELECT name, is_aggregate, alias_to, case_insensitive, categories FROM system.functions',
+    );
+    const names = async (sql: string) => (await this.#rows<{ name: string }>(sql)).map(({ name }) => name);
+    const settings = async (table: string) => {
+      const rows = await this.#rows<{ name: string; type: string }>(`SELECT name, type FROM system.${table}`);
+      return new Map(rows.map(({ name, type }) => [name, type]));
+    };
+    return new Vocabulary({
+      functions,
+      types: await names('SELECT name FROM system.data_type_families'),
+      combinators: await names('SELECT name FROM system.aggregate_function_combinators'),
+      settings: await settings('settings'),
+      tableSettings: await settings('merge_tree_settings'),
+    });
+  }
+
+  async #rows<T>(sql: string): Promise<T[]> {
+    const { bytes } = await this.read(sql, 'JSONEachRow', ownScope);
+    const lines = Buffer.from(bytes).toString('utf8').trimEnd().split('\n');
+    return lines.map((line) => JSON.parse(line) as T);
+  }
+
+  /** Cancels every running query, for the end of the process. */
+  async cancelAll(): Promise<void> {
+    const sql = "KILL QUERY WHERE query NOT LIKE 'KILL %' ASYNC";
+    await this.#once({ ...ownScope, readonly: false }, (on) =>
+      this.#binding.QueryAsyncConnection(on, sql, 'Null'),
+    );
   }
 
   /** Waits for the calls in flight, then closes the data directory. */
@@ -118,34 +176,32 @@ export class Engine {
     this.#binding.CloseConnection(this.#root);
   }
 
-  /**
-   * Every call gets a connection of its own (half a millisecond), so that no setting, database, parameter or
-   * temporary table of one request can be seen by another.
-   */
   async #call<T>(kind: CallKind, scope: Scope, use: (connection: Connection) => Promise<T>): Promise<T> {
     return this.#track(
       this.#gate.run(kind, async () => {
-        const connection = this.#connect();
         try {
-          await this.#enter(connection, scope);
-          return await use(connection);
+          return await this.#once(scope, use);
         } catch (thrown) {
           throw toEngineError(thrown);
-        } finally {
-          // Nothing runs on it any more: closing it under a running query would end the engine.
-          this.#binding.CloseConnection(connection);
         }
       }),
     );
   }
 
-  #connect(): Connection {
-    return this.#binding.CreateConnection(this.#path, []);
-  }
-
-  async #enter(connection: Connection, scope: Scope): Promise<void> {
+  /**
+   * Every call gets a connection of its own (half a millisecond), so that no setting, database, parameter, role or
+   * temporary table of one request can be seen by another.
+   */
+  async #once<T>(scope: Scope, use: (connection: Connection) => Promise<T>): Promise<T> {
     const statements = scopeStatements(scope);
-    if (statements !== '') await this.#binding.QueryAsyncConnection(connection, statements, 'Null');
+    const connection = this.#binding.CreateConnection(this.#path, []);
+    try {
+      if (statements !== '') await this.#binding.QueryAsyncConnection(connection, statements, 'Null');
+      return await use(connection);
+    } finally {
+      // Nothing runs on it any more: closing it under a running query would end the engine.
+      this.#binding.CloseConnection(connection);
+    }
   }
 
   #track<T>(call: Promise<T>): Promise<T> {
@@ -154,4 +210,17 @@ export class Engine {
     call.then(forget, forget);
     return call;
   }
+}
+
+/** Longest text that is parsed, bytes; a statement of 16 MiB doubles when all of it must be escaped. */
+const maxParsedBytes = 64 * 1024 ** 2;
+
+function kindOf({ role }: Scope): CallKind {
+  return role === 'reader' ? 'reader' : 'read';
+}
+
+/** The parser's complaint, without the query that asked for it. */
+function withoutWrapping(error: EngineError): EngineError {
+  const message = error.message.replace(/: In scope SELECT formatQuerySingleLine\([\s\S]*$/, '');
+  return new EngineError(error.code, error.type, message, error.status);
 }

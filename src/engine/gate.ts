@@ -7,22 +7,24 @@ export interface GateLimits {
   readonly slots: number;
   /** Of these, how many may be reads: a slow SELECT must not keep inserts waiting. */
   readonly readSlots: number;
-  /** Calls that may wait; one more is refused. */
+  /** Of these, how many may be those of readers: dashboards must not keep the owner's own reads waiting. */
+  readonly readerSlots: number;
+  /** Calls of each kind that may wait; one more is refused. */
   readonly queue: number;
 }
 
-/** Reads wait behind other reads, writes only for a free slot. */
-export type CallKind = 'read' | 'write';
+/** Readers wait behind readers, the owner's reads behind reads, writes only for a free slot. */
+export type CallKind = 'reader' | 'read' | 'write';
 
 interface Waiter {
   readonly kind: CallKind;
   readonly start: () => void;
 }
 
-/** First come, first served, except that a write passes reads that wait for a read slot. */
+/** First come, first served, except that a write passes reads, and a read of the owner those of readers, that wait for a slot of their kind. */
 export class Gate {
   readonly #limits: GateLimits;
-  readonly #running = { read: 0, write: 0 };
+  readonly #running = { reader: 0, read: 0, write: 0 };
   #waiting: Waiter[] = [];
 
   constructor(limits: GateLimits) {
@@ -46,16 +48,20 @@ export class Gate {
   }
 
   #isFree(kind: CallKind): boolean {
-    const { read, write } = this.#running;
-    return read + write < this.#limits.slots && (kind === 'write' || read < this.#limits.readSlots);
+    const { reader, read, write } = this.#running;
+    const { slots, readSlots, readerSlots } = this.#limits;
+    if (reader + read + write >= slots) return false;
+    if (kind !== 'write' && reader + read >= readSlots) return false;
+    return kind !== 'reader' || reader < readerSlots;
   }
 
   #wait(kind: CallKind): Promise<void> {
-    if (this.#waiting.length >= this.#limits.queue) {
+    const before = this.#waiting.filter((waiter) => waiter.kind === kind).length;
+    if (before >= this.#limits.queue) {
       throw new EngineError(
         202,
         'TOO_MANY_SIMULTANEOUS_QUERIES',
-        `Too many simultaneous queries: ${this.#limits.slots} run and ${this.#waiting.length} wait. Try again later`,
+        `Too many simultaneous queries: ${this.#limits.slots} run and ${before} wait. Try again later`,
         503,
       );
     }

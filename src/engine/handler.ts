@@ -1,7 +1,8 @@
 /** The routes of the HTTP interface. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import { authenticate, type Credentials } from './auth.ts';
+import type { Guard } from './auth.ts';
+import { answerPreflight, checkDoor, type DoorOptions } from './door.ts';
 import { EngineError, toEngineError } from './error.ts';
 import { readParameters } from './parameters.ts';
 import { type QueryContext, runQuery } from './query.ts';
@@ -10,7 +11,8 @@ import { Reply, type ServerFacts } from './response.ts';
 /** What answering requests takes. */
 export interface HandlerContext extends QueryContext {
   readonly facts: ServerFacts;
-  readonly credentials: Credentials;
+  readonly guard: Guard;
+  readonly door: DoorOptions;
   readonly log: Logger;
 }
 
@@ -22,40 +24,51 @@ export async function handleRequest(
 ): Promise<void> {
   // A client that leaves early makes writing fail; there is nobody left to tell.
   response.on('error', (err) => context.log.debug({ err }, 'response not sent'));
+  // A result is data, and never a script or a page, whatever it holds.
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+  response.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
+  response.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'; sandbox");
   const target = request.url ?? '/';
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);
   const isGet = request.method === 'GET' || request.method === 'HEAD';
-  if (isGet && (target === '/' || path === '/ping' || path === '/replicas_status')) {
-    sendText(response, 200, 'Ok.\n');
-  } else if (path !== '/' && path !== '/query') {
-    sendText(response, 404, `There is no handle ${target}\nUse / or /ping for health checks.\n`);
-  } else if (!isGet && request.method !== 'POST' && request.method !== 'PUT') {
-    sendText(response, 405, 'Use GET or POST.\n');
-  } else {
-    const url = new URLSearchParams(mark < 0 ? '' : target.slice(mark));
-    await answerQuery(context, request, { response, url });
-  }
+  const reply = new Reply(response, context.facts);
+  await failing(context, { request, reply }, async () => {
+    checkDoor(request, response, context.door);
+    if (request.method === 'OPTIONS' && response.hasHeader('Access-Control-Allow-Origin')) {
+      answerPreflight(response);
+    } else if (isGet && (target === '/' || path === '/ping' || path === '/replicas_status')) {
+      sendText(response, 200, 'Ok.\n');
+    } else if (path !== '/' && path !== '/query') {
+      sendText(response, 404, 'There is no such handle. Use / or /ping for health checks.\n');
+    } else if (!isGet && request.method !== 'POST' && request.method !== 'PUT') {
+      sendText(response, 405, 'Use GET or POST.\n');
+    } else {
+      const url = new URLSearchParams(mark < 0 ? '' : target.slice(mark));
+      const role = context.guard.admit(request, url);
+      const parameters = readParameters({ url, request, role });
+      reply.setQueryId(parameters.queryId);
+      await runQuery(context, request, parameters, reply);
+    }
+  });
   // What the client still sends of a refused body would be taken for its next request.
   if (!request.complete) request.resume();
 }
 
-async function answerQuery(
-  context: HandlerContext,
-  request: IncomingMessage,
-  { response, url }: { readonly response: ServerResponse; readonly url: URLSearchParams },
+/** Turns what goes wrong into ClickHouse's answer to it. */
+async function failing(
+  { log }: HandlerContext,
+  { request, reply }: { readonly request: IncomingMessage; readonly reply: Reply },
+  answer: () => Promise<void>,
 ): Promise<void> {
-  const reply = new Reply(response, context.facts);
   try {
-    authenticate(request, url, context.credentials);
-    const parameters = readParameters(url, request.headers, request.method);
-    reply.setQueryId(parameters.queryId);
-    await runQuery(context, request, parameters, reply);
+    await answer();
   } catch (thrown) {
     const error = explained(toEngineError(thrown), request);
-    if (!(thrown instanceof EngineError)) context.log.error({ err: thrown }, 'query failed unexpectedly');
-    else context.log.debug({ code: error.code, type: error.type }, error.message);
-    if (!request.complete) response.setHeader('Connection', 'close');
+    // Messages of the engine quote data: the log has the code.
+    if (thrown instanceof EngineError) log.debug({ code: error.code, type: error.type }, 'query refused');
+    else log.error({ err: thrown }, 'query failed unexpectedly');
+    if (!request.complete) reply.closeConnection();
     reply.fail(error);
   }
 }

@@ -1,7 +1,8 @@
 /** Reads what a request asks for from its URL and headers, as ClickHouse's HTTP interface does. */
 import { randomUUID } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { EngineError } from './error.ts';
+import { checkFormat, type Role } from './policy.ts';
 import type { Scope } from './scope.ts';
 
 /** A request, but for its body. */
@@ -49,11 +50,16 @@ const notSettings = new Set([
  * Reads the parameters.
  * @throws EngineError for what the embedded interface does not offer
  */
-export function readParameters(
-  url: URLSearchParams,
-  headers: IncomingHttpHeaders,
-  method: string | undefined,
-): QueryParameters {
+export function readParameters({
+  url,
+  request,
+  role,
+}: {
+  readonly url: URLSearchParams;
+  readonly request: Pick<IncomingMessage, 'headers' | 'method'>;
+  readonly role: Role;
+}): QueryParameters {
+  const { headers, method } = request;
   for (const name of ['compress', 'decompress']) {
     if (isOn(url.get(name))) {
       throw new EngineError(48, 'NOT_IMPLEMENTED', `Parameter ${name}=1 is not supported; use gzip instead`);
@@ -65,11 +71,15 @@ export function readParameters(
     if (name.startsWith('param_')) params.set(name.slice('param_'.length), value);
     else if (!notSettings.has(name)) settings.set(name, value);
   }
+  const defaultFormat =
+    url.get('default_format') || headerOf(headers, 'x-clickhouse-format') || 'TabSeparated';
+  checkFormat(defaultFormat);
   return {
     query: url.get('query') ?? '',
     queryId: checkedQueryId(url.get('query_id') ?? headerOf(headers, 'x-clickhouse-query-id')),
-    defaultFormat: url.get('default_format') || headerOf(headers, 'x-clickhouse-format') || 'TabSeparated',
+    defaultFormat,
     scope: {
+      role,
       database: url.get('database') || headerOf(headers, 'x-clickhouse-database') || undefined,
       settings,
       params,

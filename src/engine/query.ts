@@ -1,20 +1,25 @@
 /** Runs one query of the HTTP interface, from its body to its result. */
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
+import { limits } from './access.ts';
 import type { WriteOutcome } from './binding.ts';
 import { Body } from './body.ts';
 import type { Engine } from './engine.ts';
 import { EngineError, toEngineError } from './error.ts';
 import type { InsertWithData } from './insert.ts';
 import type { QueryParameters } from './parameters.ts';
+import { judge } from './policy.ts';
 import { chooseCoding, type Reply } from './response.ts';
 import { quoteLiteral, type Scope } from './scope.ts';
+import { checkSetting } from './settings.ts';
 import type { Spool } from './spool.ts';
-import { checkExpressions, type PlainStatement, parseStatement } from './statement.ts';
+import { insertIn, type ResultShape, shapeOf } from './statement.ts';
+import type { Vocabulary } from './vocabulary.ts';
 
 /** Most bytes of a body, compressed and decompressed each. The data of an INSERT goes to a file, not to memory. */
 const maxBodyBytes = 256 * 1024 ** 2;
-/** Most bytes of a statement without the data of an INSERT; it must fit into memory. */
-const maxStatementBytes = 16 * 1024 ** 2;
+/** Most bytes of a statement without the data of an INSERT, by who asks; it must fit into memory. */
+const maxStatementBytes = { owner: 16 * 1024 ** 2, reader: 1024 ** 2 };
 /** Where an INSERT must have come to its data: ClickHouse's own `max_query_size`. */
 const maxHeadBytes = 256 * 1024;
 /** Most bytes of a result that is not streamed; a request may set `max_result_bytes` itself. */
@@ -24,6 +29,7 @@ const maxResultBytes = 1024 ** 3;
 export interface QueryContext {
   readonly engine: Engine;
   readonly spool: Spool;
+  readonly vocabulary: Vocabulary;
 }
 
 /** Runs the query of a request and sends its result. */
@@ -36,27 +42,56 @@ export async function runQuery(
   if (/^multipart\//i.test(request.headers['content-type'] ?? '')) {
     throw new EngineError(48, 'NOT_IMPLEMENTED', 'External data (multipart/form-data) is not supported');
   }
+  checkSettings(context, parameters);
   const body = new Body(request, maxBodyBytes);
-  const head = await readHead(body, parameters.query);
-  let text = head.text;
-  let statement = parseStatement(text.toString('latin1'));
-  if (statement.kind === 'insert-data') {
-    body.pushBack(text.subarray(statement.dataAt));
-    await insertData(context, { text, isWhole: head.isWhole, statement, body, parameters }, reply);
+  const { text, isWhole } = await readHead(body, parameters.query);
+  const insert = insertIn(text.toString('latin1'));
+  if (insert !== undefined) {
+    body.pushBack(text.subarray(insert.dataAt));
+    const sql = await judged(context, text.subarray(0, insert.dataAt), parameters);
+    const found = insertIn(sql);
+    if (found === undefined)
+      throw new EngineError(62, 'SYNTAX_ERROR', 'The INSERT has no data, or no format');
+    const data = isWhole ? text.subarray(insert.dataAt) : undefined;
+    await insertData(context, { sql, statement: found, data, body, parameters }, reply);
     return;
   }
-  if (!head.isWhole) {
-    text = Buffer.concat([text, await readRest(body)]);
-    statement = parseStatement(text.toString('latin1'));
-    if (statement.kind === 'insert-data') {
-      throw new EngineError(
-        62,
-        'SYNTAX_ERROR',
-        `The data of an INSERT must begin within ${maxHeadBytes} bytes`,
-      );
-    }
+  const whole = isWhole ? text : Buffer.concat([text, await readRest(body, parameters.scope)]);
+  const sql = await judged(context, whole, parameters);
+  if (insertIn(sql) !== undefined) {
+    const message = `The data of an INSERT must begin within ${maxHeadBytes} bytes, behind FORMAT and a name, or VALUES`;
+    throw new EngineError(62, 'SYNTAX_ERROR', message);
   }
-  await runStatement(context, { sql: text.toString('utf8'), statement, parameters, request }, reply);
+  await runStatement(context, { sql, parameters, request }, reply);
+}
+
+function checkSettings({ vocabulary }: QueryContext, { scope }: QueryParameters): void {
+  for (const [name, value] of scope.settings) {
+    if (name !== 'readonly') checkSetting(vocabulary, limits[scope.role], name, value);
+  }
+}
+
+/**
+ * The statement as the engine reads it, and as it will run.
+ * @throws EngineError for one that the engine cannot read alone, that nobody may run, or not this user
+ */
+async function judged(
+  { engine, vocabulary }: QueryContext,
+  bytes: Buffer,
+  { scope }: QueryParameters,
+): Promise<string> {
+  if (!isUtf8(bytes)) throw new EngineError(62, 'SYNTAX_ERROR', 'The statement is not valid UTF-8');
+  const text = bytes.toString('utf8');
+  if (text.trim() === '') throw new EngineError(62, 'SYNTAX_ERROR', 'Empty query');
+  const sql = await engine.parse(text);
+  const kind = judge(sql, { vocabulary, limits: limits[scope.role], params: scope.params });
+  if (kind === 'read') return sql;
+  if (scope.role === 'reader') {
+    const message = 'reader: Not enough privileges. This user may only read';
+    throw new EngineError(497, 'ACCESS_DENIED', message);
+  }
+  if (scope.readonly) throw new EngineError(164, 'READONLY', 'Cannot execute query in readonly mode');
+  return sql;
 }
 
 /** The statement: the `query` parameter and a line break, if there is one, and then the body. */
@@ -66,25 +101,22 @@ async function readHead(body: Body, query: string): Promise<{ text: Buffer; isWh
   return { text: Buffer.concat(parts), isWhole };
 }
 
-async function readRest(body: Body): Promise<Buffer> {
-  const { data, isWhole } = await body.read(maxStatementBytes);
+async function readRest(body: Body, { role }: Scope): Promise<Buffer> {
+  const maxBytes = maxStatementBytes[role];
+  const { data, isWhole } = await body.read(maxBytes);
   if (!isWhole) {
-    throw new EngineError(
-      229,
-      'QUERY_IS_TOO_LARGE',
-      `The statement is larger than ${maxStatementBytes} bytes`,
-      413,
-    );
+    const message = `The statement is larger than ${maxBytes} bytes`;
+    throw new EngineError(229, 'QUERY_IS_TOO_LARGE', message, 413);
   }
   return data;
 }
 
 interface Insert {
-  /** The beginning of the request: the statement, and some of the data. */
-  readonly text: Buffer;
-  /** All of the data is in `text`. */
-  readonly isWhole: boolean;
+  /** The statement in the engine's own words, without data. */
+  readonly sql: string;
   readonly statement: InsertWithData;
+  /** The data, when all of it came with the beginning of the request. */
+  readonly data: Buffer | undefined;
   readonly body: Body;
   readonly parameters: QueryParameters;
 }
@@ -96,15 +128,14 @@ interface Insert {
  * memory down, and costs less: 3.5 µs against 4.2 µs of CPU for a row of 200 bytes of JSON.
  */
 async function insertData(context: QueryContext, insert: Insert, reply: Reply): Promise<void> {
-  const { text, statement, body, parameters } = insert;
-  const part = (from: number, to: number) => text.subarray(from, to).toString('utf8');
-  const target = part(0, statement.sourceAt);
-  const settings = part(statement.sourceAt, statement.settingsEnd) + statement.trailingSettings;
-  const scope = isValues(statement) ? checkedValues(insert) : parameters.scope;
+  const { sql, statement, body } = insert;
+  const target = sql.slice(0, statement.sourceAt);
+  const settings = sql.slice(statement.sourceAt, statement.settingsEnd) + statement.trailingSettings;
+  const scope = isValues(statement) ? await scopeOfValues(context, insert) : insert.parameters.scope;
   const outcome = await context.spool.with(body, async (path) => {
     const source = `FROM INFILE ${quoteLiteral(path)} COMPRESSION 'none'`;
-    const sql = `${target} ${source} ${settings} FORMAT ${statement.format}`;
-    return context.engine.write(sql, scope).catch((thrown) => {
+    const whole = `${target} ${source} ${settings} FORMAT ${statement.format}`;
+    return context.engine.write(whole, scope).catch((thrown) => {
       throw withoutFile(toEngineError(thrown), path);
     });
   });
@@ -123,17 +154,22 @@ function isValues(statement: InsertWithData): boolean {
   return statement.format.toUpperCase() === 'VALUES';
 }
 
-/** Values may be expressions. Those in a body too large to look through must be literals. */
-function checkedValues({ text, isWhole, statement, parameters }: Insert): Scope {
+/**
+ * Values may be expressions, which the engine evaluates one by one: they are judged as the query that would select
+ * them. Those in a body too large for that, or that do not make one, must be literals: the profile says so.
+ */
+async function scopeOfValues(
+  { engine, vocabulary }: QueryContext,
+  { data, parameters }: Insert,
+): Promise<Scope> {
   const { scope } = parameters;
-  if (isWhole) {
-    checkExpressions(text.toString('latin1', statement.dataAt));
-    return scope;
-  }
-  return {
-    ...scope,
-    settings: new Map([...scope.settings, ['input_format_values_interpret_expressions', '0']]),
-  };
+  if (data === undefined || !isUtf8(data)) return scope;
+  const rows = data.toString('utf8').replace(/[\s;]+$/, '');
+  const canonical = await engine.parse(`SELECT (${rows}\n)`).catch(() => undefined);
+  if (canonical === undefined) return scope;
+  judge(canonical, { vocabulary, limits: limits[scope.role], params: scope.params });
+  const settings = new Map([...scope.settings, ['input_format_values_interpret_expressions', '1']]);
+  return { ...scope, settings };
 }
 
 /** The file is nothing that the client knows of. */
@@ -145,22 +181,23 @@ function withoutFile(error: EngineError, path: string): EngineError {
 }
 
 interface Plain {
+  /** The statement in the engine's own words. */
   readonly sql: string;
-  readonly statement: PlainStatement;
   readonly parameters: QueryParameters;
   readonly request: IncomingMessage;
 }
 
 async function runStatement({ engine }: QueryContext, plain: Plain, reply: Reply): Promise<void> {
-  const { sql, statement, parameters, request } = plain;
-  if (statement.kind === 'insert') {
+  const { sql, parameters, request } = plain;
+  if (sql.startsWith('INSERT')) {
     await sendWritten(await engine.write(sql, parameters.scope), reply);
     return;
   }
-  const format = statement.format ?? parameters.defaultFormat;
+  const shape = shapeOf(sql);
+  const format = shape.format ?? parameters.defaultFormat;
   const coding = parameters.allowCompression ? chooseCoding(request) : undefined;
   reply.setFormat(format);
-  if (isStreamed(statement, format, parameters)) {
+  if (isStreamed(shape, format, parameters)) {
     await reply.stream(engine.stream(sql, format, parameters.scope), coding);
     return;
   }
@@ -173,11 +210,10 @@ async function runStatement({ engine }: QueryContext, plain: Plain, reply: Reply
 const blockFormats =
   /^(TSV|TabSeparated|TSVRaw|TabSeparatedRaw|CSV|TSKV|LineAsString|RowBinary|Native|JSONLines|NDJSON|JSON(Compact)?(Strings)?EachRow)$/i;
 
-function isStreamed(statement: PlainStatement, format: string, parameters: QueryParameters): boolean {
+function isStreamed(shape: ResultShape, format: string, parameters: QueryParameters): boolean {
   const { settings } = parameters.scope;
   return (
-    statement.kind === 'select' &&
-    statement.isStreamable &&
+    shape.isStreamable &&
     blockFormats.test(format) &&
     !parameters.waitEndOfQuery &&
     !settings.has('extremes') &&

@@ -66,10 +66,15 @@ export class Reply {
     this.#response.setHeader('X-ClickHouse-Query-Id', id);
   }
 
-  /** Names the format of the result, and the type of content that goes with it. */
+  /** Names the format of the result, and the type of content that goes with it: never one that a browser executes. */
   setFormat(format: string): void {
     this.#response.setHeader('X-ClickHouse-Format', format);
     this.#response.setHeader('Content-Type', contentType(format));
+  }
+
+  /** Ends the connection with this answer. */
+  closeConnection(): void {
+    if (!this.#response.headersSent) this.#response.setHeader('Connection', 'close');
   }
 
   /** Sends a whole result. */
@@ -133,7 +138,7 @@ export class Reply {
     response.setHeader('X-ClickHouse-Exception-Code', error.code);
     response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
     response.setHeader('Content-Length', body.length);
-    if (status === 503) response.setHeader('Retry-After', 1);
+    if (status === 503 || status === 429) response.setHeader('Retry-After', 1);
     if (status === 401) response.setHeader('WWW-Authenticate', 'Basic realm="ClickHouse server HTTP API"');
     response.writeHead(status).end(body);
   }

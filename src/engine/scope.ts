@@ -1,8 +1,11 @@
-/** What applies to one request only: its database, settings and parameters. */
+/** What applies to one request only: who asks, its database, settings and parameters. */
+import { defaultSeconds, limits, roles } from './access.ts';
 import { EngineError } from './error.ts';
+import type { Role } from './policy.ts';
 
 /** Everything that a request brings beside its statement. */
 export interface Scope {
+  readonly role: Role;
   readonly database: string | undefined;
   readonly settings: ReadonlyMap<string, string>;
   /** Values of `{name:Type}`, each escaped as in TSV: what `param_name=` carries. */
@@ -10,6 +13,15 @@ export interface Scope {
   /** Refuses writes, as ClickHouse does for GET. */
   readonly readonly: boolean;
 }
+
+/** The scope of what the engine asks itself. */
+export const ownScope: Scope = {
+  role: 'owner',
+  database: undefined,
+  settings: new Map(),
+  params: new Map(),
+  readonly: true,
+};
 
 /** A text as a literal of ClickHouse's SQL. */
 export function quoteLiteral(text: string): string {
@@ -24,13 +36,19 @@ export function quoteName(name: string): string {
 const settingName = /^[A-Za-z_][\w.]*$/;
 
 /**
- * The statements that put a fresh connection into `scope`; empty when there is nothing to set.
+ * The statements that put a fresh connection into `scope`. The rights go first, so that nothing of the request is
+ * executed with more; what forbids changes goes last, since it forbids what comes after it.
  * @throws EngineError when a name is not one that ClickHouse could know
  */
 export function scopeStatements(scope: Scope): string {
   const statements: string[] = [];
-  if (scope.database !== undefined) statements.push(`USE ${quoteName(scope.database)}`);
   const assignments: string[] = [];
+  if (scope.role === 'reader') {
+    statements.push(`SET ROLE ${roles.reader}`);
+    assignments.push(`max_memory_usage = ${limits.reader.get('max_memory_usage')}`);
+    assignments.push(`max_execution_time = ${defaultSeconds.reader}`);
+  }
+  if (scope.database !== undefined) statements.push(`USE ${quoteName(scope.database)}`);
   for (const [name, value] of scope.settings) {
     if (!settingName.test(name)) throw new EngineError(115, 'UNKNOWN_SETTING', `Unknown setting '${name}'`);
     if (name !== 'readonly') assignments.push(`${name} = ${quoteLiteral(value)}`);
@@ -42,14 +60,20 @@ export function scopeStatements(scope: Scope): string {
     assignments.push(`param_${name} = ${quoteLiteral(value)}`);
   }
   if (assignments.length > 0) statements.push(`SET ${assignments.join(', ')}`);
-  // Last, since it forbids what comes after it.
   const level = readonlyLevel(scope);
-  if (level !== undefined) statements.push(`SET readonly = ${quoteLiteral(level)}`);
+  if (level > 0) statements.push(`SET readonly = ${level}`);
   return statements.join('; ');
 }
 
-function readonlyLevel(scope: Scope): string | undefined {
-  const asked = scope.settings.get('readonly');
-  if (scope.readonly && (asked === undefined || asked === '0')) return '2';
-  return asked;
+/**
+ * 0: anything; 1: reads; 2: reads, and settings may change. A request can forbid itself more, never allow itself more.
+ * @throws EngineError 72 for anything but these three
+ */
+function readonlyLevel({ settings, role, readonly }: Scope): number {
+  const asked = settings.get('readonly') ?? '0';
+  if (!/^[012]$/.test(asked)) {
+    throw new EngineError(72, 'CANNOT_PARSE_NUMBER', `Setting readonly is 0, 1 or 2`);
+  }
+  const level = Number(asked);
+  return level === 0 && (readonly || role === 'reader') ? 2 : level;
 }

@@ -1,22 +1,30 @@
 /** The embedded ClickHouse as a server: the engine behind an HTTP listener. */
 import { createServer, type Server } from 'node:http';
-import { isIP } from 'node:net';
+import { isIP, type Server as Listener } from 'node:net';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import type { EngineFiles } from './access.ts';
+import { type Account, Guard } from './auth.ts';
 import { Engine } from './engine.ts';
 import { handleRequest } from './handler.ts';
 import type { ServerFacts } from './response.ts';
+import { ownScope } from './scope.ts';
 import { Spool } from './spool.ts';
 
 /** Where the embedded ClickHouse keeps its data, where it listens, and whom it lets in. */
 export interface EngineOptions {
-  readonly dataDir: string;
+  readonly files: EngineFiles;
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  readonly user: string;
-  /** Empty: none is needed. */
-  readonly password: string;
+  /** A listening socket to use in place of an own one; `host` and `port` then only say where it is. */
+  readonly listener?: Listener | undefined;
+  /** Undefined: everybody is the owner. */
+  readonly accounts: readonly Account[] | undefined;
+  /** More names by which it is called: {@link DoorOptions}. */
+  readonly hosts: readonly string[];
+  /** Pages that may use it: {@link DoorOptions}. */
+  readonly origins: readonly string[];
   readonly log: Logger;
 }
 
@@ -25,8 +33,11 @@ export interface RunningEngine {
   /** Its HTTP interface, without a slash at the end. */
   readonly url: string;
   readonly version: string;
-  /** Stops accepting, finishes the queries in flight, and closes the data directory. */
-  close(): Promise<void>;
+  /**
+   * Stops accepting, finishes the queries in flight, and closes the data directory. Queries that still run after
+   * `patienceMs` are cancelled.
+   */
+  close(patienceMs?: number): Promise<void>;
 }
 
 /**
@@ -34,12 +45,14 @@ export interface RunningEngine {
  * @throws OperatorError when it is not installed, or its data directory or its port is in use
  */
 export async function startEngine(options: EngineOptions): Promise<RunningEngine> {
-  const { dataDir, host, user, password, log } = options;
-  const engine = await Engine.open(dataDir);
+  const { files, host, hosts, origins, accounts, log } = options;
+  const engine = Engine.open(files);
   try {
-    const spool = await Spool.open(dataDir);
+    const spool = await Spool.open(files.inserts);
     const facts = await readFacts(engine);
-    const context = { engine, spool, facts, credentials: { user, password }, log };
+    const vocabulary = await engine.readVocabulary();
+    const door = { host, hosts, origins };
+    const context = { engine, spool, facts, vocabulary, guard: new Guard(accounts), door, log };
     const requests = new Set<Promise<void>>();
     const server = createServer((request, response) => {
       const handled = handleRequest(context, request, response);
@@ -50,9 +63,14 @@ export async function startEngine(options: EngineOptions): Promise<RunningEngine
     return {
       url: `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`,
       version: facts.version,
-      async close() {
+      async close(patienceMs) {
+        const timer =
+          patienceMs === undefined
+            ? undefined
+            : setInterval(() => void engine.cancelAll().catch(() => {}), patienceMs);
         await closeServer(server, requests);
         await engine.close();
+        clearInterval(timer);
       },
     };
   } catch (error) {
@@ -62,23 +80,27 @@ export async function startEngine(options: EngineOptions): Promise<RunningEngine
 }
 
 async function readFacts(engine: Engine): Promise<ServerFacts> {
-  const scope = { database: undefined, settings: new Map(), params: new Map(), readonly: true };
   const sql = 'SELECT version() AS version, timezone() AS timezone, hostName() AS hostName';
-  const { bytes } = await engine.read(sql, 'JSONEachRow', scope);
+  const { bytes } = await engine.read(sql, 'JSONEachRow', ownScope);
   return JSON.parse(Buffer.from(bytes).toString('utf8')) as ServerFacts;
 }
+
+/** More connections are closed at once: each may hold the beginning of a body. */
+const maxConnections = 4_096;
 
 /** Clients are told to drop idle connections before the server does. */
 const keepAliveTimeoutMs = 30_000;
 
-async function listen(server: Server, { host, port }: EngineOptions): Promise<number> {
+async function listen(server: Server, { host, port, listener }: EngineOptions): Promise<number> {
   server.keepAliveTimeout = keepAliveTimeoutMs;
   server.headersTimeout = 20_000;
   server.requestTimeout = 300_000;
+  server.maxConnections = maxConnections;
   server.maxRequestsPerSocket = 0;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port }, resolve);
+    if (listener === undefined) server.listen({ host, port }, resolve);
+    else server.listen(listener, resolve);
   }).catch((cause) => {
     throw new OperatorError(
       `the embedded ClickHouse cannot listen on ${host}:${port}: ${explain(cause)}. ` +

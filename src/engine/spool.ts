@@ -1,27 +1,29 @@
 /** Files that hold the data of one INSERT each, for as long as it runs. */
-import { mkdir, open, realpath, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { open, readdir, realpath, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { exitCodes, OperatorError } from '../errors.ts';
 import type { Body } from './body.ts';
+import { EngineError } from './error.ts';
 
 /** Bytes that are gathered before they are written. */
 const writeBytes = 1024 ** 2;
+/** Most bytes of all files at once: bodies unpack to far more than was sent. */
+const maxSpoolBytes = 1024 ** 3;
 
 /** A directory of such files. */
 export class Spool {
   readonly #directory: string;
   #count = 0;
+  #bytes = 0;
 
   private constructor(directory: string) {
     this.#directory = directory;
   }
 
-  /** Opens the directory and removes what a killed process left in it. */
-  static async open(dataDir: string): Promise<Spool> {
-    const directory = join(resolve(dataDir), 'clickhouse.inserts');
-    await rm(directory, { recursive: true, force: true });
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+  /** Opens a directory that is there, and removes what a killed process left in it. */
+  static async open(directory: string): Promise<Spool> {
     const path = await realpath(directory);
+    for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
     if (/[*?{}]/.test(path)) {
       throw new OperatorError(
         `the data directory ${path} has one of the characters *?{} in its path, which ClickHouse reads as ` +
@@ -32,34 +34,51 @@ export class Spool {
     return new Spool(path);
   }
 
-  /** Writes the rest of a body to a file, and removes the file after `use`. */
+  /**
+   * Writes the rest of a body to a file, and removes the file after `use`.
+   * @throws EngineError 202 when the files of other inserts leave no room
+   */
   async with<T>(body: Body, use: (path: string) => Promise<T>): Promise<T> {
     this.#count += 1;
     const path = join(this.#directory, String(this.#count));
+    const own = { bytes: 0 };
     try {
-      await writeBody(path, body);
+      await this.#write(path, body, own);
       return await use(path);
     } finally {
+      this.#bytes -= own.bytes;
       await rm(path, { force: true });
+    }
+  }
+
+  async #write(path: string, body: Body, own: { bytes: number }): Promise<void> {
+    const file = await open(path, 'wx', 0o600);
+    try {
+      let chunks: Buffer[] = [];
+      let length = 0;
+      for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
+        own.bytes += chunk.length;
+        this.#bytes += chunk.length;
+        if (this.#bytes > maxSpoolBytes) throw full();
+        chunks.push(chunk);
+        length += chunk.length;
+        if (length < writeBytes) continue;
+        await file.writeFile(Buffer.concat(chunks));
+        chunks = [];
+        length = 0;
+      }
+      await file.writeFile(Buffer.concat(chunks));
+    } finally {
+      await file.close();
     }
   }
 }
 
-async function writeBody(path: string, body: Body): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  try {
-    let chunks: Buffer[] = [];
-    let length = 0;
-    for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
-      chunks.push(chunk);
-      length += chunk.length;
-      if (length < writeBytes) continue;
-      await file.writeFile(Buffer.concat(chunks));
-      chunks = [];
-      length = 0;
-    }
-    await file.writeFile(Buffer.concat(chunks));
-  } finally {
-    await file.close();
-  }
+function full(): EngineError {
+  return new EngineError(
+    202,
+    'TOO_MANY_SIMULTANEOUS_QUERIES',
+    `Too many simultaneous inserts: their data is more than ${maxSpoolBytes} bytes. Try again later`,
+    503,
+  );
 }

@@ -22,33 +22,46 @@ export interface Supervised {
 
 /** How to run a process. */
 export interface ProcessOptions {
-  /** Command of this program, as `collect`. */
+  /** Command of this program that it stands for, as `collect`. */
   readonly command: string;
-  readonly env: NodeJS.ProcessEnv;
+  /** Starts it, with a channel on which it says that it serves. */
+  readonly start: () => Promise<ChildProcess>;
   readonly log: Logger;
   /** After SIGTERM, milliseconds until SIGKILL. */
   readonly stopTimeoutMs: number;
 }
 
+/** A process that ended before it served. */
+class EndedError extends OperatorError {}
+
+/**
+ * Starts a command of this program, in a session of its own: Ctrl-C reaches only the supervisor, which stops its
+ * processes in order.
+ */
+export async function forkCommand(command: string, env: NodeJS.ProcessEnv): Promise<ChildProcess> {
+  return fork(process.argv[1] ?? '', [command], {
+    env,
+    execArgv: childFlags(),
+    detached: true,
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+}
+
 /** Starts a process. Once it was ready, it is started again whenever it dies. */
 export function supervise(options: ProcessOptions): Supervised {
-  const { command, env, log, stopTimeoutMs } = options;
+  const { command, start, log, stopTimeoutMs } = options;
   let isStopping = false;
   let child: ChildProcess | undefined;
   let isReady = false;
   let restartMs = firstRestartMs;
   let restartTimer: NodeJS.Timeout | undefined;
 
-  function launch(): Promise<void> {
-    const startedAt = Date.now();
-    // In a session of its own, so that Ctrl-C reaches only the supervisor, which stops them in order.
-    const started = fork(process.argv[1] ?? '', [command], {
-      env,
-      execArgv: childFlags(),
-      detached: true,
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    });
+  async function launch(): Promise<void> {
+    const startedAt = performance.now();
+    const started = await start();
     child = started;
+    // Stopped while it was being started.
+    if (isStopping) await endChild(started, { isReady: false, timeoutMs: stopTimeoutMs });
     return new Promise((resolve, reject) => {
       started.on('message', (message: { readonly type?: string }) => {
         if (message.type !== 'ready') return;
@@ -57,14 +70,25 @@ export function supervise(options: ProcessOptions): Supervised {
       });
       started.once('exit', (code, signal) => {
         const reason = signal ?? `exit code ${code}`;
-        reject(new OperatorError(`'millrace ${command}' could not start (${reason})`, toExitCode(code)));
+        reject(new EndedError(`'millrace ${command}' could not start (${reason})`, toExitCode(code)));
         if (isStopping || !isReady) return;
-        if (Date.now() - startedAt > healthyMs) restartMs = firstRestartMs;
+        if (performance.now() - startedAt > healthyMs) restartMs = firstRestartMs;
         log.error(`'millrace ${command}' ended (${reason}); starting it again in ${restartMs} ms`);
-        restartTimer = setTimeout(() => void launch().catch(() => {}), restartMs);
-        restartMs = Math.min(restartMs * 2, mostRestartMs);
+        restart();
       });
     });
+  }
+
+  function restart(): void {
+    restartTimer = setTimeout(() => {
+      launch().catch((error) => {
+        // One that was started and ended is started again by its end.
+        if (isStopping || error instanceof EndedError) return;
+        log.error({ err: error }, `'millrace ${command}' could not be started again`);
+        restart();
+      });
+    }, restartMs);
+    restartMs = Math.min(restartMs * 2, mostRestartMs);
   }
 
   const ready = launch();

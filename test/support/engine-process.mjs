@@ -1,11 +1,14 @@
-/** The embedded ClickHouse in a process of its own, for tests. Arguments: dataDir, port, password. */
+/** The embedded ClickHouse in a process of its own, for tests. Arguments: dataDir, port, and JSON: accounts, hosts, origins. */
 import { pino } from 'pino';
+import { prepareFiles } from '../../dist/engine/access.js';
 import { startEngine } from '../../dist/engine/server.js';
 
-const [dataDir, port, password] = process.argv.slice(2);
+const [dataDir, port, json] = process.argv.slice(2);
 const log = pino({ level: 'warn' }, pino.destination(2));
 try {
-  const options = { dataDir, host: '127.0.0.1', port: Number(port), user: 'default', password, log };
+  const { accounts, databases = [], hosts = [], origins = [] } = JSON.parse(json);
+  const files = await prepareFiles(dataDir, databases);
+  const options = { files, host: '127.0.0.1', port: Number(port), accounts, hosts, origins, log };
   const engine = await startEngine(options);
   const stop = () => void engine.close().then(() => process.exit(0));
   process.once('SIGTERM', stop);

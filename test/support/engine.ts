@@ -1,5 +1,6 @@
 /** Starts the embedded ClickHouse in a child process, from the built program. */
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -21,7 +22,15 @@ export interface TestEngine {
 export interface TestEngineOptions {
   readonly dataDir?: string;
   readonly port?: number;
+  /** The owner's password; the reader's is this and `-reader`. Without it nobody needs one. */
   readonly password?: string;
+  /** Databases that the users have rights in, beside `default`. */
+  readonly databases?: readonly string[];
+  /** More names by which it is called, and pages that may use it. */
+  readonly hosts?: readonly string[];
+  readonly origins?: readonly string[];
+  /** A command that runs it, as strace with its options. */
+  readonly runner?: readonly [string, ...string[]];
   /** Variables of its environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -35,10 +44,20 @@ type Message = { type: 'ready'; url: string } | { type: 'failed'; message: strin
 export async function startTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'millrace-engine-')));
   const script = fileURLToPath(new URL('./engine-process.mjs', import.meta.url));
-  const child = fork(script, [dataDir, String(options.port ?? 0), options.password ?? ''], {
+  const { password, databases, hosts, origins, runner } = options;
+  const accounts = password === undefined ? undefined : accountsOf(password);
+  const settings = JSON.stringify({ accounts, databases, hosts, origins });
+  const [file, ...args] = [
+    ...(runner ?? []),
+    process.execPath,
+    script,
+    dataDir,
+    String(options.port ?? 0),
+    settings,
+  ];
+  const child = spawn(file as string, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, ...options.env },
-    execArgv: [],
+    env: { ...process.env, UV_THREADPOOL_SIZE: '10', ...options.env },
   });
   const exited = once(child, 'exit');
   const gone = exited.then((): [Message] => [{ type: 'failed', message: 'it ended', exitCode: 1 }]);
@@ -49,7 +68,9 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
     throw Object.assign(new Error(message.message), { exitCode: message.exitCode });
   }
   const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {
-    child.kill(signal);
+    // A program that watches it does not hand signals on.
+    if (runner !== undefined && signal === 'SIGTERM') child.disconnect();
+    else child.kill(signal);
     await exited;
   };
   return {
@@ -62,4 +83,12 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+function accountsOf(password: string) {
+  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+  return [
+    { role: 'owner', user: 'default', passwordHash: hash(password), isGenerated: false },
+    { role: 'reader', user: 'reader', passwordHash: hash(`${password}-reader`), isGenerated: false },
+  ];
 }

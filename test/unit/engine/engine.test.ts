@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EngineError, exceptionText, httpStatusOf, toEngineError } from '../../../src/engine/error.ts';
 import { Gate } from '../../../src/engine/gate.ts';
-import { scopeStatements } from '../../../src/engine/scope.ts';
+import { type Scope, scopeStatements } from '../../../src/engine/scope.ts';
 
 describe('exceptions', () => {
   it.each([
@@ -25,7 +25,7 @@ describe('exceptions', () => {
 
 describe('the gate', () => {
   it('keeps a slot for writes, bounds what runs, and refuses what cannot wait', async () => {
-    const gate = new Gate({ slots: 2, readSlots: 1, queue: 2 });
+    const gate = new Gate({ slots: 2, readSlots: 1, readerSlots: 1, queue: 1 });
     const ends: Array<() => void> = [];
     const started: string[] = [];
     const call = (name: string, kind: 'read' | 'write') =>
@@ -49,7 +49,7 @@ describe('the gate', () => {
   });
 
   it('goes on after a call that failed', async () => {
-    const gate = new Gate({ slots: 1, readSlots: 1, queue: 1 });
+    const gate = new Gate({ slots: 1, readSlots: 1, readerSlots: 1, queue: 1 });
     const failed = gate.run('write', () => Promise.reject(new EngineError(1, 'X', 'x')));
     const next = gate.run('write', async () => 'ok');
     await expect(failed).rejects.toThrow('x');
@@ -58,7 +58,13 @@ describe('the gate', () => {
 });
 
 describe('the scope of a request', () => {
-  const none = { database: undefined, settings: new Map(), params: new Map(), readonly: false };
+  const none: Scope = {
+    role: 'owner',
+    database: undefined,
+    settings: new Map(),
+    params: new Map(),
+    readonly: false,
+  };
 
   it('costs nothing when there is nothing to set', () => {
     expect(scopeStatements(none)).toBe('');
@@ -69,10 +75,27 @@ describe('the scope of a request', () => {
       ['readonly', '0'],
       ['max_threads', "1', x='"],
     ]);
-    const scope = { database: 'a`b', settings, params: new Map([['p', "\\N'"]]), readonly: true };
+    const scope: Scope = {
+      ...none,
+      database: 'a`b',
+      settings,
+      params: new Map([['p', "\\N'"]]),
+      readonly: true,
+    };
     expect(scopeStatements(scope)).toBe(
-      "USE `a\\`b`; SET max_threads = '1\\', x=\\'', param_p = '\\\\N\\''; SET readonly = '2'",
+      "USE `a\\`b`; SET max_threads = '1\\', x=\\'', param_p = '\\\\N\\''; SET readonly = 2",
     );
+  });
+
+  it('gives up the rights of the owner before anything else, for a reader', () => {
+    const settings = new Map([['max_threads', '1']]);
+    expect(scopeStatements({ ...none, role: 'reader', database: 'd', settings })).toMatch(
+      /^SET ROLE millrace_reader; USE `d`; SET max_memory_usage = \d+, max_execution_time = 60, max_threads = '1'; SET readonly = 2$/,
+    );
+  });
+
+  it.each(['00', '+0', '-0', ' 0', '0.0', '0x0', '3', 'false', ''])('takes no readonly of %j', (value) => {
+    expect(() => scopeStatements({ ...none, settings: new Map([['readonly', value]]) })).toThrow('readonly');
   });
 
   it('refuses names that would be SQL', () => {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { parseStatement } from '../../../src/engine/statement.ts';
+import { insertIn, shapeOf } from '../../../src/engine/statement.ts';
 
 /** The format, the data, and the statement as it would read with a file in place of the data. */
 function split(text: string) {
-  const statement = parseStatement(Buffer.from(text).toString('latin1'));
-  if (statement.kind !== 'insert-data') return statement.kind;
+  const statement = insertIn(Buffer.from(text).toString('latin1'));
+  if (statement === undefined) return undefined;
   const bytes = Buffer.from(text);
   const part = (from: number, to?: number) => bytes.subarray(from, to).toString();
   const settings = part(statement.sourceAt, statement.settingsEnd) + statement.trailingSettings;
@@ -71,66 +71,29 @@ describe('an INSERT with data', () => {
 
 describe('other statements', () => {
   it.each([
-    ['INSERT INTO t SELECT 1', 'insert'],
-    ['INSERT INTO t (SELECT 1)', 'insert'],
-    ['INSERT INTO t (a) WITH 1 AS x SELECT x', 'insert'],
-    ['SELECT 1', 'select'],
-    ['-- INSERT\nWITH 1 AS x SELECT x', 'select'],
-    ['CREATE TABLE t (a UInt8) ENGINE = Memory', 'other'],
-    ['1 + 1', 'other'],
-  ])('%s is %s', (text, kind) => {
-    expect(split(text)).toBe(kind);
+    'INSERT INTO t SELECT 1',
+    'INSERT INTO t (SELECT 1)',
+    'INSERT INTO t (a) WITH 1 AS x SELECT x',
+    'SELECT 1',
+    '-- INSERT\nWITH 1 AS x SELECT x',
+    'CREATE TABLE t (a UInt8) ENGINE = Memory',
+    '1 + 1',
+    '',
+  ])('%j has no data', (text) => {
+    expect(split(text)).toBeUndefined();
   });
+});
 
+describe('the shape of a result', () => {
   it.each([
-    ['SELECT 1 FORMAT JSON', 'JSON'],
-    ["SELECT 'FORMAT CSV' AS a FORMAT /* c */ JSONEachRow;", 'JSONEachRow'],
-    ['SELECT * FROM (SELECT 1 FORMAT CSV)', undefined],
-    ['SELECT `format` FROM t', undefined],
-  ])('%s names the format %s', (text, format) => {
-    expect(parseStatement(text)).toMatchObject({ format });
-  });
-
-  it('allows only one statement, however it is hidden', () => {
-    for (const text of ['SELECT 1; SELECT 2', "SELECT '\\'';DROP TABLE t", 'SELECT 1 /* ; */ ;\n-- x\n x']) {
-      expect(() => parseStatement(text)).toThrow('Multi-statements');
-    }
-    for (const text of ['SELECT 1;', 'SELECT 1;; -- x', "SELECT ';', `;`, $$;$$ -- ;", "SELECT 'it''s;'"]) {
-      expect(() => parseStatement(text)).not.toThrow();
-    }
-  });
-
-  it('keeps files of the server out of reach of INTO OUTFILE and FROM INFILE', () => {
-    expect(() => parseStatement("SELECT 1 INTO OUTFILE 'x'")).toThrow('INTO OUTFILE is not allowed');
-    expect(() => parseStatement("INSERT INTO t FROM INFILE 'x' FORMAT CSV")).toThrow('infile');
-    expect(() => parseStatement("INSERT INTO t (a) FROM/**/INFILE 'x' FORMAT CSV")).toThrow('infile');
-  });
-
-  it('knows the function file from a table of that name', () => {
-    for (const text of [
-      "SELECT file('x')",
-      "SELECT `file` ('x')",
-      "SELECT `f\\x69le`('x')",
-      "SELECT 1 + file/**/('x')",
-    ]) {
-      expect(() => parseStatement(text)).toThrow('does not read or write files');
-    }
-    for (const text of [
-      'CREATE TABLE IF NOT EXISTS file (a UInt8)',
-      'SELECT file FROM file',
-      "SELECT 'file('",
-      'SELECT my_file(1)',
-    ]) {
-      expect(() => parseStatement(text)).not.toThrow();
-    }
-  });
-
-  it('does not stream totals', () => {
-    expect(parseStatement('SELECT 1 GROUP BY 1 WITH TOTALS')).toMatchObject({ isStreamable: false });
-    expect(parseStatement('SELECT 1')).toMatchObject({ isStreamable: true });
-  });
-
-  it('refuses an empty query', () => {
-    expect(() => parseStatement(' -- x\n')).toThrow('Empty query');
+    ['SELECT 1 FORMAT JSON', 'JSON', true],
+    ["SELECT 'FORMAT CSV' AS a FORMAT JSONEachRow", 'JSONEachRow', true],
+    ['SELECT * FROM (SELECT 1)', undefined, true],
+    ['SELECT format FROM t', undefined, true],
+    ['SELECT 1 GROUP BY 1 WITH TOTALS', undefined, false],
+    ['SELECT 1 SETTINGS extremes = 1', undefined, false],
+    ['SHOW TABLES FORMAT CSV', 'CSV', false],
+  ])('%s', (sql, format, isStreamable) => {
+    expect(shapeOf(sql)).toEqual({ format, isStreamable });
   });
 });

@@ -1,0 +1,212 @@
+/**
+ * Users, rights and limits of the engine: its configuration files. Rights are an allow-list that ClickHouse itself
+ * enforces; what no right covers is judged by policy.ts.
+ */
+import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, rename } from 'node:fs/promises';
+import { availableParallelism, totalmem } from 'node:os';
+import { join, resolve } from 'node:path';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import type { Role } from './policy.ts';
+import type { Limits } from './settings.ts';
+
+/** Roles in ClickHouse. Every connection is that of one user, who has both and takes on one. */
+export const roles = { owner: 'millrace_owner', reader: 'millrace_reader' } as const;
+
+/** Where the engine's files are. */
+export interface EngineFiles {
+  /** ClickHouse's own data. */
+  readonly data: string;
+  /** Data of running inserts. */
+  readonly inserts: string;
+  /** Where `Disk('backups', …)` writes. */
+  readonly backups: string;
+  readonly config: string;
+  readonly users: string;
+}
+
+/** Files of the engine in a data directory. */
+export function filesIn(dataDir: string): EngineFiles {
+  const at = resolve(dataDir);
+  return {
+    data: join(at, 'clickhouse'),
+    inserts: join(at, 'clickhouse.inserts'),
+    backups: join(at, 'backups'),
+    config: join(at, 'clickhouse.config.xml'),
+    users: join(at, 'clickhouse.users.xml'),
+  };
+}
+
+/**
+ * Makes the engine's directories and writes its configuration.
+ * @param databases those of the tables, beside `default`
+ * @throws OperatorError exit 69 when the data directory cannot be used: not writable, or a symbolic link in it
+ */
+export async function prepareFiles(dataDir: string, databases: readonly string[]): Promise<EngineFiles> {
+  const files = filesIn(dataDir);
+  try {
+    for (const path of [files.data, files.inserts, files.backups]) await makePrivate(path);
+    await writeAtomically(files.users, usersXml(databases));
+    await writeAtomically(files.config, configXml(files));
+  } catch (cause) {
+    throw new OperatorError(
+      `the data directory ${resolve(dataDir)} cannot be used by the embedded ClickHouse: ${messageOf(cause)}`,
+      exitCodes.unavailable,
+      { cause },
+    );
+  }
+  return files;
+}
+
+/** A directory that nobody else can look into. Whoever can plant a link could make us write elsewhere. */
+async function makePrivate(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  const found = await lstat(path);
+  if (!found.isDirectory()) throw new Error(`${path} is a symbolic link or no directory: remove it`);
+  const directory = await open(path, constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    if ((found.mode & 0o077) !== 0) await directory.chmod(0o700);
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Never through a link that lies in the place of the file. */
+async function writeAtomically(path: string, text: string): Promise<void> {
+  const aside = `${path}.${randomUUID()}`;
+  const file = await open(aside, 'wx', 0o600);
+  try {
+    await file.writeFile(text);
+  } finally {
+    await file.close();
+  }
+  await rename(aside, path);
+}
+
+const gibibyte = 1024 ** 3;
+
+/** Memory that the engine may use in all, bytes: half of what the machine or the container has. */
+function memoryLimit(): number {
+  const constrained = process.constrainedMemory();
+  const total = constrained > 0 && constrained < totalmem() ? constrained : totalmem();
+  return Math.max(gibibyte, Math.floor(total / 2));
+}
+
+/**
+ * What a query of each role gets at most: bytes of memory, seconds, bytes of temporary files, threads. The owner's
+ * inserts and repairs get more than somebody who looks around.
+ */
+export const limits: Readonly<Record<Role, Limits>> = {
+  owner: new Map([
+    ['max_memory_usage', Math.floor(memoryLimit() / 2)],
+    ['max_execution_time', 3_600],
+    ['max_threads', Math.max(4, availableParallelism())],
+    ['max_result_bytes', 4 * gibibyte],
+    ['max_query_size', 64 * 1024 ** 2],
+  ]),
+  reader: new Map([
+    ['max_memory_usage', Math.floor(memoryLimit() / 4)],
+    ['max_execution_time', 600],
+    ['max_threads', Math.max(4, availableParallelism())],
+    ['max_result_bytes', 4 * gibibyte],
+    ['max_query_size', 64 * 1024 ** 2],
+  ]),
+};
+
+/** Seconds that a query may take unless its request says otherwise, within {@link limits}. */
+export const defaultSeconds: Readonly<Record<Role, number>> = { owner: 600, reader: 60 };
+
+/** Temporary files of all queries together, bytes. */
+const temporaryBytes = 16 * gibibyte;
+
+/** Without a file of ours the engine reads any `config.xml` of the working directory. */
+function configXml(files: EngineFiles): string {
+  return `<clickhouse>
+  <users_config>${escapeXml(files.users)}</users_config>
+  <access_control_improvements>
+    <table_engines_require_grant>true</table_engines_require_grant>
+  </access_control_improvements>
+  <storage_configuration><disks>
+    <backups><type>local</type><path>${escapeXml(files.backups)}/</path></backups>
+  </disks></storage_configuration>
+  <backups><allowed_disk>backups</allowed_disk></backups>
+  <mark_cache_size>268435456</mark_cache_size>
+  <primary_index_cache_size>268435456</primary_index_cache_size>
+  <max_server_memory_usage>${memoryLimit()}</max_server_memory_usage>
+  <max_temporary_data_on_disk_size>${temporaryBytes}</max_temporary_data_on_disk_size>
+</clickhouse>
+`;
+}
+
+/** What the owner may do with the tables. Not: FETCH, FREEZE and ATTACH of parts, definers, policies, dictionaries. */
+const ownerRights = [
+  'SHOW, SELECT, INSERT, OPTIMIZE, TRUNCATE, BACKUP',
+  'CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP DATABASE, DROP TABLE, DROP VIEW',
+  'ALTER UPDATE, ALTER DELETE, ALTER COLUMN, ALTER INDEX, ALTER PROJECTION, ALTER CONSTRAINT, ALTER STATISTICS',
+  'ALTER TTL, ALTER MATERIALIZE TTL, ALTER SETTINGS, ALTER ORDER BY, ALTER SAMPLE BY, ALTER MODIFY COMMENT',
+  'ALTER MOVE PARTITION, ALTER VIEW MODIFY QUERY',
+];
+
+/** Settings that name files and hosts, or hold expressions that no check of a statement would see. */
+const constantSettings = `additional_result_filter additional_table_filters allow_introspection_functions
+  allow_experimental_eval_table_function default_view_definer dialect format_avro_schema_registry_url format_schema
+  format_schema_source format_template_resultset format_template_row http_response_headers implicit_table_at_top_level
+  input_format_record_errors_file_path output_format_schema rename_files_after_processing url_base`.split(
+  /\s+/,
+);
+
+/**
+ * One user, since the engine lets a connection be no other, with two roles: a connection for a reader gives up that of
+ * the owner before anything of the request runs. All grants are of the roles.
+ */
+function usersXml(databases: readonly string[]): string {
+  const on = [...new Set(['default', ...databases])].map((name) => `\`${name.replace(/[\\`]/g, '\\$&')}\`.*`);
+  const each = (rights: readonly string[]) =>
+    on.flatMap((tables) => rights.map((right) => `GRANT ${right} ON ${tables}`));
+  const anywhere = [
+    'GRANT SELECT ON system.*',
+    'GRANT SELECT ON information_schema.*',
+    'GRANT CREATE TEMPORARY TABLE ON *.*',
+  ];
+  const owner = [
+    ...each(ownerRights),
+    ...anywhere,
+    'GRANT KILL QUERY ON *.*',
+    'GRANT TABLE ENGINE ON MergeTree',
+  ];
+  const reader = [...each(['SELECT']), 'GRANT CREATE TEMPORARY TABLE ON *.*'];
+  const constraints = [
+    ...constantSettings.map((name) => `<${name}><const/></${name}>`),
+    ...[...limits.owner].map(([name, limit]) => `<${name}><max>${limit}</max></${name}>`),
+  ];
+  return `<clickhouse>
+  <profiles><default>
+    <max_memory_usage>${limits.owner.get('max_memory_usage')}</max_memory_usage>
+    <max_execution_time>${defaultSeconds.owner}</max_execution_time>
+    <input_format_values_interpret_expressions>0</input_format_values_interpret_expressions>
+    <constraints>${constraints.join('')}</constraints>
+  </default></profiles>
+  <quotas><default/></quotas>
+  <roles>
+    <${roles.owner}>${grantsXml(owner)}</${roles.owner}>
+    <${roles.reader}>${grantsXml(reader)}</${roles.reader}>
+  </roles>
+  <users><default>
+    <password/>
+    <networks><ip>::/0</ip></networks>
+    <profile>default</profile>
+    <quota>default</quota>
+    ${grantsXml([`GRANT ${roles.owner}, ${roles.reader}`])}
+  </default></users>
+</clickhouse>
+`;
+}
+
+function grantsXml(grants: readonly string[]): string {
+  return `<grants>${grants.map((grant) => `<query>${escapeXml(grant)}</query>`).join('')}</grants>`;
+}
+
+function escapeXml(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
