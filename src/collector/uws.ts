@@ -1,21 +1,38 @@
 /**
- * Loads uWebSockets.js. Its binaries are made for one Node.js major version each: one release covers Node 20
- * and 22, and needs glibc 2.27; the other covers 24 and 26, and needs glibc 2.38.
+ * Loads uWebSockets.js. Its binaries are made for one Node.js major version each, and come as a package each: those for
+ * Node 20 and 22 are of one release, and need glibc 2.27; those for 24 and 26 are of another, and need glibc 2.38.
+ * `npm run check:uws` compares them with upstream's.
  */
 import { createRequire } from 'node:module';
-import type { HttpResponse as UwsResponse, us_listen_socket } from 'uws-node20';
 import { messageOf } from '../errors.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
-import type { HttpImplementation } from './http-app.ts';
+import type { HttpApp, HttpImplementation } from './http-app.ts';
 
-type Uws = typeof import('uws-node20');
+/** What is used of a binary; its app and its responses have more. */
+interface Uws {
+  App(): UwsApp;
+  us_socket_local_port(socket: UwsListenSocket): number;
+  us_listen_socket_close(socket: UwsListenSocket): void;
+}
 
-/** Ends of the support of the older release: NODE_MODULE_VERSION of Node 22. */
-const newestOfOldRelease = 127;
+interface UwsApp extends HttpApp {
+  /** Tells of each connection, with 1 when it opens and -1 when it closes. */
+  filter(handler: (res: UwsConnection, change: number | boolean) => void): unknown;
+  listen(host: string, port: number, done: (socket: UwsListenSocket | false) => void): unknown;
+  /** Closes every connection. */
+  close(): unknown;
+}
+
+interface UwsConnection {
+  close(): unknown;
+}
+
+/** What it is, the binary alone knows. */
+type UwsListenSocket = object;
 
 /** uWebSockets.js, or why it cannot be loaded here. */
 export function loadUws(connections: ConnectionLimit): HttpImplementation | { readonly reason: string } {
-  const name = Number(process.versions.modules) <= newestOfOldRelease ? 'uws-node20' : 'uws-node24';
+  const name = `@uwsjs/${process.platform}-${process.arch}-${process.versions.node.split('.', 1)[0]}`;
   try {
     return wrap(createRequire(import.meta.url)(name) as Uws, connections);
   } catch (error) {
@@ -25,7 +42,7 @@ export function loadUws(connections: ConnectionLimit): HttpImplementation | { re
 
 function wrap(uws: Uws, connections: ConnectionLimit): HttpImplementation {
   const app = uws.App();
-  const follow = (res: UwsResponse, change: number): void => {
+  const follow = (res: UwsConnection, change: number): void => {
     if (change < 0) connections.closed();
     else if (!connections.tryOpen()) res.close();
   };
@@ -33,13 +50,12 @@ function wrap(uws: Uws, connections: ConnectionLimit): HttpImplementation {
   return {
     app,
     async listen(host, port) {
-      const socket = await new Promise<us_listen_socket | false>((resolve) => {
+      const socket = await new Promise<UwsListenSocket | false>((resolve) => {
         app.listen(host, port, resolve);
       });
       if (socket === false) return undefined;
       return {
-        // The declarations ask for another kind of socket than `listen` gives; the function takes both.
-        port: uws.us_socket_local_port(socket as unknown as Parameters<Uws['us_socket_local_port']>[0]),
+        port: uws.us_socket_local_port(socket),
         stopListening: () => uws.us_listen_socket_close(socket),
         close: () => app.close(),
       };
@@ -47,13 +63,14 @@ function wrap(uws: Uws, connections: ConnectionLimit): HttpImplementation {
   };
 }
 
-/** uWebSockets.js hides the system's reason behind its own: look for it. */
+/** The system's reason, without the paths around it. */
 function reasonOf(error: unknown): string {
   const message = messageOf(error);
   const library = /version `GLIBC_[\d.]+' not found/.exec(message);
   if (library !== null) return library[0];
   if (message.includes('Cannot find module')) {
-    return `no binary for Node.js ${process.versions.node} is installed; after changing the version of Node.js run npm ci again`;
+    const here = `Node.js ${process.versions.node} on ${process.platform}-${process.arch}`;
+    return `no binary for ${here} is installed; after changing the version of Node.js run npm ci again`;
   }
   return message.split('\n', 1)[0] ?? message;
 }

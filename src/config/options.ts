@@ -99,7 +99,7 @@ export const options = {
     schema: type.oneOf('auto', 'uws', 'node'),
     default: 'auto',
     placeholder: '<kind>',
-    doc: 'HTTP server of the collector: uws (uWebSockets.js), node (the slower one of Node.js), or auto: uws where it can be loaded.',
+    doc: 'HTTP server of the collector: uws (uWebSockets.js, a binary made by others: npm run check:uws compares it), node (the slower one of Node.js, nothing but JavaScript), or auto: uws where it can be loaded.',
     group: 'collector',
   }),
   maxBodyBytes: option({

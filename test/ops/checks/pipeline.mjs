@@ -154,11 +154,14 @@ async function checkBillOfMaterials({ root, scratch }) {
   const named = new Set(
     components.map(({ group, name, version }) => `${group ? `${group}/` : ''}${name}@${version}`),
   );
-  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const { dependencies, optionalDependencies, devDependencies } = JSON.parse(
+    readFileSync(join(root, 'package.json'), 'utf8'),
+  );
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
   const unshipped = Object.entries(devDependencies).filter(([name]) => packages[`node_modules/${name}`].dev);
+  const exactly = (entries) => entries.map(([name, version]) => `${name}@${version}`);
   const faults = [
-    ...exactly(Object.entries(dependencies))
+    ...exactly(Object.entries({ ...dependencies, ...optionalDependencies }))
       .filter((id) => !named.has(id))
       .map((id) => `${id} is shipped and not in the list`),
     ...exactly(unshipped)
@@ -167,13 +170,6 @@ async function checkBillOfMaterials({ root, scratch }) {
   ];
   if (faults.length > 0) throw new CheckError(faults.join('\n'));
   return `${named.size} components, valid CycloneDX`;
-}
-
-/** Names with versions; an alias is what it stands for. */
-function exactly(dependencies) {
-  return dependencies.map(([name, version]) =>
-    version.startsWith('npm:') ? version.slice(4) : `${name}@${version}`,
-  );
 }
 
 /** @type {import('../check.mjs').Check[]} */
