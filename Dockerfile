@@ -6,8 +6,10 @@
 #   docker build --build-arg REVISION="$(git rev-parse HEAD)" -t millrace .
 #
 # Debian 13 throughout: uWebSockets.js for Node.js 24 needs glibc 2.38, and has no binary for musl.
-ARG NODE_IMAGE=node:24.11.0-trixie-slim
-# No shell, no package manager. It has no tags for versions: where builds must repeat, give it with its digest.
+# By digest, as in .gitlab-ci.yml: `node .ci/images.mjs --write` looks up those of today.
+ARG NODE_IMAGE=node:24.21.0-trixie-slim@sha256:8ec5d7557396cfe32d21c3f9c13072355ceab22b584578ca4bb28af31120cffe
+# No shell, no package manager. It has no tags for versions, and its fixes come under this one: where builds must
+# repeat, give it with its digest.
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
 FROM ${NODE_IMAGE} AS node

@@ -32,7 +32,7 @@ export function loadProject(paths, env) {
 export function faultsOf(name, service, { root, file }) {
   const isOneShot = service.restart === 'no';
   const must = {
-    'a tag that is no moving one': /:v?\d+\.\d+[\w.-]*$/.test(service.image),
+    'a tag that is no moving one': /:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$/.test(service.image),
     read_only: service.read_only === true,
     'cap_drop ALL': service.cap_drop?.includes('ALL'),
     'no-new-privileges': service.security_opt?.includes('no-new-privileges:true'),

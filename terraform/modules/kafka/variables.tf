@@ -31,7 +31,7 @@ variable "host_image_id" {
 variable "image" {
   description = "Apache Kafka's image with its tag."
   type        = string
-  default     = "apache/kafka:4.1.0"
+  default     = "apache/kafka:4.1.0@sha256:bff074a5d0051dbc0bbbcd25b045bb1fe84833ec0d3c7c965d1797dd289ec88f"
 }
 
 variable "machine" {

@@ -25,7 +25,7 @@ async function lint({ root }) {
     const { instructions } = flatten(stages, target);
     const of = (name) => instructions.findLast((instruction) => instruction.name === name)?.text;
     const must = {
-      'Node.js by its version, on glibc': /^node:\d+\.\d+\.\d+-trixie-slim$/.test(
+      'Node.js by its version, on glibc': /^node:\d+\.\d+\.\d+-trixie-slim(@sha256:[0-9a-f]{64})?$/.test(
         flatten(stages, 'build').base,
       ),
       'a user that is not root, by number': /^[1-9]\d*:[1-9]\d*$/.test(of('USER') ?? ''),
@@ -188,7 +188,7 @@ export const checks = [
     run: lint,
     mistakes: [
       { file, find: 'WORKDIR /build', replace: 'WORKDIR build', says: /DL3000/ },
-      { file, find: 'node:24.11.0-trixie-slim', replace: 'node:24-alpine', says: /lacks Node.js/ },
+      { file, find: 'node:24.21.0-trixie-slim', replace: 'node:24-alpine', says: /lacks Node.js/ },
       { file: '.dockerignore', find: '!schemas\n', replace: '', says: /keeps schemas/ },
       { file, find: 'USER 65532:65532', replace: 'USER 0:0', says: /not be root/ },
       {

@@ -203,7 +203,7 @@ export const checks = [
       { file: pipelineFile, find: '.ci/image.sh', replace: '.ci/imgae.sh', says: /no \.ci\/imgae\.sh/ },
       {
         file: pipelineFile,
-        find: 'alpine:3.23.5',
+        find: 'alpine:3.23.5@sha256:fd791d74b68913cbb027c6546007b3f0d3bc45125f797758156952bc2d6daf40',
         replace: 'alpine:latest',
         says: /alpine:latest is not pinned/,
       },
