@@ -10,6 +10,9 @@ export const profiles = ['core', 'observability'];
 /** What may be reached from outside. */
 const published = ['haproxy', 'grafana'];
 
+/** It reads the files of all containers, which are root's, and has no other of root's rights. */
+const mayBeRoot = ['vector'];
+
 /** Runs docker/init in the scratch directory; gives the variables of .env. */
 export async function initialise(root, scratch) {
   for (const name of ['init', '.env.example']) copyFileSync(join(root, 'docker', name), join(scratch, name));
@@ -36,6 +39,14 @@ export function faultsOf(name, service, { root, file }) {
     read_only: service.read_only === true,
     'cap_drop ALL': service.cap_drop?.includes('ALL'),
     'no-new-privileges': service.security_opt?.includes('no-new-privileges:true'),
+    'a user, by number, who is not root': /^[1-9]\d*:\d+$/.test(service.user) || mayBeRoot.includes(name),
+    'no rights given back, and no sight of the host':
+      (mayBeRoot.includes(name) || service.cap_add === undefined) &&
+      service.privileged !== true &&
+      [service.pid, service.ipc, service.network_mode, service.userns_mode].every(
+        (mode) => mode !== 'host',
+      ) &&
+      !(service.volumes ?? []).some(({ source }) => /docker\.sock/.test(source)),
     'a limit of memory': service.mem_limit !== undefined,
     'a limit of CPUs': service.cpus !== undefined,
     'a limit of processes': service.pids_limit > 0,

@@ -36,6 +36,8 @@ export const tools = {
   'prometheus-alertmanager': { apt: 'prometheus-alertmanager' },
   'prometheus-blackbox-exporter': { apt: 'prometheus-blackbox-exporter' },
   promtool: { apt: 'prometheus' },
+  // A Python with the filters of system calls of the kernel.
+  pyseccomp: { pip: 'pyseccomp==0.1.2', program: 'python3' },
   python3: { apt: ['python3', 'python3-venv'] },
   shellcheck: { apt: 'shellcheck' },
   'systemd-analyze': { apt: 'systemd' },

@@ -10,7 +10,7 @@ import {
   readFileSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CheckError, runTool } from './check.mjs';
 import { untilOk } from './network.mjs';
 
@@ -74,13 +74,14 @@ function readUnit(file) {
 export async function verifyUnits(directory, scratch) {
   const copies = join(scratch, 'units');
   mkdirSync(copies, { recursive: true });
-  // Docker is not here, and needs not be; and the user is whoever runs this, who may be root.
+  // Docker is not here, and needs not be, nor need Node.js be there; and the user is whoever runs this, who may be root.
   const stub = '[Unit]\nDescription=stands for Docker\n[Service]\nExecStart=/bin/true\n';
   writeFileSync(join(copies, 'docker.service'), stub);
   const entries = readdirSync(directory);
   const names = entries.filter((name) => name.endsWith('.service'));
   for (const name of names) {
-    const text = readFileSync(join(directory, name), 'utf8').replaceAll('/usr/bin/docker ', '/bin/true ');
+    const programs = /\/usr\/(bin\/docker|local\/bin\/node) /g;
+    const text = readFileSync(join(directory, name), 'utf8').replaceAll(programs, '/bin/true ');
     writeFileSync(join(copies, name), text.replace(/^User=.*/m, 'User=millrace'));
   }
   for (const settings of entries.filter((name) => name.endsWith('.service.d'))) {
@@ -104,14 +105,15 @@ export async function verifyUnits(directory, scratch) {
 }
 
 /**
- * Asks systemd how far a unit is shut in.
+ * Asks systemd how far a unit is shut in, by its file and by settings beside it (`haproxy.service.d`).
  * @param {string} file
  * @param {number} threshold most of ten that it may be exposed, in tenths
  */
 export async function requireHardening(file, threshold) {
   const rate = `systemd-analyze security --offline=true --no-pager --threshold=${threshold} "$1"`;
   // It lists a hundred things that are fine.
-  await runTool(['bash', '-o', 'pipefail', '-c', `${rate} | grep -v ✓`, 'bash', file]);
+  const env = { SYSTEMD_UNIT_PATH: `${dirname(file)}:` };
+  await runTool(['bash', '-o', 'pipefail', '-c', `${rate} | grep -v ✓`, 'bash', file], { env });
 }
 
 /**

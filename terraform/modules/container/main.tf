@@ -16,9 +16,10 @@ locals {
   docker_arguments = concat(
     [
       "--rm", "--name", var.name, "--network", "host", "--log-driver", "journald", "--no-healthcheck", "--env-file", "/etc/container/environment",
-      "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--ulimit", "nofile=65536:65536",
+      "--user", "${var.owner}:${var.owner}", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only",
+      "--pids-limit", "4096", "--ulimit", "nofile=65536:65536",
     ],
-    var.read_only ? ["--read-only", "--tmpfs", "/tmp"] : [],
+    flatten([for place in var.tmpfs : ["--tmpfs", place]]),
     flatten([for mount in local.mounts : ["--volume", mount]]),
   )
   device    = try("/dev/disk/by-id/virtio-${var.data_disk.device_name}", null)

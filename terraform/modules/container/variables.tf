@@ -68,10 +68,15 @@ variable "registry_login" {
   default     = true
 }
 
-variable "read_only" {
-  description = "Whether the container's own file system is read-only."
-  type        = bool
-  default     = true
+variable "tmpfs" {
+  description = "Directories in memory, as /tmp or /tmp:exec. All others but the data disk are read-only."
+  type        = list(string)
+  default     = ["/tmp"]
+
+  validation {
+    condition     = alltrue([for place in var.tmpfs : can(regex("^/[a-z/]+(:[a-z0-9=,]+)?$", place))])
+    error_message = "A directory in memory is a path, and after a colon the options of its mount, as /tmp:exec."
+  }
 }
 
 variable "owner" {

@@ -19,8 +19,9 @@ module "container" {
   name           = "kafka"
   image          = var.image
   registry_login = false
-  read_only      = false
   owner          = 1000 # appuser of the official image
+  # The image writes its configuration at start; the libraries for compressed batches are unpacked below /tmp, and run.
+  tmpfs          = ["/tmp:exec", "/opt/kafka/config:uid=1000,gid=1000", "/opt/kafka/logs:uid=1000,gid=1000"]
   stop_seconds   = 120
   ssh_public_key = var.ssh_public_key
   data_disk      = { device_name = "kafka-data", path = "/var/lib/kafka" }

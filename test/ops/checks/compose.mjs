@@ -159,6 +159,13 @@ export const checks = [
     run: checkCompose,
     mistakes: [
       { file, find: 'read_only: true', replace: 'read_only: false', says: /lacks read_only/ },
+      { file, find: 'user: "99:99"', replace: 'user: "0:0"', says: /haproxy lacks a user/ },
+      {
+        file,
+        find: 'cap_drop: [ALL]',
+        replace: 'cap_drop: [ALL]\n  cap_add: [SYS_ADMIN]',
+        says: /lacks no rights given back/,
+      },
       { file, find: 'mem_limit: 2g', replace: 'mem_limit: 4g', says: /profile core takes/ },
       { file, find: 'haproxy:3.2.4', replace: 'haproxy:latest', says: /haproxy lacks a tag/ },
       {
