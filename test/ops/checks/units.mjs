@@ -12,7 +12,7 @@ import { toolEnvironment } from '../tools.mjs';
 import { requireHardening, verifyUnits } from '../unit.mjs';
 import { behindWallsOf } from '../walls.mjs';
 
-const oneMachine = 'systemd/millrace.service';
+const oneMachine = 'docs/millrace.service';
 const discovery = 'terraform/modules/monitoring/files/discover-targets.service';
 const container = 'terraform/modules/container/files/unit.tftpl';
 /** Most that each may be exposed, in tenths, by `systemd-analyze security`; a unit without walls has 96. */
