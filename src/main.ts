@@ -50,11 +50,15 @@ async function openLog(name: string, config: Config) {
 
 /** Leaves unknown flags in, for the configuration to report them beside all other faults. */
 function parseFlags(command: Command, argv: readonly string[]) {
+  const { aliases = {} } = command;
+  const names = [
+    ...command.options.map((key) => [optionName(key), key] as const),
+    ...Object.entries(aliases),
+  ];
   const known = Object.fromEntries(
-    command.options.flatMap((key) => {
+    names.map(([name, key]) => {
       const isBoolean = options[key].placeholder === '';
-      const type = isBoolean ? ('boolean' as const) : ('string' as const);
-      return [[optionName(key), { type }]];
+      return [name, { type: isBoolean ? ('boolean' as const) : ('string' as const) }];
     }),
   );
   const { values, positionals } = parseArgs({
@@ -65,7 +69,9 @@ function parseFlags(command: Command, argv: readonly string[]) {
   });
   const flags: Record<string, string | boolean> = {};
   for (const [name, value] of Object.entries(values)) {
-    if (typeof value === 'string' || typeof value === 'boolean') flags[name] = value;
+    const alias = Object.hasOwn(aliases, name) ? aliases[name] : undefined;
+    const flag = alias === undefined ? name : optionName(alias);
+    if (typeof value === 'string' || typeof value === 'boolean') flags[flag] = value;
   }
   return { flags, args: positionals };
 }

@@ -26,11 +26,20 @@ export interface StatementOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A result that is not complete yet, and that an exception may end: src/sql/read-result.ts reads it. */
+export interface ResultStream {
+  readonly body: AsyncIterable<Uint8Array>;
+  /** What tells an exception in the body from data; empty when ClickHouse only cuts the connection. */
+  readonly exceptionTag: string;
+}
+
 /** A ClickHouse server. Every method may throw {@link ClickHouseError} or {@link ClickHouseUnavailableError}. */
 export interface ClickHouse {
   readonly url: URL;
   /** Runs a statement and gives its rows. */
   query<T>(sql: string, options?: StatementOptions): Promise<T[]>;
+  /** Runs a statement and gives its result while it comes, in `format` unless the statement names one. */
+  stream(sql: string, format: string, options?: StatementOptions): Promise<ResultStream>;
   /** Runs a statement without a result. */
   execute(sql: string, options?: StatementOptions): Promise<void>;
   /** Inserts `body`, the data that belongs to the statement `INSERT INTO ... FORMAT ...`. */
@@ -82,19 +91,31 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
     ...(options.password === '' ? {} : { 'x-clickhouse-key': options.password }),
   };
 
-  async function send(path: string, body: string | Uint8Array | null, signal?: AbortSignal): Promise<string> {
+  async function request(
+    path: string,
+    body: string | Uint8Array | null,
+    signal?: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
+    const options: Dispatcher.RequestOptions = {
+      path,
+      method: body === null ? 'GET' : 'POST',
+      headers,
+      body,
+    };
+    return await pool.request(signal === undefined ? options : { ...options, signal });
+  }
+
+  /** Gives what `read` makes of a response that is no exception. */
+  async function ask<T>(
+    response: Promise<Dispatcher.ResponseData>,
+    read: (response: Dispatcher.ResponseData) => T | Promise<T>,
+  ): Promise<T> {
     try {
-      const request: Dispatcher.RequestOptions = {
-        path,
-        method: body === null ? 'GET' : 'POST',
-        headers,
-        body,
-      };
-      const response = await pool.request(signal === undefined ? request : { ...request, signal });
-      const text = await response.body.text();
-      const code = Number(response.headers['x-clickhouse-exception-code'] ?? 0);
-      if (response.statusCode === 200 && code === 0) return text;
-      const message = text.trim().slice(0, 4_000) || `HTTP status ${response.statusCode}`;
+      const answer = await response;
+      const code = Number(answer.headers['x-clickhouse-exception-code'] ?? 0);
+      if (answer.statusCode === 200 && code === 0) return await read(answer);
+      const text = await answer.body.text();
+      const message = text.trim().slice(0, 4_000) || `HTTP status ${answer.statusCode}`;
       throw new ClickHouseError(code, message, options.loginHint);
     } catch (error) {
       if (error instanceof ClickHouseError) throw error;
@@ -105,6 +126,10 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
         },
       );
     }
+  }
+
+  async function send(path: string, body: string | Uint8Array | null, signal?: AbortSignal): Promise<string> {
+    return await ask(request(path, body, signal), (response) => response.body.text());
   }
 
   function pathOf(extra: Readonly<Record<string, string>>, statement: StatementOptions = {}): string {
@@ -130,6 +155,12 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
         const message = `${url.origin} does not answer as ClickHouse does: ${text.slice(0, 200)}`;
         throw new ClickHouseUnavailableError(message, { cause: error });
       }
+    },
+    async stream(sql, format, statement) {
+      const path = pathOf({ default_format: format }, statement);
+      return await ask(request(path, sql, statement?.signal), ({ body, headers }) => {
+        return { body, exceptionTag: String(headers['x-clickhouse-exception-tag'] ?? '') };
+      });
     },
     async execute(sql, statement) {
       await send(pathOf({ wait_end_of_query: '1' }, statement), sql, statement?.signal);

@@ -33,6 +33,8 @@ export interface Command {
   readonly otherForms?: readonly (readonly string[])[];
   /** Options that it takes as flags, in the order of its `--help`. */
   readonly options: readonly OptionKey[];
+  /** Shorter names of some of them, which this command alone takes: `format` for `output-format`. */
+  readonly aliases?: Readonly<Record<string, OptionKey>>;
   /** What its own exit codes mean, where that is more than {@link commonExitCodes} says. */
   readonly exitCodes?: Readonly<Partial<Record<ExitCode, string>>>;
   /** Lines to try, shown in `--help`. */

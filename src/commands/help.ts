@@ -40,7 +40,7 @@ export function formatCommandHelp(command: Command): string {
     ...usages.map((usage, i) => `${i === 0 ? 'Usage:' : '      '} ${usage}`),
     '',
     'Options:',
-    ...command.options.flatMap(formatOption),
+    ...command.options.flatMap((key) => formatOption(key, command)),
     '',
     'Examples:',
     ...command.examples.map((example) => `  ${example}`),
@@ -49,11 +49,13 @@ export function formatCommandHelp(command: Command): string {
   ].join('\n');
 }
 
-function formatOption(key: OptionKey): string[] {
+function formatOption(key: OptionKey, { aliases = {} }: Command): string[] {
   const option: Option = options[key];
+  const shorter = Object.keys(aliases).filter((alias) => aliases[alias] === key);
+  const flags = [optionName(key), ...shorter].map((name) => `--${name}`).join(', ');
   const name = option.secret
     ? `${variableName(key)}, ${variableName(key)}_FILE`
-    : `--${optionName(key)} ${option.placeholder}`.trimEnd();
+    : `${flags} ${option.placeholder}`.trimEnd();
   const fallback =
     option.default === undefined || option.default === '' ? '' : ` Default: ${option.default}.`;
   return [`  ${name}`, ...wrap(option.doc + fallback, width - 8).map((line) => `        ${line}`)];

@@ -6,6 +6,7 @@ import { collect } from './collect.ts';
 import type { Command } from './command.ts';
 import { deadLetters } from './dead-letters.ts';
 import { replay } from './replay.ts';
+import { sql } from './sql.ts';
 import { start } from './start.ts';
 import { stream } from './stream.ts';
 import { tail } from './tail.ts';
@@ -19,6 +20,7 @@ export const commands: readonly Command[] = [
   clickhouse,
   check,
   verify,
+  sql,
   tail,
   deadLetters,
   replay,

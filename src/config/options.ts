@@ -475,6 +475,18 @@ export const options = {
     doc: 'What the file holds: ndjson (an event a line), access-log (combined format), or auto: ndjson when the first line starts with {.',
     group: 'client',
   }),
+  file: option({
+    schema: type.text.optional(),
+    placeholder: '<file>',
+    doc: 'File with SQL, in UTF-8; - is standard input. Statements with semicolons between run one after the other, up to the first that fails.',
+    group: 'client',
+  }),
+  outputFormat: option({
+    schema: type.text.optional(),
+    placeholder: '<format>',
+    doc: 'Format of the result: CSVWithNames, JSONEachRow, Parquet, Vertical or any other output format of ClickHouse. Without it PrettyCompact on a terminal, else TabSeparatedWithNames.',
+    group: 'client',
+  }),
   retryFor: option({
     schema: type.duration(0, 86_400_000),
     default: '30s',

@@ -9,6 +9,7 @@ import {
   linkSync,
   openSync,
   readSync,
+  renameSync,
   rmSync,
   type Stats,
   writeFileSync,
@@ -53,6 +54,29 @@ export function readPrivateFile(path: string, maxBytes: number): string | undefi
  * @throws OperatorError exit 69 when it cannot be written
  */
 export function createPrivateFile(path: string, content: string): boolean {
+  try {
+    // Unlike a rename, a link takes nobody's place.
+    withDraft(path, content, (draft) => linkSync(draft, path));
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false;
+    throw unusable(path, 'written', error);
+  }
+}
+
+/**
+ * The same, but in the place of what is there: a link is replaced, and what it leads to stays as it is.
+ * @throws OperatorError exit 69 when it cannot be written
+ */
+export function replacePrivateFile(path: string, content: string): void {
+  try {
+    withDraft(path, content, (draft) => renameSync(draft, path));
+  } catch (error) {
+    throw unusable(path, 'written', error);
+  }
+}
+
+function withDraft(path: string, content: string, publish: (draft: string) => void): void {
   const draft = `${path}.${randomUUID()}`;
   try {
     const file = openSync(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
@@ -64,13 +88,8 @@ export function createPrivateFile(path: string, content: string): boolean {
     } finally {
       closeSync(file);
     }
-    // Unlike a rename, a link takes nobody's place.
-    linkSync(draft, path);
+    publish(draft);
     syncDirectory(dirname(path));
-    return true;
-  } catch (error) {
-    if (hasCode(error, 'EEXIST')) return false;
-    throw unusable(path, 'written', error);
   } finally {
     rmSync(draft, { force: true });
   }

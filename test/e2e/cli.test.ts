@@ -9,6 +9,7 @@ const commands = [
     'clickhouse',
     'check',
     'verify',
+    'sql',
     'tail',
     'dead-letters',
     'replay',

@@ -1,0 +1,100 @@
+/** A prompt for statements: several lines up to a semicolon, with a history. */
+import { createInterface } from 'node:readline';
+import { messageOf } from '../errors.ts';
+import { historyFile, historyLines, readHistory, writeHistory } from './history.ts';
+import { runStatement, type SqlSession } from './run-statement.ts';
+import { type Statement, splitStatements } from './split-statements.ts';
+
+const prompts = { first: 'millrace> ', next: '       -> ' } as const;
+
+/**
+ * Reads and runs statements until Ctrl-D. Ctrl-C gives up the statement that is typed, or ends the one that runs. One
+ * that fails is told, and the prompt goes on.
+ * @param broken aborted when nobody sees the output any more
+ * @throws whatever `broken` was aborted with
+ */
+export async function runPrompt(session: SqlSession, broken: AbortSignal): Promise<void> {
+  const { output } = session;
+  const path = historyFile(process.env);
+  const terminal = createInterface({
+    input: process.stdin,
+    output,
+    history: loadHistory(path),
+    historySize: historyLines,
+    removeHistoryDuplicates: true,
+    prompt: prompts.first,
+  });
+  /** Lines that are no whole statement yet. */
+  let typed = '';
+  let running: AbortController | undefined;
+  let lines: readonly string[] = [];
+  let isOpen = true;
+  terminal.on('close', () => {
+    isOpen = false;
+  });
+  const ask = (before: string): void => {
+    if (!isOpen) return;
+    terminal.setPrompt(before === '' ? prompts.first : prompts.next);
+    terminal.prompt();
+  };
+  terminal.on('history', (history) => {
+    lines = history;
+  });
+  terminal.on('SIGINT', () => {
+    if (running !== undefined) return running.abort();
+    typed = '';
+    output.write('^C\n');
+    // Without this the text would be there again.
+    terminal.write(null, { ctrl: true, name: 'e' });
+    terminal.write(null, { ctrl: true, name: 'u' });
+    ask(typed);
+  });
+  broken.addEventListener('abort', () => terminal.close());
+  const run = async (statement: Statement): Promise<void> => {
+    running = new AbortController();
+    const { signal } = running;
+    try {
+      await runStatement(session, statement, AbortSignal.any([signal, broken]));
+    } catch (error) {
+      broken.throwIfAborted();
+      process.stderr.write(signal.aborted ? 'stopped\n' : `${messageOf(error)}\n`);
+    } finally {
+      running = undefined;
+    }
+  };
+  ask(typed);
+  for await (const line of terminal) {
+    typed += `${line}\n`;
+    const { complete, rest, isData } = splitStatements(typed);
+    for (const statement of complete) await run(statement);
+    typed = rest?.text ?? '';
+    // Data goes on to the end of a file; here a semicolon at the end of a line ends it.
+    const end = isData ? /;\s*$/.exec(typed) : null;
+    if (rest !== undefined && end !== null) {
+      await run({ ...rest, text: typed.slice(0, end.index) });
+      typed = '';
+    }
+    ask(typed);
+  }
+  output.write('\n');
+  saveHistory(path, lines);
+  broken.throwIfAborted();
+}
+
+function loadHistory(path: string): string[] {
+  try {
+    return readHistory(path);
+  } catch (error) {
+    process.stderr.write(`without the history: ${messageOf(error)}\n`);
+    return [];
+  }
+}
+
+function saveHistory(path: string, lines: readonly string[]): void {
+  if (lines.length === 0) return;
+  try {
+    writeHistory(path, lines);
+  } catch (error) {
+    process.stderr.write(`the history is not kept: ${messageOf(error)}\n`);
+  }
+}
