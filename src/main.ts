@@ -5,7 +5,7 @@ import { closest } from 'fastest-levenshtein';
 import type { Command } from './commands/command.ts';
 import { describeForms, formsOf, matchesForm } from './commands/forms.ts';
 import { formatCommandHelp, formatHelp } from './commands/help.ts';
-import { commands } from './commands/table.ts';
+import { commands, servers } from './commands/table.ts';
 import { loadConfig, secretsOf } from './config/load.ts';
 import { type Config, optionName, options } from './config/options.ts';
 import { exitCodes, OperatorError } from './errors.ts';
@@ -35,6 +35,8 @@ async function main(argv: readonly string[]) {
   if (flags.help === true || flags.h === true) return print(formatCommandHelp(command));
   const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
   if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(command, args);
+  // For their child processes, too.
+  if (servers.has(command)) process.umask(0o077);
   const log = await openLog(command.name, config);
   return await command.run({ config, args, flags, log });
 }

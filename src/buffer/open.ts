@@ -3,9 +3,13 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
+import { prepareDataDirectory } from '../process/data-directory.ts';
 import type { BufferInspector, BufferReader, BufferWriter } from './buffer.ts';
 
-/** Opens the writing end. */
+/**
+ * Opens the writing end.
+ * @throws OperatorError exit 78 when the data directory is not for this user alone
+ */
 export async function openWriter(config: Config, log: Logger): Promise<BufferWriter> {
   if (config.buffer === 'kafka') {
     const { openKafkaWriter } = await import('./kafka/writer.ts');
@@ -19,6 +23,7 @@ export async function openWriter(config: Config, log: Logger): Promise<BufferWri
       log,
     });
   }
+  prepareDataDirectory(config.dataDir, log);
   const { openEmbeddedWriter } = await import('./embedded/writer.ts');
   return openEmbeddedWriter({
     dir: logDirectory(config),
@@ -30,7 +35,10 @@ export async function openWriter(config: Config, log: Logger): Promise<BufferWri
   });
 }
 
-/** Opens the reading end. */
+/**
+ * Opens the reading end.
+ * @throws OperatorError exit 78 when the data directory is not for this user alone
+ */
 export async function openReader(config: Config, log: Logger): Promise<BufferReader> {
   if (config.buffer === 'kafka') {
     const { openKafkaReader } = await import('./kafka/reader.ts');
@@ -44,6 +52,7 @@ export async function openReader(config: Config, log: Logger): Promise<BufferRea
       log,
     });
   }
+  prepareDataDirectory(config.dataDir, log);
   const { openEmbeddedReader } = await import('./embedded/reader.ts');
   return openEmbeddedReader({
     dir: logDirectory(config),

@@ -4,10 +4,11 @@
  * data directory, so that whoever may read that directory needs no configuration.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Config, options, variableName } from '../config/options.ts';
-import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { exitCodes, OperatorError } from '../errors.ts';
+import { prepareDataDirectory } from '../process/data-directory.ts';
 import { isOwnHost } from '../process/own-host.ts';
 import { createPrivateFile, readPrivateFile } from '../process/private-file.ts';
 import { rememberSecret } from '../redact.ts';
@@ -69,8 +70,9 @@ export function passwordFile(dataDir: string, role: Role): string {
  * The passwords for the process that starts the embedded ClickHouse: those that are given, else those in the files of
  * the data directory, which are made when they are not there. Processes that start at once agree on one. Not for
  * `--no-clickhouse-auth`, where nobody needs one.
- * @throws OperatorError exit 78 for a file that is a link, not a regular file, of another user, open to group or
- * others, or without a password of 16 characters or more; 69 when it cannot be read or made
+ * @throws OperatorError exit 78 for an owner who is called `reader`, or who is not `default` and has no password; for a
+ * data directory that is not for this user alone; for a file that is a link, not a regular file, of another user, open
+ * to group or others, or without a password of 16 characters or more; 69 when it cannot be read or made
  */
 export function ensurePasswords(config: CredentialsConfig): Passwords {
   const { clickhouseUser: user, clickhousePassword } = config;
@@ -82,6 +84,7 @@ export function ensurePasswords(config: CredentialsConfig): Passwords {
     const message = `the embedded ClickHouse makes a password for user ${ownerUser} only: with --clickhouse-user ${user} set ${givenBy('owner')} for it and its clients`;
     throw new OperatorError(message, exitCodes.configuration);
   }
+  prepareDataDirectory(config.dataDir);
   return { owner: ensurePassword(config, 'owner'), reader: ensurePassword(config, 'reader') };
 }
 
@@ -96,12 +99,6 @@ function ensurePassword(config: CredentialsConfig, role: Role): Password {
 
 function makePassword(dataDir: string, role: Role): string {
   const path = passwordFile(dataDir, role);
-  try {
-    mkdirSync(resolve(dataDir), { recursive: true, mode: 0o700 });
-  } catch (error) {
-    const message = `the data directory ${resolve(dataDir)} cannot be made: ${messageOf(error)}. Choose another with --data-dir`;
-    throw new OperatorError(message, exitCodes.unavailable, { cause: error });
-  }
   createPrivateFile(path, `${randomBytes(randomLength).toString('base64url')}\n`);
   // Another process may have been faster.
   const made = readPassword(dataDir, role);

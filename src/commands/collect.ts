@@ -9,6 +9,7 @@ import { connectToParent, startWorkers } from '../collector/workers.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { prepareDataDirectory } from '../process/data-directory.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { createReceiptLookup, type ReceiptLookup } from '../receipts/receipt-lookup.ts';
@@ -164,6 +165,7 @@ async function openSpoolFor(
   const takesEvents = config.onOutage === 'spool';
   const dir = join(config.dataDir, 'spool');
   if (!takesEvents && !existsSpool(dir, writer.topic)) return undefined;
+  prepareDataDirectory(config.dataDir, log);
   return await openSpool({ dir, maxBytes: config.spoolMaxBytes, writer, takesEvents, log });
 }
 

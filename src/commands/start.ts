@@ -44,7 +44,7 @@ export const start: Command = {
     const startedAt = performance.now();
     checkOutage(config);
     loadSchema(config.schema);
-    const unlock = await lockDirectory(config.dataDir);
+    const unlock = await lockDirectory(config.dataDir, { log });
     const running: Supervised[] = [];
     let engine: PreparedEngine | undefined;
     // Data order: events stop coming in, then they stop being delivered, then ClickHouse closes.

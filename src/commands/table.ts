@@ -26,3 +26,6 @@ export const commands: readonly Command[] = [
   replay,
   bench,
 ];
+
+/** Those that store: whatever they create is for their user alone. Others write what a user asks for, as a report. */
+export const servers: ReadonlySet<Command> = new Set([start, collect, stream, clickhouse]);

@@ -4,7 +4,6 @@ import {
   closeSync,
   fstatSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   readlinkSync,
@@ -16,7 +15,9 @@ import {
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { prepareDataDirectory } from './data-directory.ts';
 
 /** Who holds a lock. An earlier version wrote the first two only. */
 interface Holder {
@@ -38,18 +39,22 @@ const watchMs = 5_000;
 const held = new Set<string>();
 
 /**
- * Locks a directory for this process, creating it when needed. A lock whose holder is dead is taken over: at once
+ * Locks a data directory for this process, which {@link prepareDataDirectory} makes when needed. A lock whose holder is dead is taken over: at once
  * when its process could be seen from here, else, as with another container on the same volume, when it does not
  * touch the lock for five seconds, whatever the clocks say.
  *
  * What remains: a holder in another container or on another machine that is paused, or cut off from the volume,
  * for five seconds while somebody else starts loses its lock.
- * @param name file name of the lock
  * @returns what releases it
- * @throws OperatorError exit 69 when another process holds it or the directory cannot be written
+ * @throws OperatorError exit 69 when another process holds it or the directory cannot be written, 78 when it is not for
+ * this user alone
  */
-export async function lockDirectory(directory: string, name = 'millrace.lock'): Promise<() => void> {
-  const path = join(directory, name);
+export async function lockDirectory(
+  directory: string,
+  { log }: { readonly log?: Pick<Logger, 'warn'> } = {},
+): Promise<() => void> {
+  prepareDataDirectory(directory, log);
+  const path = join(directory, 'millrace.lock');
   const me: Required<Holder> = {
     pid: process.pid,
     startedAt: startOf(process.pid),
@@ -58,8 +63,7 @@ export async function lockDirectory(directory: string, name = 'millrace.lock'): 
   };
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
-      mkdirSync(directory, { recursive: true });
-      writeFileSync(path, JSON.stringify(me), { flag: 'wx' });
+      writeFileSync(path, JSON.stringify(me), { flag: 'wx', mode: 0o600 });
       return hold(path, me);
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST'))

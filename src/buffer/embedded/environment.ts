@@ -26,6 +26,9 @@ const transactionTimeoutMs = 15_000;
 /** Each process that reads holds one slot: 256 collectors, a streamer, tools. The lock file grows by 64 bytes each. */
 const maxReaders = 1022;
 
+/** Of the files; lmdb-js takes it, but its types lack it. Events are for nobody but the user who stores them. */
+const fileMode = { permissionsMode: 0o600 };
+
 /** Directory of the log of a topic below the directory of all logs. */
 export function logPath(dir: string, topic: string): string {
   // A dot stays out: lmdb-js takes a name with one for a file, and `..` would leave the directory.
@@ -59,6 +62,7 @@ export class Environment {
     this.#root = open({
       path,
       noSubdir: false,
+      ...fileMode,
       overlappingSync: false,
       mapSize,
       maxReaders,
@@ -185,7 +189,7 @@ export class Environment {
 function openOrExplain(path: string, create: () => Environment): Environment {
   try {
     const isNew = !existsEnvironment(path);
-    mkdirSync(path, { recursive: true });
+    mkdirSync(path, { recursive: true, mode: 0o700 });
     allocateLockFile(path);
     const environment = create();
     if (isNew) for (const dir of [path, dirname(path), dirname(dirname(path))]) syncDirectory(dir);

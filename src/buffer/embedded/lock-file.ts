@@ -1,4 +1,5 @@
 /** LMDB's lock file: written out before it is used, and put right after what opening the log does to it. */
+import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -29,9 +30,9 @@ const isLittleEndian = endianness() === 'LE';
 export function allocateLockFile(path: string): void {
   const lock = lockPath(path);
   if (existsSync(lock)) return;
-  const draft = `${lock}.${process.pid}`;
+  const draft = `${lock}.${randomUUID()}`;
   try {
-    writeFileSync(draft, Buffer.alloc(lockFileBytes), { flush: true });
+    writeFileSync(draft, Buffer.alloc(lockFileBytes), { flush: true, flag: 'wx', mode: 0o600 });
     linkSync(draft, lock);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
