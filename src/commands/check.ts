@@ -7,6 +7,7 @@ import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { findOpenEntries } from '../process/data-directory.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
@@ -77,8 +78,16 @@ function checkDataDirectory(dataDir: string): Finding {
     const { bavail, bsize } = statfsSync(existing);
     if (bavail * bsize < minFreeBytes)
       return { kind: 'fault', text: `${path} has less than 1 GiB free; --data-dir points at it` };
+    const open = existing === path ? findOpenEntries(path) : [];
+    if (open.length > 0)
+      return {
+        kind: 'todo',
+        text: `take ${open.join(', ')} from the group and from others, who can read it`,
+      };
     return { kind: 'ok', text: `data directory ${path} can be written` };
   } catch (error) {
+    if (error instanceof OperatorError)
+      return { kind: 'fault', text: error.message, exitCode: error.exitCode };
     return {
       kind: 'fault',
       text: `the data directory cannot be written: ${messageOf(error)}; --data-dir points at it`,

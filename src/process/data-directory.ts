@@ -2,7 +2,7 @@
  * Keeps what is stored to the user who stores it. All data is below one directory, which nobody else may enter; within
  * it no link leads elsewhere, so that nobody who could write there once gets another file written.
  */
-import { chmodSync, lstatSync, mkdirSync, readdirSync, realpathSync, type Stats } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
@@ -23,42 +23,56 @@ const othersMask = 0o077;
  * kind, or keeps no modes; 69 when it cannot be made or looked at
  */
 export function prepareDataDirectory(path: string, log?: Pick<Logger, 'warn'>): string {
-  try {
+  return explained(path, () => {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     const root = realpathSync(path);
-    const tightened = [
-      tighten(root, 'directory'),
-      ...subdirectories.flatMap((name) => tightenBelow(root, name)),
-    ];
-    const paths = tightened.filter((one) => one !== undefined);
+    const paths: string[] = [];
+    // One by one, and the directory itself first: behind it, nobody changes what is looked at next.
+    for (const entry of entriesOf(root)) {
+      if (!isOpen(entry)) continue;
+      chmodSync(entry.path, entry.isDirectory ? 0o700 : 0o600);
+      if (isOpen(entry)) throw refusal(entry.path, keepsNoModes);
+      paths.push(entry.path);
+    }
+    const what = paths.length === 1 ? paths[0] : `${paths.length} files and directories in ${root}`;
     if (paths.length > 0)
-      log?.warn(
-        { paths },
-        `others could read ${paths.length === 1 ? paths[0] : `${paths.length} files and directories in ${root}`}: the mode is now 0700, of files 0600`,
-      );
+      log?.warn({ paths }, `others could read ${what}: the mode is now 0700, of files 0600`);
     return root;
-  } catch (error) {
-    if (error instanceof OperatorError) throw error;
-    const message = `the data directory ${resolve(path)} cannot be used: ${messageOf(error)}. Choose another with --data-dir`;
-    throw new OperatorError(message, exitCodes.unavailable, { cause: error });
-  }
+  });
 }
 
-function tightenBelow(root: string, name: string): (string | undefined)[] {
-  const directory = join(root, name);
-  const own = tighten(directory, 'directory');
-  if (!logs.includes(name) || !exists(directory)) return [own];
-  // What else is there, as the files of a Kafka, is not of an embedded log.
-  const topics = readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => entry.isSymbolicLink() || (entry.isDirectory() && isLog(join(directory, entry.name))))
-    .map(({ name: topic }) => join(directory, topic));
-  return [
-    own,
-    ...topics.flatMap((topic) => [
-      tighten(topic, 'directory'),
-      ...logFiles.map((file) => tighten(join(topic, file), 'file')),
-    ]),
-  ];
+/**
+ * What {@link prepareDataDirectory} would tighten, changing nothing.
+ * @throws OperatorError as it would
+ */
+export function findOpenEntries(path: string): string[] {
+  return explained(path, () => {
+    const root = realpathSync(path);
+    return [...entriesOf(root)].filter(isOpen).map((entry) => entry.path);
+  });
+}
+
+/** Something in a data directory that is for nobody else. */
+interface Entry {
+  readonly path: string;
+  readonly isDirectory: boolean;
+}
+
+/** What there may be, from the outside in; whether it is there shows when it is looked at. */
+function* entriesOf(root: string): Generator<Entry, void, undefined> {
+  yield { path: root, isDirectory: true };
+  for (const name of subdirectories) {
+    const path = join(root, name);
+    yield { path, isDirectory: true };
+    if (!logs.includes(name) || !exists(path)) continue;
+    for (const topic of readdirSync(path, { withFileTypes: true })) {
+      const log = join(path, topic.name);
+      // What else is there, as the files of a Kafka, is not of an embedded log.
+      if (!topic.isSymbolicLink() && !(topic.isDirectory() && isLog(log))) continue;
+      yield { path: log, isDirectory: true };
+      for (const file of logFiles) yield { path: join(log, file), isDirectory: false };
+    }
+  }
 }
 
 function isLog(path: string): boolean {
@@ -69,32 +83,33 @@ function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** @returns the path when its mode was changed; nothing where there is nothing */
-function tighten(path: string, kind: 'directory' | 'file'): string | undefined {
+/** Whether others have a right to it. Nothing has none. */
+function isOpen({ path, isDirectory }: Entry): boolean {
   const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) return undefined;
-  check(path, stats, kind);
-  if ((stats.mode & othersMask) === 0) return undefined;
-  chmodSync(path, kind === 'directory' ? 0o700 : 0o600);
-  if ((lstatSync(path).mode & othersMask) === 0) return path;
-  throw refusal(
-    path,
-    'is on a file system that keeps no modes, so that others may read it: choose another place with --data-dir',
-  );
-}
-
-function check(path: string, stats: Stats, kind: 'directory' | 'file'): void {
-  if (stats.isSymbolicLink())
-    throw refusal(
-      path,
-      'is a symbolic link, which would lead what is stored elsewhere: mount the other place there, or choose it with --data-dir',
-    );
-  if (kind === 'directory' ? !stats.isDirectory() : !stats.isFile())
-    throw refusal(path, kind === 'directory' ? 'is not a directory' : 'is not a regular file');
+  if (stats === undefined) return false;
+  if (stats.isSymbolicLink()) throw refusal(path, leadsElsewhere);
+  if (isDirectory && !stats.isDirectory()) throw refusal(path, 'is not a directory');
+  if (!isDirectory && !stats.isFile()) throw refusal(path, 'is not a regular file');
   const me = process.geteuid?.();
   if (me !== undefined && stats.uid !== me) {
     const advice = `run as that user, give it to this one (chown -R ${me}), or choose another directory with --data-dir: within this one, Millrace would make its own`;
     throw refusal(path, `belongs to user ${stats.uid}, and this process runs as user ${me}: ${advice}`);
+  }
+  return (stats.mode & othersMask) !== 0;
+}
+
+const leadsElsewhere =
+  'is a symbolic link, which would lead what is stored elsewhere: mount the other place there, or choose it with --data-dir';
+const keepsNoModes =
+  'is on a file system that keeps no modes, so that others may read it: choose another place with --data-dir';
+
+function explained<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof OperatorError) throw error;
+    const message = `the data directory ${resolve(path)} cannot be used: ${messageOf(error)}. Choose another with --data-dir`;
+    throw new OperatorError(message, exitCodes.unavailable, { cause: error });
   }
 }
 

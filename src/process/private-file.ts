@@ -99,7 +99,7 @@ function checkPrivate(path: string, stats: Stats): void {
   if (!stats.isFile()) throw refusal(path, 'is not a regular file');
   const me = process.geteuid?.();
   if (me !== undefined && stats.uid !== me) {
-    const advice = `run as that user, or as the owner of the file: chown ${me} ${path}`;
+    const advice = `run as that user (sudo -u '#${stats.uid}' …), or remove the file if nobody knows where it is from`;
     throw refusal(path, `belongs to user ${stats.uid}, and this process runs as user ${me}: ${advice}`);
   }
   if ((stats.mode & othersMask) !== 0) {

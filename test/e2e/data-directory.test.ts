@@ -72,5 +72,7 @@ test('a link within it is refused, and nothing is written where it leads', async
     ]);
     expect([code, stderr]).toEqual([78, expect.stringContaining('log is a symbolic link')]);
   }
+  const { stdout } = await runProgram(['check', '--data-dir', dataDir]);
+  expect(stdout).toMatch(/^FAULT .*log is a symbolic link/m);
   expect(readdirSync(elsewhere)).toEqual([]);
 });

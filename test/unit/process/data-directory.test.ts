@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { prepareDataDirectory } from '../../../src/process/data-directory.ts';
+import { findOpenEntries, prepareDataDirectory } from '../../../src/process/data-directory.ts';
 import { temporaryDirectory } from '../../support/program.ts';
 
 const directory = temporaryDirectory();
@@ -23,9 +23,11 @@ function openDirectory(): string {
   const path = freshPath();
   const log = join(path, 'log', 'events');
   mkdirSync(log, { recursive: true });
-  for (const name of ['spool', 'clickhouse', 'clickhouse.inserts', 'backups']) mkdirSync(join(path, name));
+  for (const name of ['spool', 'clickhouse', 'clickhouse.inserts', 'backups'])
+    mkdirSync(join(path, name), { mode: 0o700 });
   for (const name of ['data.mdb', 'lock.mdb']) writeFileSync(join(log, name), name);
-  for (const one of [path, join(path, 'log'), log, join(path, 'clickhouse')]) chmodSync(one, 0o755);
+  for (const name of ['.', 'log', 'log/events', 'spool', 'clickhouse', 'backups'])
+    chmodSync(join(path, name), 0o755);
   for (const name of ['data.mdb', 'lock.mdb']) chmodSync(join(log, name), 0o644);
   return path;
 }
@@ -45,7 +47,9 @@ test('one that others may read is tightened, and that is told once', () => {
   const path = openDirectory();
   const told: unknown[] = [];
   const log = { warn: (...args: unknown[]) => void told.push(args) };
+  expect(findOpenEntries(path)).toHaveLength(8);
   prepareDataDirectory(path, log as never);
+  expect(findOpenEntries(path)).toEqual([]);
   for (const name of ['.', 'log', 'log/events', 'spool', 'clickhouse', 'clickhouse.inserts', 'backups'])
     expect([name, modeOf(join(path, name))]).toEqual([name, 0o700]);
   for (const name of ['data.mdb', 'lock.mdb']) expect(modeOf(join(path, 'log/events', name))).toBe(0o600);
