@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { basename, relative, resolve } from 'node:path';
 import { passwordFile, readerUser } from '../clickhouse/credentials.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { optionName, options, variableName } from '../config/options.ts';
@@ -157,7 +157,7 @@ Send an event:
   curl ${collector}/v1/events -H 'content-type: application/json' -d '{"event":"view","os":"linux","browser":"chrome"}'
 
 A second later, read it back:
-  npx millrace sql${sqlFlags(config)} "${sql}"
+  ${ownName()} sql${sqlFlags(config)} "${sql}"
 
 or, with the file of the password, by any client of ClickHouse:
   curl${formatLogin(config)} '${clickhouse}/${database}' --data-binary '${sql} FORMAT PrettyCompact'
@@ -169,6 +169,15 @@ Ctrl-C stops everything in order; the next start goes on where this one stopped.
 function describeSafety(config: Config, { kind, confines }: Sandbox): string {
   const login = config.clickhouseAuth ? 'with a password' : 'WITHOUT A PASSWORD';
   return kind === 'none' ? `${login}, without a sandbox` : `${login}, in a sandbox (${kind}: ${confines})`;
+}
+
+/**
+ * How this program is run from here. Not by `npx`: where it finds no such package it installs whatever has that name in
+ * the registry.
+ */
+function ownName(): string {
+  const script = process.argv[1] ?? '';
+  return basename(script) === 'millrace' ? 'millrace' : `node ${quoteShell(relative('.', script) || script)}`;
 }
 
 /** What `millrace sql` must be told to find this ClickHouse: what was given to `start` as flags. */

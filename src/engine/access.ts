@@ -3,11 +3,11 @@
  * enforces; what no right covers is judged by policy.ts.
  */
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { lstat, mkdir, open, rename } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { prepareDataDirectory } from '../process/data-directory.ts';
 import type { Role } from './policy.ts';
 import type { Limits } from './settings.ts';
 
@@ -41,12 +41,15 @@ export function filesIn(dataDir: string): EngineFiles {
 /**
  * Makes the engine's directories and writes its configuration.
  * @param databases those of the tables, beside `default`
- * @throws OperatorError exit 69 when the data directory cannot be used: not writable, or a symbolic link in it
+ * @throws OperatorError exit 69 when the data directory cannot be used, 78 when it is not for this user alone or has a
+ * symbolic link in it
  */
 export async function prepareFiles(dataDir: string, databases: readonly string[]): Promise<EngineFiles> {
-  const files = filesIn(dataDir);
+  const files = filesIn(prepareDataDirectory(dataDir));
   try {
-    for (const path of [files.data, files.inserts, files.backups]) await makePrivate(path);
+    for (const path of [files.data, files.inserts, files.backups]) {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+    }
     await writeAtomically(files.users, usersXml(databases));
     await writeAtomically(files.config, configXml(files));
   } catch (cause) {
@@ -59,28 +62,10 @@ export async function prepareFiles(dataDir: string, databases: readonly string[]
   return files;
 }
 
-/** A directory that nobody else can look into. Whoever can plant a link could make us write elsewhere. */
-async function makePrivate(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
-  const found = await lstat(path);
-  if (!found.isDirectory()) throw new Error(`${path} is a symbolic link or no directory: remove it`);
-  const directory = await open(path, constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  try {
-    if ((found.mode & 0o077) !== 0) await directory.chmod(0o700);
-  } finally {
-    await directory.close();
-  }
-}
-
 /** Never through a link that lies in the place of the file. */
 async function writeAtomically(path: string, text: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`;
-  const file = await open(aside, 'wx', 0o600);
-  try {
-    await file.writeFile(text);
-  } finally {
-    await file.close();
-  }
+  await writeFile(aside, text, { flag: 'wx', mode: 0o600 });
   await rename(aside, path);
 }
 

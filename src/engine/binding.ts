@@ -70,7 +70,7 @@ export function loadBinding(): EngineBinding {
   } catch (cause) {
     throw new OperatorError(
       `the embedded ClickHouse (npm package chdb) cannot be loaded: ${messageOf(cause).split('\n', 1)[0]}\n` +
-        'Run `npm install` with optional dependencies (Linux with glibc, or macOS), or set --clickhouse-url ' +
+        'Run `npm install` with optional dependencies (Linux x64 with glibc), or set --clickhouse-url ' +
         'to a ClickHouse server and --no-embedded-clickhouse.',
       exitCodes.unavailable,
       { cause },

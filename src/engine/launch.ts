@@ -1,7 +1,7 @@
 /** Starts the embedded ClickHouse as a process of its own, in a sandbox, with nothing of this one's but a socket. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, realpathSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -49,7 +49,7 @@ const neededVariables = ['TZ', 'LANG', 'LC_ALL', 'NODE_OPTIONS'] as const;
  */
 export async function launchEngine(options: LaunchOptions): Promise<ChildProcess> {
   const { dataDir, databases, sandbox, ...rest } = options;
-  const files = await prepareFiles(realpathSync(await madeDirectory(dataDir)), databases);
+  const files = await prepareFiles(dataDir, databases);
   const listener = await listen(options);
   const address = listener.address();
   const port = typeof address === 'object' && address !== null ? address.port : options.port;
@@ -73,17 +73,6 @@ export async function launchEngine(options: LaunchOptions): Promise<ChildProcess
   child.once('error', () => listener.close());
   child.send(orders, listener, () => listener.close());
   return child;
-}
-
-async function madeDirectory(path: string): Promise<string> {
-  const { mkdir } = await import('node:fs/promises');
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    return path;
-  } catch (cause) {
-    const message = `the data directory ${path} cannot be made: ${messageOf(cause)}. Choose another with --data-dir`;
-    throw new OperatorError(message, exitCodes.unavailable, { cause });
-  }
 }
 
 /** The program and what it imports. Not the directory that it is in: that of a clone has the data, too. */
