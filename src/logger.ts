@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { type Logger, type LoggerOptions as PinoOptions, pino } from 'pino';
 import type { ErrorReporter } from './error-reports.ts';
+import { printableJson } from './printable.ts';
 import { createScrubber, redactNamed } from './redact.ts';
 import { version } from './version.ts';
 
@@ -23,6 +24,7 @@ const reporters = new WeakMap<Logger, ErrorReporter>();
  * processes of one machine apart; docs/logs.md has the fields.
  */
 export function createLogger(name: string, level: string, { secrets, reporter }: LoggerOptions = {}): Logger {
+  const scrub = createScrubber(secrets);
   const log = pino(
     {
       level,
@@ -35,7 +37,7 @@ export function createLogger(name: string, level: string, { secrets, reporter }:
       // What an error carries beside its message is its maker's choice.
       serializers: { err: (error: Error) => redactNamed({ ...pino.stdSerializers.err(error) }) },
       hooks: {
-        streamWrite: createScrubber(secrets),
+        streamWrite: (line) => printableJson(scrub(line)),
         ...(reporter !== undefined && { logMethod: createReportingMethod(reporter) }),
       },
     },

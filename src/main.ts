@@ -10,6 +10,7 @@ import { loadConfig, secretsOf } from './config/load.ts';
 import { type Config, optionName, options } from './config/options.ts';
 import { exitCodes, OperatorError } from './errors.ts';
 import { createLogger } from './logger.ts';
+import { printableLines } from './printable.ts';
 import { version } from './version.ts';
 
 try {
@@ -17,7 +18,7 @@ try {
   if (exitCode !== undefined) process.exitCode = exitCode;
 } catch (error) {
   if (!(error instanceof OperatorError)) throw error;
-  process.stderr.write(`millrace: ${error.message}\n`);
+  process.stderr.write(`millrace: ${printableLines(error.message)}\n`);
   process.exit(error.exitCode);
 }
 

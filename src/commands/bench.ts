@@ -11,6 +11,7 @@ import { parseSlo, type SloTerm, withErrorLimit } from '../bench/slo.ts';
 import { explainStore } from '../bench/store.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { printableJson, printableLines } from '../printable.ts';
 import { listenForStop } from '../process/stop-signal.ts';
 import { type BenchSetup, createSetup, openSides, openSite } from './bench-setup.ts';
 import type { Command, CommandContext } from './command.ts';
@@ -112,7 +113,7 @@ async function run(context: CommandContext): Promise<ExitCode> {
     const forms = { bench: runBench, max: runMax, compare: runCompare };
     const { report, text } = await forms[form](setup, config, args).finally(() => finish(setup));
     file?.write(`${JSON.stringify(report, undefined, 2)}\n`);
-    await print(config.json ? `${JSON.stringify(report)}\n` : text);
+    await print(config.json ? printableJson(`${JSON.stringify(report)}\n`) : printableLines(text));
     return exitCodeOf[report.verdict];
   } catch (error) {
     throw explainStore(error, { url: config.clickhouseUrl, database: config.clickhouseDatabase });

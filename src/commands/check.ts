@@ -8,6 +8,7 @@ import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { findOpenEntries } from '../process/data-directory.ts';
+import { printableLines } from '../printable.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
@@ -46,7 +47,7 @@ export const check: Command = {
 };
 
 function report({ kind, text }: Finding): true {
-  process.stdout.write(`${{ ok: 'ok    ', todo: 'todo  ', fault: 'FAULT ' }[kind]}${text}\n`);
+  process.stdout.write(`${{ ok: 'ok    ', todo: 'todo  ', fault: 'FAULT ' }[kind]}${printableLines(text)}\n`);
   return true;
 }
 

@@ -8,6 +8,7 @@ import { listLetters } from '../dead-letters/list-letters.ts';
 import { replayLetters } from '../dead-letters/replay-letters.ts';
 import { formatReplay, formatReplayJson } from '../dead-letters/replay-report.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
+import { printableJson, printableLines } from '../printable.ts';
 import type { Command, CommandContext } from './command.ts';
 import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 
@@ -63,14 +64,18 @@ async function run(context: CommandContext): Promise<ExitCode> {
         ...options,
         limit,
         json,
-        print,
-        note: (text) => process.stderr.write(`${text}\n`),
+        print: (text) => print(json ? printableJson(text) : printableLines(text)),
+        note: (text) => process.stderr.write(`${printableLines(text)}\n`),
       });
       return exitCodes.ok;
     }
     const { dryRun, skipDuplicatePaths } = config;
     const result = await replayLetters({ ...options, cluster, dryRun, skipDuplicatePaths, log: context.log });
-    await print((config.json ? formatReplayJson : formatReplay)(result, dryRun));
+    await print(
+      config.json
+        ? printableJson(formatReplayJson(result, dryRun))
+        : printableLines(formatReplay(result, dryRun)),
+    );
     return result.refused.count + result.vanished === 0 ? exitCodes.ok : exitCodes.failure;
   } catch (error) {
     // The reader of the pipe, as head, has what it wanted.

@@ -1,5 +1,6 @@
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
+import { printableJson, printableLines } from '../printable.ts';
 import { listenForStop } from '../process/stop-signal.ts';
 import { systemClock } from '../replay/clock.ts';
 import { createPoster } from '../replay/poster.ts';
@@ -54,7 +55,9 @@ async function run({ config, args, log }: CommandContext): Promise<ExitCode> {
   }
   const source = await openSource(file);
   const { summary, failure } = await replaySource(source, config, log);
-  const text = config.json ? formatSummaryJson(summary) : formatSummary(summary, source.name);
+  const text = config.json
+    ? printableJson(formatSummaryJson(summary))
+    : printableLines(formatSummary(summary, source.name));
   await new Promise((resolve) => process.stdout.write(`${text}\n`, resolve));
   if (failure !== undefined) throw failure;
   return exitCodeOf(summary);

@@ -9,6 +9,7 @@ import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import { describeRefusal } from '../clickhouse/permanent-errors.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
+import { printableJson } from '../printable.ts';
 import { formatRow, tailRows } from '../tail/tail-rows.ts';
 import type { Command, CommandContext } from './command.ts';
 import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
@@ -56,7 +57,7 @@ async function run({ config }: CommandContext): Promise<ExitCode> {
     const pages = tailRows(clickhouse, { limit, follow, filter, pollMs, signal: controller.signal });
     for await (const rows of pages) {
       isStarted = true;
-      await print(rows.map((row) => `${formatRow(row)}\n`).join(''), controller.signal);
+      await print(printableJson(rows.map((row) => `${formatRow(row)}\n`).join('')), controller.signal);
     }
   } catch (error) {
     if (!controller.signal.aborted) throw describe(error, config, isStarted);

@@ -6,6 +6,7 @@ import { describeRefusal } from '../clickhouse/permanent-errors.ts';
 import { findTables } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
+import { printable, printableJson, printableLines } from '../printable.ts';
 import { openSource } from '../replay/source.ts';
 import { formatReport } from '../verify/format-report.ts';
 import { type Receipts, readReceipts } from '../verify/receipts-file.ts';
@@ -79,7 +80,9 @@ async function run({ config, log }: CommandContext): Promise<ExitCode> {
       onStep: progress.show,
     });
     progress.clear();
-    process.stdout.write(config.json ? `${JSON.stringify(report)}\n` : formatReport(report));
+    process.stdout.write(
+      config.json ? printableJson(`${JSON.stringify(report)}\n`) : printableLines(formatReport(report)),
+    );
     return codes[report.verdict];
   } catch (error) {
     progress.clear();
@@ -109,7 +112,7 @@ function createProgress() {
     show(step: string): void {
       if (!stderr.isTTY || performance.now() - startedAt < quietMs) return;
       isShown = true;
-      stderr.write(`\r\u001b[K${step} ...`);
+      stderr.write(`\r\u001b[K${printable(step)} ...`);
     },
     clear(): void {
       if (isShown) stderr.write('\r\u001b[K');

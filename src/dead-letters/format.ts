@@ -1,5 +1,6 @@
 /** Dead letters as text for people, and as JSON. */
 import { isUtf8 } from 'node:buffer';
+import { printable } from '../printable.ts';
 import { alignColumns, countOf } from '../text-table.ts';
 import type { LetterGroup, StoredLetter } from './read-letters.ts';
 
@@ -21,12 +22,12 @@ export function formatGroups(groups: readonly LetterGroup[], table: string): str
       String(group.pending),
       String(group.replayed),
       isOthers ? '-' : String(group.code),
-      isOthers ? '-' : escapeControls(group.column) || '-',
+      isOthers ? '-' : printable(group.column) || '-',
       formatTime(group.firstAt),
       formatTime(group.lastAt),
       isOthers
         ? `${group.kinds} other reasons: see --reason and --json`
-        : escapeControls(group.pattern.slice(0, maxPatternCharacters)),
+        : printable(group.pattern.slice(0, maxPatternCharacters)),
     ];
   });
   const titles = ['PENDING', 'REPLAYED', 'CODE', 'COLUMN', 'FIRST RECEIVED', 'LAST RECEIVED', 'REASON'];
@@ -36,9 +37,9 @@ export function formatGroups(groups: readonly LetterGroup[], table: string): str
 /** One dead letter as a few lines. */
 export function formatLetter(letter: StoredLetter, state: LetterState): string {
   const { topic, partition, offset, receivedAt, code, column, reason, raw } = letter;
-  const text = escapeControls(raw.subarray(0, maxRawCharacters * 4).toString()).slice(0, maxRawCharacters);
+  const text = printable(raw.subarray(0, maxRawCharacters * 4).toString()).slice(0, maxRawCharacters);
   const more = raw.length > Buffer.byteLength(text) ? ` ... (${raw.length} bytes)` : '';
-  const where = column === '' ? '' : ` ${column}:`;
+  const where = column === '' ? '' : ` ${printable(column)}:`;
   return [
     `${topic}/${partition} offset ${offset}, ${state}, received ${formatTime(receivedAt)}`,
     `  ${code}${where} ${reasonLine(reason)}`,
@@ -74,18 +75,10 @@ function formatTime(ms: number): string {
 
 /** A reason in one line, without what every reason begins and ends with. */
 function reasonLine(reason: string): string {
-  return escapeControls(
+  return printable(
     reason
       .replace(/^Code: \d+\. DB::Exception: /, '')
       .replace(/\n[\s\S]*$/, '')
       .trim(),
-  );
-}
-
-/** What was refused may hold anything, as codes that move the cursor of a terminal. */
-function escapeControls(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Cf}]/gu,
-    (char) => `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
   );
 }

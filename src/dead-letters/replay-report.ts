@@ -1,5 +1,6 @@
 /** What a replay did, or would do, as text and as JSON. */
 
+import { printable } from '../printable.ts';
 import { alignColumns, countOf } from '../text-table.ts';
 import type { ReplayResult } from './replay-letters.ts';
 
@@ -26,9 +27,9 @@ export function formatReplay(result: ReplayResult, dryRun: boolean): string {
     .map(({ count, code, column, reason, first }) => [
       String(count),
       String(code),
-      column || '-',
+      printable(column) || '-',
       `${first.topic}/${first.partition} offset ${first.offset}`,
-      reason.slice(0, maxPatternCharacters),
+      printable(reason.slice(0, maxPatternCharacters)),
     ]);
   if (refused.others > 0) rows.push([String(refused.others), '-', '-', '-', 'other reasons']);
   if (rows.length === 0) return lines.join('\n');

@@ -1,4 +1,5 @@
 import { SingleBar } from 'cli-progress';
+import { printable } from '../printable.ts';
 
 /** What the progress bar shows. */
 export interface ProgressState {
@@ -45,7 +46,7 @@ export function createProgress(stream: NodeJS.WriteStream, size: number | undefi
         sent: sent.toLocaleString('en-US'),
         rate: Math.round(rate).toLocaleString('en-US'),
         rejected: rejected.toLocaleString('en-US'),
-        trouble: trouble === '' ? '' : ` | trying again: ${trouble.slice(0, 60)}`,
+        trouble: trouble === '' ? '' : ` | trying again: ${printable(trouble.slice(0, 60))}`,
       };
       bar.update(size === undefined ? 0 : Math.min(size, Math.floor(bytes)), payload);
     },

@@ -1,3 +1,4 @@
+import { printable } from '../printable.ts';
 import type { Counts } from './tally.ts';
 
 /** How a run ended. */
@@ -57,7 +58,11 @@ export function formatSummary(summary: Summary, name: string): string {
     );
   }
   if (summary.faults.length > 0) lines.push('first lines that were rejected or unreadable:');
-  lines.push(...summary.faults.map(({ line, code, detail }) => `  line ${line}: ${code}: ${detail}`));
+  lines.push(
+    ...summary.faults.map(
+      ({ line, code, detail }) => `  line ${line}: ${printable(code)}: ${printable(detail)}`,
+    ),
+  );
   if (summary.state !== 'complete') {
     lines.push(
       `${summary.state} after line ${summary.resumeLine} of ${name}; --skip ${summary.resumeLine} goes on`,
