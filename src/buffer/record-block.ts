@@ -22,4 +22,9 @@ export interface RecordBlock {
   readonly receivedAt: ArrayLike<number>;
   /** Headers of record `i`; undefined when no record of the block has any. */
   readonly headers?: readonly (RecordHeaders | undefined)[];
+  /**
+   * Why record `i` cannot be read, beginning with a code as BATCH_TOO_LARGE: its value is no event then, but what could
+   * be kept of it. Undefined when all records can be read.
+   */
+  readonly unreadable?: readonly (string | undefined)[];
 }

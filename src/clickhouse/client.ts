@@ -1,6 +1,7 @@
 /** A client for ClickHouse's HTTP interface: what the streamer, `check` and `tail` need of it, on undici. */
 import { type Dispatcher, Pool } from 'undici';
 import { messageOf } from '../errors.ts';
+import { summarise } from './insert-error.ts';
 
 /** Where ClickHouse is and who asks. */
 export interface ClickHouseOptions {
@@ -49,18 +50,29 @@ export interface ClickHouse {
   close(): Promise<void>;
 }
 
-/** ClickHouse answered with an exception. */
+/**
+ * ClickHouse answered with an exception. What it says of an insert quotes the data that was sent. So the message of such
+ * an error, which ends up in logs and status pages, has no more than code, name and column; {@link detail} has the rest.
+ */
 export class ClickHouseError extends Error {
   override readonly name = 'ClickHouseError';
   /** ClickHouse's error code, as 27 for CANNOT_PARSE_INPUT_ASSERTION_FAILED; 0 when it named none. */
   readonly code: number;
   /** What a person can do about a user who is not let in; not for the answers to others, since it names files. */
   readonly loginHint: string | undefined;
+  readonly #detail: string;
 
-  constructor(code: number, message: string, loginHint?: string) {
+  /** `detail`: ClickHouse's own words, where the message is not. */
+  constructor(code: number, message: string, detail: string = message, loginHint?: string) {
     super(message);
     this.code = code;
+    this.#detail = detail;
     this.loginHint = authenticationCodes.includes(code) ? loginHint : undefined;
+  }
+
+  /** ClickHouse's own words. They may quote events: for those who may read the tables. */
+  get detail(): string {
+    return this.#detail;
   }
 }
 
@@ -116,7 +128,7 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
       if (answer.statusCode === 200 && code === 0) return await read(answer);
       const text = await answer.body.text();
       const message = text.trim().slice(0, 4_000) || `HTTP status ${answer.statusCode}`;
-      throw new ClickHouseError(code, message, options.loginHint);
+      throw new ClickHouseError(code, message, message, options.loginHint);
     } catch (error) {
       if (error instanceof ClickHouseError) throw error;
       throw new ClickHouseUnavailableError(
@@ -166,7 +178,17 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
       await send(pathOf({ wait_end_of_query: '1' }, statement), sql, statement?.signal);
     },
     async insert(sql, body, statement) {
-      await send(pathOf({ query: sql }, statement), body, statement?.signal);
+      try {
+        await send(pathOf({ query: sql }, statement), body, statement?.signal);
+      } catch (error) {
+        if (!(error instanceof ClickHouseError)) throw error;
+        throw new ClickHouseError(
+          error.code,
+          summarise(error.code, error.detail),
+          error.detail,
+          error.loginHint,
+        );
+      }
     },
     async ping() {
       await send('/ping', null);

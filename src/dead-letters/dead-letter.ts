@@ -1,4 +1,17 @@
-/** A record that ClickHouse refuses, as it is kept in table `dead_letters` and in the topic of dead letters. */
+/** Why a record became no row. */
+export interface Refusal {
+  /** ClickHouse's error code; {@link unreadableCode} when ClickHouse never saw the record. */
+  readonly code: number;
+  /** The reason without a word of the event. */
+  readonly message: string;
+  /** The reason in full. */
+  readonly detail: string;
+}
+
+/** Code of a dead letter that stands for a record that cannot be read: its bytes are no event. */
+export const unreadableCode = 0;
+
+/** A record that ClickHouse refuses, or that cannot be read, as it is kept in table `dead_letters` and in the topic of dead letters. */
 export interface DeadLetter {
   readonly topic: string;
   /** Tells a topic from a later one of the same name. */
@@ -9,11 +22,11 @@ export interface DeadLetter {
   readonly receivedAt: number;
   /** Id by which repeats of the event are found, else empty. */
   readonly eventId: string;
-  /** ClickHouse's error code. */
+  /** {@link Refusal.code} */
   readonly code: number;
   /** Path of `data` where ClickHouse could not go on; empty when it named none. */
   readonly column: string;
-  /** ClickHouse's message. */
+  /** {@link Refusal.detail} */
   readonly reason: string;
   /** The record's value, byte for byte; it may be no valid text. */
   readonly raw: Buffer;

@@ -1,15 +1,14 @@
 /** Dead letters as rows of `events`, and which of them ClickHouse would still refuse. */
 
-import type { ClickHouseError } from '../clickhouse/client.ts';
 import { BatchRows } from '../streamer/batch-rows.ts';
 import { encodeNative, type NativeBlock } from '../streamer/native-block.ts';
 import { findRefusedRows, type RowProbe } from '../streamer/refused-rows.ts';
-import type { DeadLetter } from './dead-letter.ts';
+import { type DeadLetter, type Refusal, unreadableCode } from './dead-letter.ts';
 
 /** A dead letter that ClickHouse refuses again. */
 export interface RefusedLetter {
   readonly letter: DeadLetter;
-  readonly error: ClickHouseError;
+  readonly error: Refusal;
 }
 
 /** Dead letters of one partition as rows of a batch. */
@@ -35,12 +34,20 @@ export function encodeEvents(letters: readonly DeadLetter[], dataType: string): 
   return encodeNative(rowsOf(letters), [...letters.keys()], dataType);
 }
 
-/** Finds those that are refused now. They are of one partition. */
+/** Finds those that are refused now. They are of one partition. What could not be read is no event, and is not tried. */
 export async function findRefusedLetters(
   letters: readonly DeadLetter[],
   probe: RowProbe,
 ): Promise<RefusedLetter[]> {
   if (letters.length === 0) return [];
-  const refused = await findRefusedRows({ rows: rowsOf(letters) }, [...letters.keys()], probe);
-  return refused.map(({ index, error }) => ({ letter: letters[index] as DeadLetter, error }));
+  const refused: RefusedLetter[] = [];
+  const tried: number[] = [];
+  for (const [index, letter] of letters.entries()) {
+    const { code, reason } = letter;
+    if (code === unreadableCode) refused.push({ letter, error: { code, message: reason, detail: reason } });
+    else tried.push(index);
+  }
+  if (tried.length === 0) return refused;
+  const found = await findRefusedRows({ rows: rowsOf(letters) }, tried, probe);
+  return [...refused, ...found.map(({ index, error }) => ({ letter: letters[index] as DeadLetter, error }))];
 }

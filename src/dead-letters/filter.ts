@@ -3,7 +3,7 @@
 /** All that is given must hold. */
 export interface DeadLetterFilter {
   readonly partition?: number | undefined;
-  /** Error code of ClickHouse. */
+  /** Error code of ClickHouse; 0 for what could not be read. */
   readonly code?: number | undefined;
   /** Text contained in the reason, in any case. */
   readonly reason?: string | undefined;

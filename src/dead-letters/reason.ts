@@ -34,8 +34,3 @@ export function patternSql(): string {
   );
   return `trimBoth(${replaced})`;
 }
-
-/** ClickHouse names the path of `data` where it could not go on: `(while reading path status)`. */
-export function columnOf(message: string): string {
-  return /while reading path ([^)]+)\)/.exec(message)?.[1] ?? '';
-}

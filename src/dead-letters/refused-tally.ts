@@ -1,7 +1,7 @@
 /** Counts refusals by reason as they come, since keeping each would take memory without a limit. */
-import type { ClickHouseError } from '../clickhouse/client.ts';
-import type { DeadLetter } from './dead-letter.ts';
-import { columnOf, patternOf } from './reason.ts';
+import { columnOf } from '../clickhouse/insert-error.ts';
+import type { DeadLetter, Refusal } from './dead-letter.ts';
+import { patternOf } from './reason.ts';
 
 /** Dead letters that are refused for the same reason. */
 export interface RefusedGroup {
@@ -29,10 +29,10 @@ export class RefusedTally {
   }
 
   /** Counts one. */
-  add({ topic, partition, offset }: DeadLetter, { code, message }: ClickHouseError): void {
+  add({ topic, partition, offset }: DeadLetter, { code, detail }: Refusal): void {
     this.#count++;
-    const column = columnOf(message);
-    const reason = patternOf(message);
+    const column = columnOf(detail);
+    const reason = patternOf(detail);
     const key = JSON.stringify([code, column, reason]);
     const group = this.#groups.get(key);
     if (group !== undefined) group.count++;

@@ -26,6 +26,14 @@ export interface Repeat {
   readonly earlierOffset: number;
 }
 
+/** A record of a batch that stands in for one that cannot be read: it goes to the dead letters. */
+export interface UnreadableRecord {
+  /** Position in the batch. */
+  readonly index: number;
+  /** {@link RecordBlock.unreadable} */
+  readonly reason: string;
+}
+
 /** A batch that will not change any more. */
 export interface SealedBatch {
   readonly plan: Plan;
@@ -33,6 +41,8 @@ export interface SealedBatch {
   readonly rows: BatchRows;
   /** Records that become no row of `events`, by ascending index. */
   readonly repeats: readonly Repeat[];
+  /** Records that are no events, by ascending index. */
+  readonly unreadable: readonly UnreadableRecord[];
   /** Ids remembered before the first record of the batch. */
   readonly idsBefore: ReadBack | undefined;
   /** Receive time of the oldest record, milliseconds since the epoch. */
@@ -189,6 +199,7 @@ export class GrowingBatch {
   readonly #ids: RecentIds | undefined;
   readonly #idsBefore: ReadBack | undefined;
   readonly #repeats: Repeat[] = [];
+  readonly #unreadable: UnreadableRecord[] = [];
   readonly #links: EventLinks | undefined;
   #end: number | undefined;
   /** Receive time of the oldest record. */
@@ -213,6 +224,14 @@ export class GrowingBatch {
   add(block: RecordBlock, index: number): void {
     const offset = block.offsets[index] as number;
     const receivedAt = block.receivedAt[index] as number;
+    this.#end = offset + 1;
+    const unreadable = block.unreadable?.[index];
+    if (unreadable !== undefined) {
+      // Its time is the word of a batch that cannot be read: neither ids nor freshness go by it.
+      this.#unreadable.push({ index: this.rows, reason: unreadable });
+      this.#rows.add(block, index);
+      return;
+    }
     const id = idOf(block, index);
     if (id === undefined) this.#ids?.advance(receivedAt);
     else {
@@ -221,7 +240,6 @@ export class GrowingBatch {
     }
     this.#rows.add(block, index, id);
     this.#links?.see(block.headers?.[index]);
-    this.#end = offset + 1;
     if (this.oldestAt === undefined || receivedAt < this.oldestAt) this.oldestAt = receivedAt;
   }
 
@@ -229,6 +247,7 @@ export class GrowingBatch {
   seal(start: number): SealedBatch {
     const end = this.#end ?? start;
     const repeats = this.#repeats;
+    const unreadable = this.#unreadable;
     const plan: Plan = {
       start,
       end,
@@ -240,6 +259,6 @@ export class GrowingBatch {
     };
     const idsBefore = this.#idsBefore;
     const oldestAt = this.oldestAt ?? Date.now();
-    return { plan, rows: this.#rows, repeats, idsBefore, oldestAt, links: this.#links };
+    return { plan, rows: this.#rows, repeats, unreadable, idsBefore, oldestAt, links: this.#links };
   }
 }

@@ -3,6 +3,8 @@ import type { Logger } from 'pino';
 import { BufferUnavailableError, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
 import { ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import { EventsStructure } from '../clickhouse/events-structure.ts';
+import type { Tables } from '../clickhouse/tables.ts';
+import { unreadableCode } from '../dead-letters/dead-letter.ts';
 import { messageOf } from '../errors.ts';
 import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
@@ -11,6 +13,7 @@ import type { InsertOptions, Sink } from './deliver.ts';
 import { countDelivered, findLastDelivered, findOffsets } from './delivered-offsets.ts';
 import { type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
 import type { PartitionIdentity } from './plan.ts';
+import type { RefusedRow } from './refused-rows.ts';
 import { settleBatch } from './settle.ts';
 import { findTokenDoubt } from './trust-token.ts';
 
@@ -58,10 +61,38 @@ function isRetriable(error: unknown): error is Error {
   );
 }
 
-function describeTrouble(isTopic: boolean, message: string): string {
-  if (isTopic)
+function describeTrouble(error: Error, tables: Tables): string {
+  const message = messageOf(error).slice(0, 1_000);
+  if (error instanceof BufferUnavailableError)
     return `dead letters cannot be published, their batch waits; --dead-letter-topic names their topic: ${message}`;
-  return `ClickHouse did not take a batch; it is tried again with the same token: ${message}`;
+  const advice =
+    error instanceof ClickHouseError
+      ? `. system.errors and the log of ClickHouse have more; if it stays, look at table ${tables.events}, its disk and its settings`
+      : '';
+  return `ClickHouse did not take a batch; it is tried again with the same token: ${message}${advice}`;
+}
+
+/** Says how many records of a batch went to the dead letters, by kind, and why the first of each did. */
+function reportDeadLetters(
+  log: Logger,
+  { batch, refused, table }: { batch: SealedBatch; refused: readonly RefusedRow[]; table: string },
+): void {
+  const isUnreadable = ({ error }: RefusedRow): boolean => error.code === unreadableCode;
+  const unreadable = refused.filter(isUnreadable);
+  const others = refused.filter((row) => !isUnreadable(row));
+  tell(unreadable, `${unreadable.length} records cannot be read; they are in ${table}`);
+  tell(others, `ClickHouse refused ${others.length} rows; they are in ${table}, with the reasons in full`);
+
+  function tell(rows: readonly RefusedRow[], what: string): void {
+    const [first] = rows;
+    if (first === undefined) return;
+    const { topic, partition } = batch.rows.identity;
+    const { offset } = recordOf(batch, first.index);
+    log.warn(
+      { topic, partition, rows: rows.length, offset, reason: first.error.message.slice(0, 500) },
+      what,
+    );
+  }
 }
 
 /** Makes the sink. */
@@ -108,16 +139,6 @@ export function createClickHouseSink(options: SinkOptions): Sink {
     return { ...settlement, rows: settlement.rows + settlement.found };
   }
 
-  function report(batch: SealedBatch, partition: OwnedPartition, { refused }: BlockResult): void {
-    const [first] = refused;
-    if (first === undefined) return;
-    const { topic, partition: number } = partition;
-    const { offset } = recordOf(batch, first.index);
-    const reason = first.error.message.slice(0, 500);
-    const what = `ClickHouse refused ${refused.length} rows; they are in ${tables.deadLetters}`;
-    log.warn({ topic, partition: number, rows: refused.length, offset, reason }, what);
-  }
-
   /** Tries until ClickHouse answers; says so once for each reason that it does not. */
   async function persist<T>(signal: AbortSignal, attempt: (n: number) => Promise<T>): Promise<T> {
     const backOff = new BackOff();
@@ -135,7 +156,7 @@ export function createClickHouseSink(options: SinkOptions): Sink {
         if (!isTopic) observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
         if (messageOf(error) !== lastMessage) {
           lastMessage = messageOf(error);
-          log.warn(describeTrouble(isTopic, lastMessage.slice(0, 1_000)));
+          log.warn(describeTrouble(error, tables));
         }
         await backOff.wait(signal);
       }
@@ -148,8 +169,8 @@ export function createClickHouseSink(options: SinkOptions): Sink {
       const result = await persist(partition.signal, (attempt) =>
         tryInsert(batch, partition, { ...how, attempt }),
       );
-      report(batch, partition, result);
       const { rows, repeats, refused } = result;
+      reportDeadLetters(log, { batch, refused, table: tables.deadLetters });
       const milliseconds = performance.now() - startedAt;
       observer.inserted(batch, partition, { rows, repeats, deadLetters: refused.length, milliseconds });
     },

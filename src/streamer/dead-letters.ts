@@ -1,6 +1,7 @@
 /** Refused records as dead letters, and as rows of `dead_letters`. */
-import type { DeadLetter } from '../dead-letters/dead-letter.ts';
-import { columnOf } from '../dead-letters/reason.ts';
+
+import { columnOf } from '../clickhouse/insert-error.ts';
+import { type DeadLetter, unreadableCode } from '../dead-letters/dead-letter.ts';
 import type { SealedBatch } from './batch.ts';
 import { recordOf } from './block.ts';
 import type { PartitionIdentity } from './plan.ts';
@@ -8,6 +9,14 @@ import type { RefusedRow } from './refused-rows.ts';
 import { RowBinary } from './row-binary.ts';
 
 const maxReasonLength = 2_000;
+
+/** The records of a batch that cannot be read, as refused rows. */
+export function unreadableOf({ unreadable }: Pick<SealedBatch, 'unreadable'>): RefusedRow[] {
+  return unreadable.map(({ index, reason }) => ({
+    index,
+    error: { code: unreadableCode, message: reason, detail: reason },
+  }));
+}
 
 /** The refused rows of a batch as dead letters; `raw` is a view on the batch. */
 export function deadLettersOf(
@@ -21,8 +30,8 @@ export function deadLettersOf(
     partition,
     ...recordOf(batch, index),
     code: error.code,
-    column: columnOf(error.message),
-    reason: error.message.slice(0, maxReasonLength),
+    column: columnOf(error.detail),
+    reason: error.detail.slice(0, maxReasonLength),
   }));
 }
 

@@ -1,4 +1,4 @@
-/** One attempt to bring a block into ClickHouse: repeats, then refused rows, then all others under one token. */
+/** One attempt to bring a block into ClickHouse: repeats, then dead letters, then all others under one token. */
 import { crc32 } from 'node:zlib';
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
@@ -7,7 +7,7 @@ import { insertEventsStatement, insertSettings, type Tables } from '../clickhous
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
 import { type Block, recordOf } from './block.ts';
-import { deadLettersOf, encodeDeadLetters } from './dead-letters.ts';
+import { deadLettersOf, encodeDeadLetters, unreadableOf } from './dead-letters.ts';
 import { findOffsets } from './delivered-offsets.ts';
 import type { Lease } from './lease.ts';
 import { encodeNative } from './native-block.ts';
@@ -85,26 +85,7 @@ export async function insertBlock(
     passFaultPoint('insert-answered');
   }
 
-  const isHere = new Set(batch.repeats.length === 0 ? [] : block.rows);
-  const repeats = batch.repeats.filter(({ index }) => isHere.has(index));
-  if (repeats.length > 0) {
-    const sql = `INSERT INTO ${tables.repeats} FORMAT RowBinary`;
-    await send(sql, encodeRepeats(block, partition), partToken(block, 'repeats', repeats));
-    passFaultPoint('repeats-written');
-  }
-  const isRepeat = new Set(repeats.map(({ index }) => index));
-  const rows = isRepeat.size === 0 ? block.rows : block.rows.filter((index) => !isRepeat.has(index));
-  try {
-    await sendEvents(rows);
-    return { rows: rows.length, repeats: repeats.length, refused: [] };
-  } catch (error) {
-    if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
-    target.refused?.(error);
-    // What was refused may be of a type that the table no longer has.
-    const probe = createRowProbe(clickhouse, await structure.read(), { signal: partition.signal });
-    if (await refusesAllRows(partition, probe)) throw notAboutRows(error);
-    const refused = await findRefusedRows(batch, rows, probe);
-    if (refused.length === 0) throw notAlone(error);
+  async function sendDeadLetters(refused: readonly RefusedRow[]): Promise<void> {
     const news = await withoutWritten(target, block, { refused, partition });
     if (news.length > 0) {
       const letters = deadLettersOf(batch, news, partition);
@@ -115,10 +96,36 @@ export async function insertBlock(
       await send(sql, body, partToken(block, 'dead', news));
     }
     passFaultPoint('dead-letters-written');
+  }
+
+  const hasOthers = batch.repeats.length + batch.unreadable.length > 0;
+  const isHere = new Set(hasOthers ? block.rows : []);
+  const repeats = batch.repeats.filter(({ index }) => isHere.has(index));
+  if (repeats.length > 0) {
+    const sql = `INSERT INTO ${tables.repeats} FORMAT RowBinary`;
+    await send(sql, encodeRepeats(block, partition), partToken(block, 'repeats', repeats));
+    passFaultPoint('repeats-written');
+  }
+  const unreadable = unreadableOf(batch).filter(({ index }) => isHere.has(index));
+  if (unreadable.length > 0) await sendDeadLetters(unreadable);
+  const isNoEvent = new Set([...repeats, ...unreadable].map(({ index }) => index));
+  const rows = isNoEvent.size === 0 ? block.rows : block.rows.filter((index) => !isNoEvent.has(index));
+  try {
+    await sendEvents(rows);
+    return { rows: rows.length, repeats: repeats.length, refused: unreadable };
+  } catch (error) {
+    if (!(error instanceof ClickHouseError && isDataError(error))) throw error;
+    target.refused?.(error);
+    // What was refused may be of a type that the table no longer has.
+    const probe = createRowProbe(clickhouse, await structure.read(), { signal: partition.signal });
+    if (await refusesAllRows(partition, probe)) throw notAboutRows(error);
+    const refused = await findRefusedRows(batch, rows, probe);
+    if (refused.length === 0) throw notAlone(error);
+    await sendDeadLetters(refused);
     const isRefused = new Set(refused.map(({ index }) => index));
     const good = rows.filter((index) => !isRefused.has(index));
     await sendEvents(good);
-    return { rows: good.length, repeats: repeats.length, refused };
+    return { rows: good.length, repeats: repeats.length, refused: [...unreadable, ...refused] };
   }
 }
 
@@ -127,7 +134,7 @@ function notAlone(error: ClickHouseError): ClickHouseError {
   const cause =
     'no row is refused by the columns of Millrace: a column, a constraint or a materialized view that was added ' +
     'to the table refuses one. Change or drop it; nothing is lost meanwhile';
-  return new ClickHouseError(error.code, `${cause}. ${error.message}`);
+  return new ClickHouseError(error.code, `${cause}. ${error.message}`, `${cause}. ${error.detail}`);
 }
 
 /** No row is to blame when an empty event is refused as well. */
@@ -135,7 +142,7 @@ function notAboutRows(error: ClickHouseError): ClickHouseError {
   const cause =
     'ClickHouse refuses every row, an empty event too: a setting in the profile of the user, or a column of the ' +
     'table that was altered by hand, does not fit. Put it right; nothing is lost meanwhile';
-  return new ClickHouseError(error.code, `${cause}. ${error.message}`);
+  return new ClickHouseError(error.code, `${cause}. ${error.message}`, `${cause}. ${error.detail}`);
 }
 
 /**

@@ -236,6 +236,7 @@ async function readIds(
 ): Promise<void> {
   if (ids === undefined || mark?.offset === undefined) return;
   await readRange(partition, { from: Math.max(mark.offset, start), end }, (block, index) => {
+    if (block.unreadable?.[index] !== undefined) return;
     const id = idOf(block, index);
     const receivedAt = block.receivedAt[index] as number;
     if (id === undefined) ids.advance(receivedAt);

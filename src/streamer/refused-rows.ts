@@ -2,6 +2,7 @@
 import { FencedError } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError, quoteText } from '../clickhouse/client.ts';
 import { insertSettings, type RowStructure } from '../clickhouse/tables.ts';
+import type { Refusal } from '../dead-letters/dead-letter.ts';
 import type { SealedBatch } from './batch.ts';
 import { BatchRows } from './batch-rows.ts';
 import { recordOf } from './block.ts';
@@ -9,11 +10,11 @@ import { encodeNative } from './native-block.ts';
 import type { PartitionIdentity } from './plan.ts';
 import { RowBinary } from './row-binary.ts';
 
-/** A row of a batch that ClickHouse refuses by itself. */
+/** A row of a batch that is for the dead letters: ClickHouse refuses it by itself, or it cannot be read. */
 export interface RefusedRow {
   /** Position in the batch. */
   readonly index: number;
-  readonly error: ClickHouseError;
+  readonly error: Refusal;
 }
 
 /**

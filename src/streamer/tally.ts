@@ -35,7 +35,7 @@ export function createTally(log: Logger) {
     },
     insertFailed(code, error) {
       answeredAt = Date.now();
-      clickhouse = { ok: false, detail: error.message.slice(0, 500) };
+      clickhouse = { ok: false, detail: messageOf(error).slice(0, 500) };
       insertErrors.add(1, String(code));
     },
     refused: (code) => insertErrors.add(1, String(code)),

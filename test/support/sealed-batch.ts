@@ -18,12 +18,14 @@ export interface TestRecords {
   readonly receivedAt?: readonly number[];
   /** Ids in their headers. */
   readonly ids?: readonly (string | undefined)[];
+  /** Why records cannot be read; their values are what was kept. */
+  readonly unreadable?: readonly (string | undefined)[];
 }
 
 /** A batch of records with these values. */
 export function sealedOf(
   values: readonly (string | Uint8Array)[],
-  { offset = 0, topicId = testIdentity.topicId, receivedAt = [], ids }: TestRecords = {},
+  { offset = 0, topicId = testIdentity.topicId, receivedAt = [], ids, unreadable }: TestRecords = {},
 ): SealedBatch {
   const recentIds = new RecentIds({ windowMs: 600_000, maxIds: 1_000 });
   const batch = new GrowingBatch(new BatchRows({ ...testIdentity, topicId }), recentIds);
@@ -34,6 +36,7 @@ export function sealedOf(
     ...(ids === undefined
       ? {}
       : { headers: ids.map((id) => (id === undefined ? [] : [['id', id] as const])) }),
+    ...(unreadable === undefined ? {} : { unreadable }),
   };
   for (let index = 0; index < block.count; index++) batch.add(block, index);
   return batch.seal(offset);

@@ -5,9 +5,9 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 /**
  * What becomes of a request: `pass` it on; `lose-answer`: pass it on, and cut the connection when the broker
  * answers; `lose-request`: cut the connection instead of passing it on; `stall`: swallow it and everything
- * after it on this connection, which stays open.
+ * after it on this connection, which stays open; `forge`: answer with {@link TcpProxy.forged} in place of the broker.
  */
-export type Fate = 'pass' | 'lose-answer' | 'lose-request' | 'stall';
+export type Fate = 'pass' | 'lose-answer' | 'lose-request' | 'stall' | 'forge';
 
 /** API keys of requests. */
 export const apiKeys = { produce: 0, fetch: 1, offsetCommit: 8, joinGroup: 11, heartbeat: 12 } as const;
@@ -17,6 +17,8 @@ export interface TcpProxy {
   readonly port: number;
   /** Decides about each request; passes everything on at first. */
   decide: (request: { apiKey: number; clientId: string; bytes: Buffer }) => Fate;
+  /** Makes what a forged answer is, its length in front included. */
+  forged: (request: { correlationId: number }) => Buffer;
   /** How often each fate was met. */
   readonly counts: Record<Fate, number>;
   /** Where connections go. */
@@ -36,7 +38,8 @@ export async function startTcpProxy(target = { host: '127.0.0.1', port: 0 }): Pr
   const proxy: TcpProxy = {
     port: typeof address === 'object' && address !== null ? address.port : 0,
     decide: () => 'pass',
-    counts: { pass: 0, 'lose-answer': 0, 'lose-request': 0, stall: 0 },
+    forged: () => Buffer.alloc(0),
+    counts: { pass: 0, 'lose-answer': 0, 'lose-request': 0, stall: 0, forge: 0 },
     target,
     cutAll() {
       for (const socket of sockets) socket.destroy();
@@ -79,6 +82,10 @@ export async function startTcpProxy(target = { host: '127.0.0.1', port: 0 }): Pr
         if (fate === 'lose-request') {
           client.destroy();
           return;
+        }
+        if (fate === 'forge') {
+          client.write(proxy.forged({ correlationId: bytes.readInt32BE(8) }));
+          continue;
         }
         if (fate === 'stall') isStalled = true;
         else broker.write(bytes);

@@ -1,5 +1,6 @@
 /** One connection to one broker, made when it is first needed and again after it was lost. */
 import { type API, Connection, TimeoutError } from '@platformatic/kafka';
+import { type BrokerAnswerError, guardAnswers, maxAnswerBytes } from './answer-guard.ts';
 
 const connectTimeoutMs = 3000;
 
@@ -33,22 +34,32 @@ export class BrokerLink {
   readonly address: Address;
   readonly #clientId: string;
   readonly #requestTimeoutMs: number;
+  readonly #maxAnswerBytes: number;
   readonly #onLost: (() => void) | undefined;
+  /** What was wrong with the answers on a connection that was given up for them. */
+  readonly #faults = new WeakMap<Connection, BrokerAnswerError>();
   #connection: Connection | undefined;
   #connecting: Promise<Connection> | undefined;
   #isClosed = false;
 
   /**
    * `requestTimeoutMs`: longest wait for an answer; then the connection is given up.
+   * `maxAnswerBytes`: a longer answer is not read; default {@link maxAnswerBytes}.
    * `onLost` is called when an established connection ends and was not closed here.
    */
   constructor(
     address: Address,
-    options: { clientId: string; requestTimeoutMs: number; onLost?: (() => void) | undefined },
+    options: {
+      clientId: string;
+      requestTimeoutMs: number;
+      maxAnswerBytes?: number | undefined;
+      onLost?: (() => void) | undefined;
+    },
   ) {
     this.address = address;
     this.#clientId = options.clientId;
     this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#maxAnswerBytes = options.maxAnswerBytes ?? maxAnswerBytes;
     this.#onLost = options.onLost;
   }
 
@@ -56,6 +67,7 @@ export class BrokerLink {
    * Sends one request, connecting first if need be.
    * @throws ResponseError when the broker answers with an error
    * @throws NotConnectedError when nothing could be sent
+   * @throws BrokerAnswerError when what came back is no answer; the connection is given up
    * @throws Error on anything else; the broker may then have acted on the request all the same
    */
   async request<Args extends unknown[], Result>(api: API<Args, Result>, ...args: Args): Promise<Result> {
@@ -66,7 +78,7 @@ export class BrokerLink {
     } catch (error) {
       // After a timeout the client would take the late answer for the start of the next one.
       if (error instanceof TimeoutError) connection.socket.destroy();
-      throw error;
+      throw this.#faults.get(connection) ?? error;
     }
   }
 
@@ -93,12 +105,19 @@ export class BrokerLink {
     });
     connection.on('error', () => {});
     this.#connection = connection;
+    const { host, port } = this.address;
     try {
-      await connection.connect(this.address.host, this.address.port);
-    } catch (error) {
-      throw new NotConnectedError(`no connection to ${this.address.host}:${this.address.port}`, {
-        cause: error,
+      // The client listens for data from `connect` on, which is emitted before any comes.
+      connection.once('connect', () => {
+        guardAnswers(connection.socket, {
+          broker: `${host}:${port}`,
+          maxBytes: this.#maxAnswerBytes,
+          onFault: (fault) => this.#faults.set(connection, fault),
+        });
       });
+      await connection.connect(host, port);
+    } catch (error) {
+      throw new NotConnectedError(`no connection to ${host}:${port}`, { cause: error });
     }
     if (this.#isClosed) {
       connection.socket.destroy();

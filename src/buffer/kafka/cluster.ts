@@ -82,10 +82,11 @@ export class Cluster {
   }
 
   /** A link of its own to a broker, for one purpose. */
-  createLink(address: Address, timeoutMs: number): BrokerLink {
+  createLink(address: Address, timeoutMs: number, maxAnswerBytes?: number): BrokerLink {
     return new BrokerLink(address, {
       clientId: this.clientId,
       requestTimeoutMs: timeoutMs,
+      maxAnswerBytes,
       onLost: () => this.refreshSoon(),
     });
   }

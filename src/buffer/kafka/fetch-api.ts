@@ -15,6 +15,9 @@ const apiVersion = 13;
  */
 export const readCommitted = 1;
 
+/** Most rolled back transactions of an answer: each is an object here. */
+const maxAborted = 100_000;
+
 /** Fetches from one partition. */
 export interface FetchRequest {
   readonly topicId: string;
@@ -86,6 +89,7 @@ function parseAnswer(reader: Reader): FetchAnswer {
   reader.readInt64(); // log start
   const aborted: AbortedTransaction[] = [];
   const abortedCount = reader.readUnsignedVarInt() - 1;
+  if (abortedCount > maxAborted) throw new Error(`an answer names ${abortedCount} rolled back transactions`);
   for (let i = 0; i < abortedCount; i++) {
     aborted.push({ producerId: reader.readInt64(), firstOffset: Number(reader.readInt64()) });
     reader.skip(1); // tagged fields: none are defined

@@ -8,6 +8,7 @@ import {
   type TopicView,
 } from '../buffer.ts';
 import { pause } from '../pause.ts';
+import { maxFetchAnswerBytes } from './answer-guard.ts';
 import { backoffMs } from './backoff.ts';
 import type { BrokerLink } from './broker-link.ts';
 import { Cluster } from './cluster.ts';
@@ -96,7 +97,9 @@ class KafkaInspector implements BufferInspector {
       if (answer.code !== kafkaCodes.none) {
         throw new KafkaError(answer.code, `reading ${this.topic}/${partition} from offset ${from}`);
       }
-      return new FetchedBatches(answer.records, answer.aborted).take(from, maxBytes);
+      const result = new FetchedBatches(answer.records, answer.aborted).take(from, maxBytes);
+      if (result.next > from || answer.records.length === 0) return result;
+      throw new Error(`no whole record batch comes from ${this.topic}/${partition} at offset ${from}`);
     });
   }
 
@@ -168,7 +171,8 @@ class KafkaInspector implements BufferInspector {
     const leader = leaders[partition];
     if (leader === undefined) throw new Error(`${this.topic}/${partition} has no leader`);
     const name = `${leader.host}:${leader.port}`;
-    const link = this.#links.get(name) ?? this.#cluster.createLink(leader, requestTimeoutMs);
+    const link =
+      this.#links.get(name) ?? this.#cluster.createLink(leader, requestTimeoutMs, maxFetchAnswerBytes);
     this.#links.set(name, link);
     return link;
   }

@@ -9,6 +9,7 @@ import {
   type ReadResult,
 } from '../buffer.ts';
 import { pause } from '../pause.ts';
+import { BrokerAnswerError, maxFetchAnswerBytes } from './answer-guard.ts';
 import { backoffMs, untilAborted } from './backoff.ts';
 import type { BrokerLink } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
@@ -18,11 +19,14 @@ import type { Generation } from './group-member.ts';
 import { codeOf, KafkaError, kafkaCodes, transientCodes } from './kafka-errors.ts';
 import { type Bounds, commitOnce, fetchBounds, fetchCommits } from './offsets.ts';
 import { FetchedBatches, firstTimestamp } from './record-decoder.ts';
+import { NotReadableHereError } from './unreadable.ts';
 
 /** Longest long poll in one request; a longer wait is several of them. */
 const maxPollMs = 5000;
 const answerTimeoutMs = 10_000;
 const maxFetchBytes = 2 ** 31 - 1;
+/** Answers in a row that are of no use, before anything is said of it: the next one is often better. */
+const patientAnswers = 3;
 
 const fencingCodes = new Set<number>([
   kafkaCodes.illegalGeneration,
@@ -40,6 +44,8 @@ export interface OwnershipContext {
   readonly sessionTimeoutMs: number;
   /** Called when the broker says that the generation is over. */
   readonly onFenced: () => void;
+  /** Called when a partition cannot be read on from where it is, with the reason; undefined when it can be again. */
+  readonly onTrouble: (reason: string | undefined) => void;
 }
 
 /** Ends in two steps: `revoke` aborts the signal, after which commits still work; `end` stops those, too. */
@@ -56,6 +62,10 @@ export class KafkaPartition implements OwnedPartition {
   #queryLink: BrokerLink | undefined;
   /** What a fetch brought beyond what was asked for, and the position it goes on at. */
   #ahead: { batches: FetchedBatches; next: number } | undefined;
+  /** Why the last answer was of no use; undefined when it was, or when there was none. */
+  #trouble: string | undefined;
+  /** Answers in a row that were of no use. */
+  #useless = 0;
 
   constructor(context: OwnershipContext, partition: number) {
     this.#context = context;
@@ -124,18 +134,16 @@ export class KafkaPartition implements OwnedPartition {
     const deadline = performance.now() + options.maxWaitMs;
     for (let attempt = 0; ; attempt++) {
       this.signal.throwIfAborted();
-      const ahead = this.#ahead;
-      if (ahead !== undefined && ahead.next === from && !ahead.batches.isEmpty) {
-        const result = ahead.batches.take(from, options.maxBytes);
-        ahead.next = result.next;
-        return result;
-      }
+      const ahead = this.#take(from, options.maxBytes);
+      if (ahead !== undefined) return ahead;
+      this.#trouble = undefined;
       const left = Math.max(0, deadline - performance.now());
       const answer = await untilAborted(this.#fetch(from, { ...options, maxWaitMs: left }), this.signal);
       if (answer?.code === kafkaCodes.none) {
-        const batches = new FetchedBatches(answer.records, answer.aborted);
-        this.#ahead = { batches, next: from };
-        if (!batches.isEmpty) continue;
+        this.#ahead = { batches: new FetchedBatches(answer.records, answer.aborted), next: from };
+        const taken = this.#take(from, options.maxBytes);
+        if (taken !== undefined) return taken;
+        if (answer.records.length > 0) this.#trouble ??= 'the broker sends no whole record batch';
       } else if (answer?.code === kafkaCodes.offsetOutOfRange) {
         const range = await this.bounds();
         // Otherwise it came into range since then, or the broker asked was not the leader.
@@ -145,6 +153,7 @@ export class KafkaPartition implements OwnedPartition {
       } else if (answer !== undefined && !transientCodes.has(answer.code)) {
         throw new KafkaError(answer.code, `reading ${this.#place()} from offset ${from}`);
       }
+      await this.#waitOut(from);
       if (performance.now() >= deadline) return { blocks: [], next: from };
       if (answer?.code !== kafkaCodes.none) await this.#recover(attempt, deadline);
     }
@@ -179,6 +188,35 @@ export class KafkaPartition implements OwnedPartition {
     }
   }
 
+  /** Takes from what was fetched already; undefined when nothing can be read at the position. */
+  #take(from: number, maxBytes: number): ReadResult | undefined {
+    const ahead = this.#ahead;
+    if (ahead === undefined || ahead.next !== from || ahead.batches.isEmpty) return undefined;
+    try {
+      const result = ahead.batches.take(from, maxBytes);
+      if (result.next === from) return undefined;
+      ahead.next = result.next;
+      if (this.#useless > patientAnswers) this.#context.onTrouble(undefined);
+      this.#useless = 0;
+      return result;
+    } catch (error) {
+      if (!(error instanceof NotReadableHereError)) throw error;
+      this.#ahead = undefined;
+      this.#trouble = `its records ${error.message}`;
+      return undefined;
+    }
+  }
+
+  /** Waits after an answer that was of no use, and says so when they do not get better. */
+  async #waitOut(from: number): Promise<void> {
+    if (this.#trouble === undefined) return;
+    this.#useless++;
+    if (this.#useless > patientAnswers) {
+      this.#context.onTrouble(`${this.#place()} cannot be read on from offset ${from}: ${this.#trouble}`);
+    }
+    await pause(backoffMs(this.#useless, 1000), this.signal);
+  }
+
   /** Undefined when no answer came. */
   async #fetch(
     from: number,
@@ -196,6 +234,7 @@ export class KafkaPartition implements OwnedPartition {
     } catch (error) {
       const code = codeOf(error);
       if (code !== undefined) throw error;
+      if (error instanceof BrokerAnswerError) this.#trouble = error.message;
       return undefined;
     }
   }
@@ -229,7 +268,7 @@ export class KafkaPartition implements OwnedPartition {
     const before = purpose === 'fetch' ? this.#fetchLink : this.#queryLink;
     if (before?.address.host === leader.host && before.address.port === leader.port) return before;
     before?.close();
-    const link = cluster.createLink(leader, maxPollMs + answerTimeoutMs);
+    const link = cluster.createLink(leader, maxPollMs + answerTimeoutMs, maxFetchAnswerBytes);
     if (purpose === 'fetch') this.#fetchLink = link;
     else this.#queryLink = link;
     return link;

@@ -6,6 +6,8 @@ import { createAPI, type Reader, Writer } from '@platformatic/kafka';
 
 const apiKey = 0;
 const apiVersion = 8;
+/** A record that was refused takes at least as many bytes of an answer: its number and the length of a message. */
+const smallestRecordError = 6;
 
 /** What the broker answered for the one partition of a request. */
 export interface ProduceAnswer {
@@ -62,6 +64,8 @@ function parseAnswer(reader: Reader): ProduceAnswer {
   reader.readInt64(); // log start
   let recordMessage: string | null = null;
   const recordErrors = reader.readInt32();
+  // A length below zero would have the reader go back: the count must not be larger than the answer.
+  if (recordErrors > reader.remaining / smallestRecordError) throw new Error('an answer is cut off');
   for (let i = 0; i < recordErrors; i++) {
     reader.readInt32();
     recordMessage ??= reader.readNullableString(false);

@@ -187,6 +187,7 @@ class KafkaReader implements BufferReader {
       topicId: topic?.id ?? '',
       sessionTimeoutMs,
       onFenced: () => session.lose('the group refused a commit'),
+      onTrouble: (reason: string | undefined) => this.#setProblem(reason),
     };
     this.#owned = generation.partitions.map((partition) => new KafkaPartition(context, partition));
     this.#cluster.onTopicChange = () => {

@@ -38,3 +38,8 @@ export const batchAttributes = {
 
 /** Compression codecs by their number in the attributes. */
 export const codecs = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const;
+
+/** A 64-bit integer of less than 53, without the cost of a BigInt. */
+export function readInt64(bytes: Buffer, at: number): number {
+  return bytes.readInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
+}

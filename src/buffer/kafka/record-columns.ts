@@ -16,6 +16,7 @@ export class RecordColumns {
   offsets = new Float64Array(initialRecords);
   receivedAt = new Float64Array(initialRecords);
   #headers: (RecordHeaders | undefined)[] | undefined;
+  #unreadable: (string | undefined)[] | undefined;
 
   /** The memory, with room for so many bytes more. */
   reserve(bytes: number): Uint8Array {
@@ -45,6 +46,32 @@ export class RecordColumns {
     this.#headers[this.count] = headers;
   }
 
+  /** Appends what stands in for a record that cannot be read. */
+  addUnreadable(
+    offset: number,
+    receivedAt: number,
+    { value, reason }: { value: Uint8Array; reason: string },
+  ): void {
+    this.reserve(value.length).set(value, this.length);
+    this.reserveRecords(1);
+    const { count } = this;
+    this.starts[count] = this.length;
+    this.length += value.length;
+    this.ends[count] = this.length;
+    this.offsets[count] = offset;
+    this.receivedAt[count] = receivedAt;
+    this.#unreadable ??= [];
+    this.#unreadable[count] = reason;
+    this.count++;
+  }
+
+  /** Takes back everything behind these lengths. */
+  truncate({ length, count }: { readonly length: number; readonly count: number }): void {
+    this.length = length;
+    this.count = count;
+    if (this.#headers !== undefined && this.#headers.length > count) this.#headers.length = count;
+  }
+
   /** All records. */
   build(): RecordBlock {
     const { count } = this;
@@ -57,6 +84,7 @@ export class RecordColumns {
       offsets: this.offsets.subarray(0, count),
       receivedAt: this.receivedAt.subarray(0, count),
       ...(this.#headers === undefined ? {} : { headers: this.#headers }),
+      ...(this.#unreadable === undefined ? {} : { unreadable: this.#unreadable }),
     };
   }
 }

@@ -1,11 +1,14 @@
 /** Reads the record batches of a fetch into blocks, column by column. */
 import { crc32c } from '@platformatic/kafka';
 import type { ReadResult } from '../buffer.ts';
-import type { RecordHeaders } from '../record-block.ts';
-import { decompressRecords } from './compression.ts';
-import { batchAttributes, batchLayout, currentMagic, lengthEnd } from './record-batch.ts';
+import { appendRecords, type BatchRange } from './batch-records.ts';
+import { batchAttributes, batchLayout, currentMagic, lengthEnd, readInt64 } from './record-batch.ts';
 import { RecordColumns } from './record-columns.ts';
-import { VarintReader } from './varint.ts';
+import { appendStandIns } from './stand-in.ts';
+import { damaged, NotReadableHereError, UnreadableBatchError } from './unreadable.ts';
+
+/** Bytes of a batch up to the number of its format: less is no batch. */
+const headEnd = batchLayout.magic + 1;
 
 /** A transaction that was rolled back: what its producer wrote from `firstOffset` on is not to be read. */
 export interface AbortedTransaction {
@@ -32,29 +35,49 @@ export class FetchedBatches {
   /** Whether no whole batch is left. A batch that the fetch cut off at its end does not count. */
   get isEmpty(): boolean {
     const { length } = this.#bytes;
-    if (this.#position + batchLayout.records > length) return true;
+    if (this.#position + headEnd > length) return true;
     return this.#position + lengthEnd + this.#bytes.readInt32BE(this.#position + batchLayout.length) > length;
   }
 
   /**
    * Decodes batches into one block until it holds `maxBytes`, at least one batch if there is any. Records before
    * `from` are left out, as are transaction markers and rolled back records; `next` is past all of them.
-   * A record without a value (null) comes as an empty value, so that its offset is accounted for.
-   * @throws Error when the bytes are damaged or compressed with an unknown codec
+   * A record without a value (null) comes as an empty value, so that its offset is accounted for; so are the offsets of
+   * a batch that cannot be read ({@link RecordBlock.unreadable}). What stands where no batch can be is dropped, with
+   * what follows it: `next` is `from` when nothing was before it.
+   * @throws NotReadableHereError when the next batch can be read by another installation only; it stays the next one
    */
   take(from: number, maxBytes: number): ReadResult {
     const columns = new RecordColumns();
     let next = from;
     while (columns.length < maxBytes && !this.isEmpty) {
-      const end = this.#position + lengthEnd + this.#bytes.readInt32BE(this.#position + batchLayout.length);
-      const batch = this.#bytes.subarray(this.#position, end);
-      this.#position = end;
-      const baseOffset = readInt64(batch, batchLayout.baseOffset);
-      const nextOffset = baseOffset + batch.readInt32BE(batchLayout.lastOffsetDelta) + 1;
-      next = Math.max(next, nextOffset);
-      verifyBatch(batch, baseOffset);
-      if (this.#isSkipped(batch, baseOffset) || nextOffset <= from) continue;
-      decodeBatch(batch, { baseOffset, from }, columns);
+      const begin = this.#position;
+      const length = lengthEnd + this.#bytes.readInt32BE(begin + batchLayout.length);
+      const batch = this.#bytes.subarray(begin, begin + Math.max(length, 0));
+      const range = rangeOf(batch, from);
+      if (range === undefined || (next > from && range.baseOffset < next)) {
+        this.#position = this.#bytes.length;
+        break;
+      }
+      this.#position += batch.length;
+      const before = { length: columns.length, count: columns.count };
+      try {
+        verifyBatch(batch);
+        if (!this.#isSkipped(batch, range.baseOffset) && range.lastOffset >= from)
+          appendRecords(batch, range, columns);
+      } catch (error) {
+        columns.truncate(before);
+        if (error instanceof NotReadableHereError && columns.count > 0) {
+          this.#position = begin;
+          break;
+        }
+        if (!(error instanceof UnreadableBatchError)) {
+          this.#position = begin;
+          throw error;
+        }
+        if (range.lastOffset >= from) appendStandIns(batch, range, columns, error);
+      }
+      next = Math.max(next, range.lastOffset + 1);
     }
     return { blocks: columns.count === 0 ? [] : [columns.build()], next };
   }
@@ -82,84 +105,29 @@ export class FetchedBatches {
 
 /** Timestamp of the first record of the first batch, milliseconds since the epoch; undefined when there is none. */
 export function firstTimestamp(bytes: Buffer): number | undefined {
-  if (new FetchedBatches(bytes).isEmpty) return undefined;
+  if (bytes.length < batchLayout.records || bytes.readInt8(batchLayout.magic) !== currentMagic)
+    return undefined;
   const appendTime = (bytes.readInt16BE(batchLayout.attributes) & batchAttributes.logAppendTime) !== 0;
   return readInt64(bytes, appendTime ? batchLayout.maxTimestamp : batchLayout.baseTimestamp);
 }
 
-function verifyBatch(batch: Buffer, baseOffset: number): void {
+/** The offsets of a batch; undefined when no batch begins there. */
+function rangeOf(batch: Buffer, from: number): BatchRange | undefined {
+  if (batch.length < headEnd) return undefined;
+  const baseOffset = readInt64(batch, batchLayout.baseOffset);
+  const isCurrent = batch.readInt8(batchLayout.magic) === currentMagic;
+  if (isCurrent && batch.length < batchLayout.records) return undefined;
+  const lastOffset = baseOffset + Math.max(isCurrent ? batch.readInt32BE(batchLayout.lastOffsetDelta) : 0, 0);
+  if (baseOffset < 0 || !Number.isSafeInteger(lastOffset + 1)) return undefined;
+  return { baseOffset, lastOffset, from };
+}
+
+function verifyBatch(batch: Buffer): void {
   const magic = batch.readInt8(batchLayout.magic);
   if (magic !== currentMagic) {
-    throw new Error(
-      `records at offset ${baseOffset} have message format ${magic}, which only Kafka before 0.11 wrote`,
-    );
+    const message = `it has message format ${magic}, which only Kafka before 0.11 wrote`;
+    throw new UnreadableBatchError('BATCH_UNSUPPORTED', message);
   }
   const crc = crc32c(batch.subarray(batchLayout.attributes)) >>> 0;
-  if (crc !== batch.readUInt32BE(batchLayout.crc)) {
-    throw new Error(`records at offset ${baseOffset} are damaged: their checksum does not match`);
-  }
-}
-
-/** Appends the records at or after `from`. */
-function decodeBatch(
-  batch: Buffer,
-  { baseOffset, from }: { baseOffset: number; from: number },
-  columns: RecordColumns,
-): void {
-  const attributes = batch.readInt16BE(batchLayout.attributes);
-  const total = batch.readInt32BE(batchLayout.count);
-  const appendTime = (attributes & batchAttributes.logAppendTime) !== 0;
-  const baseTimestamp = readInt64(batch, appendTime ? batchLayout.maxTimestamp : batchLayout.baseTimestamp);
-  const begin = columns.length;
-  decompressRecords(attributes & batchAttributes.compression, batch.subarray(batchLayout.records), columns);
-  const end = columns.length;
-  columns.reserveRecords(total);
-  const { starts, ends, offsets, receivedAt } = columns;
-  const reader = new VarintReader(columns.reserve(0), begin);
-  for (let i = 0; i < total; i++) {
-    const length = reader.read();
-    const recordEnd = reader.position + length;
-    reader.position++; // attributes, unused
-    const timestampDelta = reader.read();
-    const offset = baseOffset + reader.read();
-    const keyLength = reader.read();
-    if (keyLength > 0) reader.position += keyLength;
-    const valueLength = reader.read();
-    const start = reader.position;
-    if (valueLength > 0) reader.position += valueLength;
-    if (offset >= from) {
-      const { count } = columns;
-      starts[count] = start;
-      ends[count] = reader.position;
-      offsets[count] = offset;
-      receivedAt[count] = appendTime ? baseTimestamp : baseTimestamp + timestampDelta;
-      const headerCount = reader.read();
-      if (headerCount > 0) columns.setHeaders(readHeaders(reader, headerCount));
-      columns.count++;
-    }
-    if (recordEnd > end || reader.position > recordEnd) {
-      throw new Error(`record ${offset} is damaged: it does not end where it says`);
-    }
-    reader.position = recordEnd;
-  }
-}
-
-/** A 64-bit integer of less than 53, without the cost of a BigInt. */
-function readInt64(bytes: Buffer, at: number): number {
-  return bytes.readInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
-}
-
-function readHeaders(reader: VarintReader, count: number): RecordHeaders {
-  const headers: [string, string][] = [];
-  for (let i = 0; i < count; i++) headers.push([readText(reader), readText(reader)]);
-  return headers;
-}
-
-function readText(reader: VarintReader): string {
-  const length = reader.read();
-  if (length <= 0) return '';
-  const start = reader.position;
-  reader.position += length;
-  const { bytes } = reader;
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, length).toString();
+  if (crc !== batch.readUInt32BE(batchLayout.crc)) throw damaged('its checksum does not match');
 }

@@ -5,6 +5,7 @@
  * Source: https://github.com/google/snappy/blob/main/format_description.txt
  */
 import { copyShort, viewOf } from '../copy-short.ts';
+import { damaged } from './unreadable.ts';
 
 /** Positions within the records of a fetch are 32-bit integers. */
 const maxSize = 2 ** 31 - 1;
@@ -13,7 +14,7 @@ const longBytes = 256;
 
 /**
  * Size of what a block unpacks to.
- * @throws Error when it is damaged
+ * @throws UnreadableBatchError when it is damaged
  */
 export function snappySize(source: Uint8Array): number {
   return readSize(source).size;
@@ -21,7 +22,7 @@ export function snappySize(source: Uint8Array): number {
 
 /**
  * Unpacks a block to `at` in `target`, which must have room for it; gives the position after it.
- * @throws Error when it is damaged; what `target` held before `at` is untouched
+ * @throws UnreadableBatchError when it is damaged; what `target` held before `at` is untouched
  */
 export function unpackSnappy(source: Uint8Array, target: Uint8Array, at: number): number {
   const { size, next } = readSize(source);
@@ -40,7 +41,7 @@ export function unpackSnappy(source: Uint8Array, target: Uint8Array, at: number)
         length = readUint(source, read, width) + 1;
         read += width;
       }
-      if (read + length > source.length || written + length > end) throw damaged();
+      if (read + length > source.length || written + length > end) throw notSnappy();
       if (length > longBytes) target.set(source.subarray(read, read + length), written);
       else copyShort(sourceView, read, read + length, targetView, written);
       read += length;
@@ -55,14 +56,14 @@ export function unpackSnappy(source: Uint8Array, target: Uint8Array, at: number)
         read += width;
       }
       if (distance === 0 || distance > written - at || written + length > end || read > source.length)
-        throw damaged();
+        throw notSnappy();
       const earlier = written - distance;
       if (distance >= 4) copyShort(targetView, earlier, earlier + length, targetView, written);
       else for (let i = 0; i < length; i++) target[written + i] = target[earlier + i] as number;
     }
     written += length;
   }
-  if (written !== end) throw damaged();
+  if (written !== end) throw notSnappy();
   return written;
 }
 
@@ -74,7 +75,7 @@ function readSize(source: Uint8Array): { size: number; next: number } {
     size += (byte & 0x7f) * scale;
     if (byte < 0x80 && size <= maxSize) return { size, next: i + 1 };
   }
-  throw damaged();
+  throw notSnappy();
 }
 
 /** Little-endian; bytes beyond the end count as 0: whoever asks checks where it ends up. */
@@ -84,6 +85,6 @@ function readUint(source: Uint8Array, at: number, width: number): number {
   return value;
 }
 
-function damaged(): Error {
-  return new Error('records are damaged: they are not what Snappy writes');
+function notSnappy(): Error {
+  return damaged('its records are not what Snappy writes');
 }

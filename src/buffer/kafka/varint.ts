@@ -3,6 +3,8 @@
  * Numbers, not bigints: what they carry (lengths, deltas of offsets and milliseconds) fits 53 bits.
  */
 
+import { damaged } from './unreadable.ts';
+
 /** Bytes that `value` takes as a varint. `value` is a safe integer. */
 export function varintSize(value: number): number {
   let rest = value < 0 ? -value * 2 - 1 : value * 2;
@@ -38,25 +40,25 @@ export class VarintReader {
 
   /**
    * The next varint.
-   * @throws RangeError when the bytes end within it or it does not fit a safe integer
+   * @throws UnreadableBatchError when the bytes end within it or it does not fit a safe integer
    */
   read(): number {
     const { bytes } = this;
     const first = bytes[this.position++];
     // Most are one byte long: deltas of 0, the null key, the count of headers.
     if (first !== undefined && first < 0x80) return (first >>> 1) ^ -(first & 1);
-    if (first === undefined) throw new RangeError('a record ends within a number');
+    if (first === undefined) throw damaged('a record ends within a number');
     let value = first & 0x7f;
     let scale = 0x80;
     for (;;) {
       const byte = bytes[this.position++];
-      if (byte === undefined) throw new RangeError('a record ends within a number');
+      if (byte === undefined) throw damaged('a record ends within a number');
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) break;
       scale *= 0x80;
-      if (scale > 2 ** 56) throw new RangeError('a number in a record is too large');
+      if (scale > 2 ** 56) throw damaged('a number in a record is too large');
     }
-    if (value > Number.MAX_SAFE_INTEGER) throw new RangeError('a number in a record is too large');
+    if (value > Number.MAX_SAFE_INTEGER) throw damaged('a number in a record is too large');
     return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
   }
 }

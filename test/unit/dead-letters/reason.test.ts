@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { columnOf, patternOf } from '../../../src/dead-letters/reason.ts';
+import { columnOf } from '../../../src/clickhouse/insert-error.ts';
+import { patternOf } from '../../../src/dead-letters/reason.ts';
 
 const end = ': (at row 7)\n: While executing BinaryRowInputFormat. (INCORRECT_DATA) (version 26.7.2.1)';
 const reasonOf = (text: string) => `Code: 117. DB::Exception: ${text}${end}`;
@@ -39,4 +40,7 @@ describe('reasons that differ only in the row have one pattern', () => {
 test('the path is named where ClickHouse names it', () => {
   expect(columnOf(reasonOf('cannot convert (while reading path a.b)'))).toBe('a.b');
   expect(columnOf(reasonOf('Cannot parse JSON object'))).toBe('');
+  // What is quoted is no place.
+  expect(columnOf(reasonOf('Cannot parse JSON object here: x (while reading path a.b)'))).toBe('');
+  expect(columnOf(reasonOf('cannot parse "(while reading path x)" (while reading path a.b)'))).toBe('a.b');
 });

@@ -1,0 +1,98 @@
+/** Reads the records of one record batch into columns. Nothing that the batch says of itself is believed. */
+import type { RecordHeaders } from '../record-block.ts';
+import { decompressRecords } from './compression.ts';
+import { batchAttributes, batchLayout, readInt64 } from './record-batch.ts';
+import type { RecordColumns } from './record-columns.ts';
+import { damaged, UnreadableBatchError } from './unreadable.ts';
+import { VarintReader } from './varint.ts';
+
+/** A record takes at least as many bytes: each of its fields is one. */
+const smallestRecord = 7;
+/** Most headers of a batch: each is an object of some 60 bytes here, and two bytes there. */
+const maxHeaders = 1_000_000;
+
+/** With the difference that a record adds to it, milliseconds that still fit 64 bits, as ClickHouse has them. */
+const latestTime = 2 ** 52;
+
+/** Which records of a batch are wanted, and where it says that they are. */
+export interface BatchRange {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  /** Records before this offset are left out. */
+  readonly from: number;
+}
+
+/**
+ * Appends the records at or after `from`.
+ * @throws UnreadableBatchError when the batch cannot be read; what was appended by then is to be taken back
+ * @throws NotReadableHereError when another installation can read it
+ */
+export function appendRecords(batch: Buffer, range: BatchRange, columns: RecordColumns): void {
+  const { baseOffset, lastOffset, from } = range;
+  const attributes = batch.readInt16BE(batchLayout.attributes);
+  const total = batch.readInt32BE(batchLayout.count);
+  const appendTime = (attributes & batchAttributes.logAppendTime) !== 0;
+  const timestamp = readInt64(batch, appendTime ? batchLayout.maxTimestamp : batchLayout.baseTimestamp);
+  const baseTimestamp = Math.min(Math.max(timestamp, -latestTime), latestTime);
+  const begin = columns.length;
+  decompressRecords(attributes & batchAttributes.compression, batch.subarray(batchLayout.records), columns);
+  const end = columns.length;
+  if (total < 0 || total > (end - begin) / smallestRecord) throw miscounted();
+  columns.reserveRecords(total);
+  const { starts, ends, offsets, receivedAt } = columns;
+  const reader = new VarintReader(columns.reserve(0).subarray(0, end), begin);
+  let headersLeft = maxHeaders;
+  let before = baseOffset - 1;
+  for (let i = 0; i < total; i++) {
+    const length = reader.read();
+    const recordEnd = reader.position + length;
+    reader.position++; // attributes, unused
+    const timestampDelta = reader.read();
+    const offset = baseOffset + reader.read();
+    const keyLength = reader.read();
+    if (keyLength > 0) reader.position += keyLength;
+    const valueLength = reader.read();
+    const start = reader.position;
+    if (valueLength > 0) reader.position += valueLength;
+    if (offset <= before || offset > lastOffset) throw damaged('a record has an offset out of turn');
+    before = offset;
+    if (offset >= from) {
+      const { count } = columns;
+      starts[count] = start;
+      ends[count] = reader.position;
+      offsets[count] = offset;
+      receivedAt[count] = appendTime ? baseTimestamp : baseTimestamp + timestampDelta;
+      const headerCount = reader.read();
+      if (headerCount > 0) {
+        headersLeft -= headerCount;
+        if (headersLeft < 0)
+          throw new UnreadableBatchError('BATCH_TOO_LARGE', `it has more than ${maxHeaders} headers`);
+        columns.setHeaders(readHeaders(reader, headerCount));
+      }
+      columns.count++;
+    }
+    if (recordEnd > end || reader.position > recordEnd) throw damaged('a record does not end where it says');
+    reader.position = recordEnd;
+  }
+  if (reader.position !== end) throw miscounted();
+}
+
+function miscounted(): UnreadableBatchError {
+  return damaged('it does not hold as many records as it says');
+}
+
+function readHeaders(reader: VarintReader, count: number): RecordHeaders {
+  const headers: [string, string][] = [];
+  for (let i = 0; i < count; i++) headers.push([readText(reader), readText(reader)]);
+  return headers;
+}
+
+function readText(reader: VarintReader): string {
+  const length = reader.read();
+  if (length <= 0) return '';
+  const start = reader.position;
+  reader.position += length;
+  const { bytes } = reader;
+  if (reader.position > bytes.length) throw damaged('a header does not end where it says');
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, length).toString();
+}
