@@ -563,7 +563,7 @@ export const options = {
   code: option({
     schema: type.integer(0, 2 ** 32 - 1).optional(),
     placeholder: '<n>',
-    doc: 'Only dead letters refused with this error code of ClickHouse, as 117.',
+    doc: 'Only dead letters refused with this error code of ClickHouse, as 117; 0: those that cannot be read.',
     group: 'client',
   }),
   reason: option({

