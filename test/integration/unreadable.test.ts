@@ -112,3 +112,21 @@ test('a replay never makes a row of them, though ClickHouse would take the bytes
   });
   await expectStored(topicId);
 });
+
+test('records whose time is none are delivered, once', async () => {
+  const topicId = randomUUID();
+  const times = [2 ** 53 - 1, -(2 ** 53) + 1, -1, 0, 2 ** 52, 4_102_444_800_000, 10_413_791_999_999, 1e15];
+  const batch = sealedOf([...times.map(() => good), bad], { topicId, receivedAt: [...times, 2 ** 53 - 1] });
+  const { partition, lease } = await ownerOf(batch, topicId);
+  const { sink, failures } = createRealSink(store.clickhouse, tables);
+  await sink.insert(batch, partition, { lease, isReplay: false });
+  expect(failures).toEqual([]);
+  const offsets = times.map((_, offset) => offset);
+  expect(await store.stored(tables, topicId)).toEqual({
+    events: offsets,
+    deadLetters: [times.length],
+    repeats: [],
+  });
+  await sink.insert(batch, partition, { lease, isReplay: true, doubt: 'a test' });
+  expect(await store.stored(tables, topicId)).toMatchObject({ events: offsets });
+});
