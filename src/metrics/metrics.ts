@@ -207,7 +207,7 @@ export const metricTable = {
   },
   deadLetters: {
     name: 'millrace_dead_letters_total',
-    help: 'Records that ClickHouse refused and that were written to dead_letters.',
+    help: 'Records that ClickHouse refused, or that cannot be read, and that were written to dead_letters.',
     type: 'counter',
   },
   lost: {

@@ -80,18 +80,20 @@ function reportDeadLetters(
   const isUnreadable = ({ error }: RefusedRow): boolean => error.code === unreadableCode;
   const unreadable = refused.filter(isUnreadable);
   const others = refused.filter((row) => !isUnreadable(row));
-  tell(unreadable, `${unreadable.length} records cannot be read; they are in ${table}`);
-  tell(others, `ClickHouse refused ${others.length} rows; they are in ${table}, with the reasons in full`);
+  tell('error', unreadable, `${unreadable.length} records cannot be read; they are in ${table}`);
+  tell(
+    'warn',
+    others,
+    `ClickHouse refused ${others.length} rows; they are in ${table}, with the reasons in full`,
+  );
 
-  function tell(rows: readonly RefusedRow[], what: string): void {
+  function tell(level: 'warn' | 'error', rows: readonly RefusedRow[], what: string): void {
     const [first] = rows;
     if (first === undefined) return;
     const { topic, partition } = batch.rows.identity;
     const { offset } = recordOf(batch, first.index);
-    log.warn(
-      { topic, partition, rows: rows.length, offset, reason: first.error.message.slice(0, 500) },
-      what,
-    );
+    const reason = first.error.message.slice(0, 500);
+    log[level]({ topic, partition, rows: rows.length, offset, reason }, what);
   }
 }
 

@@ -2,8 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
 import type { BufferReader } from '../../src/buffer/buffer.ts';
+import { batchLayout } from '../../src/buffer/kafka/record-batch.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
 import { type FakeBroker, frame, startFakeBroker } from '../support/fake-broker.ts';
+import { forgeBatch, forgeRecord } from '../support/forged-batches.ts';
 import { batchOf, type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
 import { createKafkaTopic, waitUntil } from '../support/kafka-fixture.ts';
 import { freePorts, type Program, post, startProgram } from '../support/program.ts';
@@ -88,6 +90,21 @@ test.skipIf(!hasKafka).each([
     expect(reader.state()).toEqual({ ok: true });
   },
 );
+
+test.skipIf(!hasKafka).each([
+  [1, ['a', 'b']],
+  [2, ['', 'damaged']],
+])('a checksum that is wrong in %d answers', async (times, values) => {
+  const { partition } = await openTopic();
+  const records = [0, 1].map((offsetDelta) => forgeRecord({ offsetDelta, value: Buffer.from('x') }));
+  const batch = forgeBatch({ records: Buffer.concat(records), count: 2 });
+  batch.writeUInt32BE(1, batchLayout.crc);
+  kafka.proxy.forged = ({ correlationId }) => frame(correlationId, fetchAnswer(batch));
+  let left = times;
+  kafka.proxy.decide = ({ apiKey }) => (apiKey === apiKeys.fetch && left-- > 0 ? 'forge' : 'pass');
+  const read = await readRecords(partition, 0, 2, 60_000);
+  expect(read.map(({ value }) => (value.equals(batch) ? 'damaged' : value.toString()))).toEqual(values);
+});
 
 test.each([-5, 2 ** 31 - 1])(
   'a collector whose broker announces %d bytes stays up, and says so',

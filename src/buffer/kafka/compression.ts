@@ -94,7 +94,7 @@ function appendSnappy(block: Buffer, target: Target, limit: number): void {
 function unpackZstd(bytes: Buffer): Buffer {
   if (zstd.zstdDecompressSync === undefined) {
     throw new NotReadableHereError(
-      `are compressed with zstd, which Node.js ${process.versions.node} cannot read: run Millrace with Node.js 22.15 or newer`,
+      `its records are compressed with zstd, which Node.js ${process.versions.node} cannot read: run Millrace with Node.js 22.15 or newer`,
     );
   }
   const params = { [zstd.constants.ZSTD_d_windowLogMax]: zstdWindowLog };

@@ -18,6 +18,7 @@ import { codeOf, KafkaError, kafkaCodes, reasonOf, transientCodes } from './kafk
 import type { TopicLayout } from './metadata.ts';
 import { earliest, fetchCommits, fetchOffsets, latest } from './offsets.ts';
 import { FetchedBatches } from './record-decoder.ts';
+import { ChecksumError } from './unreadable.ts';
 
 /** What an inspector is opened with. */
 export interface KafkaInspectorOptions {
@@ -82,6 +83,7 @@ class KafkaInspector implements BufferInspector {
   }
 
   read(partition: number, from: number, { maxBytes }: { maxBytes: number }): Promise<ReadResult> {
+    let suspect: number | undefined;
     return this.#persist(async ({ id: topicId, leaders }) => {
       const answer = await this.#linkTo(leaders, partition).request(fetchApi, {
         ...{ topicId, partition, from },
@@ -97,8 +99,13 @@ class KafkaInspector implements BufferInspector {
       if (answer.code !== kafkaCodes.none) {
         throw new KafkaError(answer.code, `reading ${this.topic}/${partition} from offset ${from}`);
       }
-      const result = new FetchedBatches(answer.records, answer.aborted).take(from, maxBytes);
-      if (result.next > from || answer.records.length === 0) return result;
+      try {
+        const result = new FetchedBatches(answer.records, answer.aborted, suspect).take(from, maxBytes);
+        if (result.next > from || answer.records.length === 0) return result;
+      } catch (error) {
+        if (error instanceof ChecksumError) suspect = error.baseOffset;
+        throw error;
+      }
       throw new Error(`no whole record batch comes from ${this.topic}/${partition} at offset ${from}`);
     });
   }

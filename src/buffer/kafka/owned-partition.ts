@@ -19,7 +19,7 @@ import type { Generation } from './group-member.ts';
 import { codeOf, KafkaError, kafkaCodes, transientCodes } from './kafka-errors.ts';
 import { type Bounds, commitOnce, fetchBounds, fetchCommits } from './offsets.ts';
 import { FetchedBatches, firstTimestamp } from './record-decoder.ts';
-import { NotReadableHereError } from './unreadable.ts';
+import { ChecksumError, NotReadableHereError } from './unreadable.ts';
 
 /** Longest long poll in one request; a longer wait is several of them. */
 const maxPollMs = 5000;
@@ -64,6 +64,8 @@ export class KafkaPartition implements OwnedPartition {
   #ahead: { batches: FetchedBatches; next: number } | undefined;
   /** Why the last answer was of no use; undefined when it was, or when there was none. */
   #trouble: string | undefined;
+  /** {@link ChecksumError.baseOffset} of the last answer that had one. */
+  #suspect: number | undefined;
   /** Answers in a row that were of no use. */
   #useless = 0;
 
@@ -140,7 +142,10 @@ export class KafkaPartition implements OwnedPartition {
       const left = Math.max(0, deadline - performance.now());
       const answer = await untilAborted(this.#fetch(from, { ...options, maxWaitMs: left }), this.signal);
       if (answer?.code === kafkaCodes.none) {
-        this.#ahead = { batches: new FetchedBatches(answer.records, answer.aborted), next: from };
+        this.#ahead = {
+          batches: new FetchedBatches(answer.records, answer.aborted, this.#suspect),
+          next: from,
+        };
         const taken = this.#take(from, options.maxBytes);
         if (taken !== undefined) return taken;
         if (answer.records.length > 0) this.#trouble ??= 'the broker sends no whole record batch';
@@ -200,9 +205,10 @@ export class KafkaPartition implements OwnedPartition {
       this.#useless = 0;
       return result;
     } catch (error) {
-      if (!(error instanceof NotReadableHereError)) throw error;
       this.#ahead = undefined;
-      this.#trouble = `its records ${error.message}`;
+      if (error instanceof ChecksumError) this.#suspect = error.baseOffset;
+      else if (!(error instanceof NotReadableHereError)) throw error;
+      this.#trouble = error.message;
       return undefined;
     }
   }

@@ -5,7 +5,7 @@ import { appendRecords, type BatchRange } from './batch-records.ts';
 import { batchAttributes, batchLayout, currentMagic, lengthEnd, readInt64 } from './record-batch.ts';
 import { RecordColumns } from './record-columns.ts';
 import { appendStandIns } from './stand-in.ts';
-import { damaged, NotReadableHereError, UnreadableBatchError } from './unreadable.ts';
+import { ChecksumError, UnreadableBatchError } from './unreadable.ts';
 
 /** Bytes of a batch up to the number of its format: less is no batch. */
 const headEnd = batchLayout.magic + 1;
@@ -25,10 +25,14 @@ export class FetchedBatches {
   /** Rolled back transactions whose begin was not reached yet, by first offset. */
   readonly #aborted: AbortedTransaction[];
   readonly #abortedProducers = new Set<bigint>();
+  /** Base offset of a batch whose checksum was wrong in an earlier answer. */
+  readonly #suspect: number | undefined;
   #position = 0;
 
-  constructor(bytes: Buffer, aborted: readonly AbortedTransaction[] = []) {
+  /** `suspect`: {@link ChecksumError.baseOffset} of an earlier answer. */
+  constructor(bytes: Buffer, aborted: readonly AbortedTransaction[] = [], suspect?: number) {
     this.#bytes = bytes;
+    this.#suspect = suspect;
     this.#aborted = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset);
   }
 
@@ -46,6 +50,7 @@ export class FetchedBatches {
    * a batch that cannot be read ({@link RecordBlock.unreadable}). What stands where no batch can be is dropped, with
    * what follows it: `next` is `from` when nothing was before it.
    * @throws NotReadableHereError when the next batch can be read by another installation only; it stays the next one
+   * @throws ChecksumError when the checksum of the next batch is wrong, and was not in an earlier answer: fetch again
    */
   take(from: number, maxBytes: number): ReadResult {
     const columns = new RecordColumns();
@@ -62,17 +67,16 @@ export class FetchedBatches {
       this.#position += batch.length;
       const { length: lengthBefore, count: countBefore } = columns;
       try {
-        verifyBatch(batch);
+        verifyBatch(batch, range.baseOffset);
         if (!this.#isSkipped(batch, range.baseOffset) && range.lastOffset >= from)
           appendRecords(batch, range, columns);
       } catch (error) {
         columns.truncate(lengthBefore, countBefore);
-        if (error instanceof NotReadableHereError && columns.count > 0) {
+        const isFirstLook = error instanceof ChecksumError && error.baseOffset !== this.#suspect;
+        if (!(error instanceof UnreadableBatchError) || isFirstLook) {
           this.#position = begin;
-          break;
-        }
-        if (!(error instanceof UnreadableBatchError)) {
-          this.#position = begin;
+          // What was read before it comes first.
+          if (columns.count > 0) break;
           throw error;
         }
         if (range.lastOffset >= from) appendStandIns(batch, range, columns, error);
@@ -122,12 +126,12 @@ function rangeOf(batch: Buffer, from: number): BatchRange | undefined {
   return { baseOffset, lastOffset, from };
 }
 
-function verifyBatch(batch: Buffer): void {
+function verifyBatch(batch: Buffer, baseOffset: number): void {
   const magic = batch.readInt8(batchLayout.magic);
   if (magic !== currentMagic) {
     const message = `it has message format ${magic}, which only Kafka before 0.11 wrote`;
     throw new UnreadableBatchError('BATCH_UNSUPPORTED', message);
   }
   const crc = crc32c(batch.subarray(batchLayout.attributes)) >>> 0;
-  if (crc !== batch.readUInt32BE(batchLayout.crc)) throw damaged('its checksum does not match');
+  if (crc !== batch.readUInt32BE(batchLayout.crc)) throw new ChecksumError(baseOffset);
 }

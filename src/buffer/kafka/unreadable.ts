@@ -27,6 +27,19 @@ export function tooLarge(maxBytes: number): UnreadableBatchError {
   return new UnreadableBatchError('BATCH_TOO_LARGE', `its records take more than ${maxBytes} bytes`);
 }
 
+/**
+ * The checksum of a record batch does not match. Once, that may be its way here: what was acknowledged is not given up
+ * before another answer has shown the same.
+ */
+export class ChecksumError extends UnreadableBatchError {
+  readonly baseOffset: number;
+
+  constructor(baseOffset: number) {
+    super('BATCH_DAMAGED', 'its checksum does not match');
+    this.baseOffset = baseOffset;
+  }
+}
+
 /** A record batch that another installation can read: nothing may be delivered in its place. */
 export class NotReadableHereError extends Error {
   override readonly name = 'NotReadableHereError';

@@ -4,11 +4,12 @@ import { compressionsAlgorithms } from '@platformatic/kafka';
 import fc from 'fast-check';
 import { compressSync } from 'snappy';
 import { describe, expect, test } from 'vitest';
+import type { ReadResult } from '../../../src/buffer/buffer.ts';
 import { maxRecordsBytes } from '../../../src/buffer/kafka/compression.ts';
 import { batchLayout, codecs } from '../../../src/buffer/kafka/record-batch.ts';
 import { FetchedBatches, firstTimestamp } from '../../../src/buffer/kafka/record-decoder.ts';
 import { stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
-import { NotReadableHereError } from '../../../src/buffer/kafka/unreadable.ts';
+import { ChecksumError, NotReadableHereError } from '../../../src/buffer/kafka/unreadable.ts';
 import { forgeBatch, forgeRecord } from '../../support/forged-batches.ts';
 
 const { lz4 } = compressionsAlgorithms;
@@ -21,13 +22,16 @@ const good = (baseOffset: number) =>
     count: 1,
   });
 
-/** All records from `from` on: their offsets, values, and why they cannot be read. */
+/**
+ * All records from `from` on: their offsets, values, and why they cannot be read. As readers do, it fetches again when a
+ * checksum is wrong.
+ */
 function readAll(bytes: Buffer, from = 0) {
-  const fetched = new FetchedBatches(bytes);
+  let fetched = new FetchedBatches(bytes);
   const records: { offset: number; value: Buffer; receivedAt: number; reason: string | undefined }[] = [];
   let next = from;
   while (!fetched.isEmpty) {
-    const result = fetched.take(next, 1024);
+    const result = take();
     next = result.next;
     for (const block of result.blocks) {
       for (let i = 0; i < block.count; i++) {
@@ -41,6 +45,16 @@ function readAll(bytes: Buffer, from = 0) {
     }
   }
   return { records, next };
+
+  function take(): ReadResult {
+    try {
+      return fetched.take(next, 1024);
+    } catch (error) {
+      if (!(error instanceof ChecksumError)) throw error;
+      fetched = new FetchedBatches(bytes, [], error.baseOffset);
+      return take();
+    }
+  }
 }
 
 /** Asserts that a batch of offsets 10 to 12 is named with this code, and that the one behind it is read. */
@@ -134,6 +148,18 @@ describe('a batch that nobody can read is named', () => {
     const batch = batchOf(codecs.none, records);
     batch[batch.length - 3] = (batch[batch.length - 3] ?? 0) ^ 1;
     expectNamed(batch, 'BATCH_DAMAGED', /checksum/);
+  });
+
+  test('damaged in one answer only: what is before it is read, then it is to be fetched again', () => {
+    const bad = batchOf(codecs.none, records);
+    bad[bad.length - 3] = (bad[bad.length - 3] ?? 0) ^ 1;
+    for (const suspect of [undefined, 9]) {
+      const fetched = new FetchedBatches(Buffer.concat([good(9), bad, good(13)]), [], suspect);
+      expect(fetched.take(9, 1_000_000).next).toBe(10);
+      for (let i = 0; i < 2; i++) {
+        expect(() => fetched.take(10, 1_000_000)).toThrow(expect.objectContaining({ baseOffset: 10 }));
+      }
+    }
   });
 
   test.each([
