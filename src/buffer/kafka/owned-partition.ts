@@ -155,6 +155,8 @@ export class KafkaPartition implements OwnedPartition {
         if (from < range.start || from > range.end) {
           throw new OffsetOutOfRangeError(this.topic, this.partition, { from, ...range });
         }
+      } else if (answer?.code === kafkaCodes.corruptMessage) {
+        this.#trouble = 'the broker says that its log is damaged there';
       } else if (answer !== undefined && !transientCodes.has(answer.code)) {
         throw new KafkaError(answer.code, `reading ${this.#place()} from offset ${from}`);
       }
