@@ -17,8 +17,11 @@ export interface ObservedSpool extends Spool {
   /** Most bytes that it may take. */
   readonly maxBytes: number;
   figures(): SpoolFigures;
-  /** Offset that the next event gets, of all processes that share the spool. */
-  end(): Promise<number>;
+  /**
+   * Offsets of the events that wait, of all processes that share the spool: from the first on, and before `end`, which
+   * the next event gets. Cheap: called for receipts.
+   */
+  waiting(): { readonly from: number; readonly end: number };
   /** Events that this process has stored in the spool, has seen the buffer acknowledge, and has sent again in doubt. */
   counts(): { readonly spooled: number; readonly drained: number; readonly unsure: number };
   /** Why draining does not go on; undefined when nothing is known to be in its way. */

@@ -13,7 +13,7 @@ import { prepareDataDirectory } from '../process/data-directory.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
 import { createReceiptLookup, type ReceiptLookup } from '../receipts/receipt-lookup.ts';
-import { loadSchema } from '../schema/schema.ts';
+import { type EventSchema, loadSchema } from '../schema/schema.ts';
 import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command, CommandContext } from './command.ts';
@@ -130,7 +130,7 @@ async function start(
       schema,
       writer,
       spool,
-      receipts: createReceipts(config, log),
+      receipts: createReceipts(schema, config, log),
       tracer: await openTracer('collect', config, log),
       log,
       ...(gatherMetrics === undefined ? {} : { gatherMetrics }),
@@ -170,7 +170,7 @@ async function openSpoolFor(
 }
 
 /** Few connections and short waits: looking receipts up comes after everything else. */
-function createReceipts(config: Config, log: Logger): ReceiptLookup {
+function createReceipts({ columns }: EventSchema, config: Config, log: Logger): ReceiptLookup {
   let isExplained = false;
   const connect = () => {
     try {
@@ -187,6 +187,7 @@ function createReceipts(config: Config, log: Logger): ReceiptLookup {
     openInspector: () => openInspector(config, log),
     createClickHouse: connect,
     tables: nameTables({ database: config.clickhouseDatabase, cluster: config.clickhouseCluster }),
+    columns: new Set(columns.map(({ name }) => name)),
   });
 }
 

@@ -7,20 +7,26 @@ import { deliveryTables, findTables, type Tables } from '../clickhouse/tables.ts
 import { messageOf } from '../errors.ts';
 import { readProgress } from '../streamer/progress.ts';
 
-/** Names an event as the collector did when it acknowledged it. */
-export type ReceiptName =
-  | { readonly partition: number; readonly offset: number }
-  | { readonly spool: string; readonly offset: number };
+/** Names an event in the buffer as the collector did when it acknowledged it. */
+export interface ReceiptName {
+  readonly partition: number;
+  readonly offset: number;
+}
 
-/** Where the event is; the properties are those of the answer's JSON. Times are RFC 3339, UTC. */
+/**
+ * Where the event is; the properties are those of the answer's JSON. Times are RFC 3339, UTC. Offsets can be guessed, so
+ * nothing here is from the event itself: not the reason of ClickHouse either, which quotes it.
+ */
 export type ReceiptState =
   | { readonly state: 'accepted' }
   | { readonly state: 'stored'; readonly stored_at: string; readonly received_at: string }
   | {
       readonly state: 'dead_letter';
       readonly refused_at: string;
+      /** Error code of ClickHouse. */
       readonly code: number;
-      readonly reason: string;
+      /** Column of the schema that the value was for; empty when ClickHouse names none of those. */
+      readonly column: string;
     }
   | { readonly state: 'repeat'; readonly earlier_offset: number };
 
@@ -46,6 +52,8 @@ export interface ReceiptLookupOptions {
   openInspector(): Promise<BufferInspector>;
   createClickHouse(): ClickHouse;
   readonly tables: Tables;
+  /** Names of the columns of the schema. Others were read out of a message that quotes the event. */
+  readonly columns: ReadonlySet<string>;
 }
 
 /** Lookups at a time in one process: they must not take the buffer or ClickHouse from those who need it more. */
@@ -65,7 +73,7 @@ interface FoundRow {
   readonly received_at: string;
   readonly at: string;
   readonly number: number;
-  readonly reason: string;
+  readonly column: string;
 }
 
 /** Makes a lookup; nothing is opened before the first one. */
@@ -93,7 +101,7 @@ class Lookup implements ReceiptLookup {
     this.#running++;
     try {
       if (this.#isClosed) return { state: 'unavailable', detail: 'the collector is stopping' };
-      return await ('spool' in name ? this.#findSpooled(name) : this.#findRecord(name));
+      return await this.#findRecord(name);
     } catch (error) {
       return { state: 'unavailable', detail: messageOf(error).slice(0, 500) };
     } finally {
@@ -108,7 +116,7 @@ class Lookup implements ReceiptLookup {
   }
 
   /** The buffer first: what was below its commit then is in ClickHouse now, or nowhere. */
-  async #findRecord(name: { partition: number; offset: number }): Promise<LookupResult> {
+  async #findRecord(name: ReceiptName): Promise<LookupResult> {
     const { partition, offset } = name;
     const inspector = await this.#openInspector();
     const { topicId, partitions } = await this.#lookAt(inspector, name);
@@ -135,21 +143,14 @@ class Lookup implements ReceiptLookup {
     return { state: 'unknown', detail };
   }
 
-  /** Whoever has the spool has the event: it is not known here which collector that is. */
-  async #findSpooled({ spool, offset }: { spool: string; offset: number }): Promise<LookupResult> {
-    const { topic } = await this.#openInspector();
-    const condition = `topic = ${quoteText(topic)} AND event_id = ${quoteText(`spool/${spool}/${offset}`)}`;
-    return (await this.#query(condition)) ?? { state: 'accepted' };
-  }
-
   async #query(condition: string): Promise<ReceiptState | undefined> {
     const { events, deadLetters, repeats } = this.#options.tables;
     this.#clickhouse ??= this.#options.createClickHouse();
     const sql = `
       SELECT * FROM (
-        SELECT 'event' AS source, received_at, stored_at AS at, toUInt64(0) AS number, '' AS reason
+        SELECT 'event' AS source, received_at, stored_at AS at, toUInt64(0) AS number, '' AS column
         FROM ${events} WHERE ${condition} LIMIT 1 UNION ALL
-        SELECT 'dead_letter', received_at, refused_at, toUInt64(code), reason
+        SELECT 'dead_letter', received_at, refused_at, toUInt64(code), "column"
         FROM ${deadLetters} WHERE ${condition} LIMIT 1 UNION ALL
         SELECT 'repeat', received_at, received_at, earlier_offset, ''
         FROM ${repeats} WHERE ${condition} LIMIT 1
@@ -164,7 +165,14 @@ class Lookup implements ReceiptLookup {
     // A dead letter that was replayed is an event.
     const sources = ['event', 'repeat', 'dead_letter'] as const;
     const row = sources.map((source) => rows.find((one) => one.source === source)).find(Boolean);
-    return row === undefined ? undefined : describe(row);
+    return row === undefined ? undefined : this.#describe(row);
+  }
+
+  #describe({ source, received_at, at, number, column }: FoundRow): ReceiptState {
+    if (source === 'event') return { state: 'stored', stored_at: at, received_at };
+    if (source === 'repeat') return { state: 'repeat', earlier_offset: number };
+    const known = this.#options.columns.has(column) ? column : '';
+    return { state: 'dead_letter', refused_at: at, code: number, column: known };
   }
 
   /** Asks again once this replica has what the others have; not needed where there is one only. */
@@ -186,10 +194,7 @@ class Lookup implements ReceiptLookup {
   }
 
   /** A view that is a moment old will do where it holds the offset: ends and commits only grow. */
-  async #lookAt(
-    inspector: BufferInspector,
-    { partition, offset }: { partition: number; offset: number },
-  ): Promise<TopicView> {
+  async #lookAt(inspector: BufferInspector, { partition, offset }: ReceiptName): Promise<TopicView> {
     const known = this.#view;
     const isFresh = known !== undefined && performance.now() - known.at < viewAgeMs;
     if (isFresh && offset < (known.view.partitions[partition]?.end ?? 0)) return known.view;
@@ -201,10 +206,7 @@ class Lookup implements ReceiptLookup {
 }
 
 /** The receive time, while the buffer still has the record: it leads ClickHouse to the few rows of that moment. */
-async function receivedAt(
-  inspector: BufferInspector,
-  { partition, offset }: { partition: number; offset: number },
-): Promise<string[]> {
+async function receivedAt(inspector: BufferInspector, { partition, offset }: ReceiptName): Promise<string[]> {
   try {
     const { blocks } = await inspector.read(partition, offset, { maxBytes: 1 });
     const [block] = blocks;
@@ -214,10 +216,4 @@ async function receivedAt(
     if (error instanceof OffsetOutOfRangeError) return [];
     throw error;
   }
-}
-
-function describe({ source, received_at, at, number, reason }: FoundRow): ReceiptState {
-  if (source === 'event') return { state: 'stored', stored_at: at, received_at };
-  if (source === 'repeat') return { state: 'repeat', earlier_offset: number };
-  return { state: 'dead_letter', refused_at: at, code: number, reason };
 }

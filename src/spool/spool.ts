@@ -12,7 +12,6 @@ import {
 } from '../buffer/buffer.ts';
 import { type Backlog, openBacklog } from '../buffer/embedded/backlog.ts';
 import { logPath } from '../buffer/embedded/environment.ts';
-import { openEmbeddedInspector } from '../buffer/embedded/inspector.ts';
 import { openEmbeddedReader } from '../buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../buffer/embedded/writer.ts';
 import type { EventBatch } from '../buffer/event-batch.ts';
@@ -161,14 +160,8 @@ export class DurableSpool implements ObservedSpool {
     return this.#figures.value;
   }
 
-  async end(): Promise<number> {
-    const { dir, maxBytes, writer } = this.#options;
-    const inspector = await openEmbeddedInspector({ dir, topic: writer.topic, maxBytes, group });
-    try {
-      return (await inspector.view()).partitions[0]?.end ?? 0;
-    } finally {
-      await inspector.close();
-    }
+  waiting() {
+    return this.#backlog.range(0);
   }
 
   counts() {

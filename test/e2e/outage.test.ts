@@ -83,6 +83,8 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('an outage of Kafka', () =
     const batch = await post(url, [{ event: 'a' }, { event: 'b' }]);
     expect(batch.status).toBe(202);
     expect(await batch.json()).toMatchObject({ accepted: 2, receipts: [{ spool: id, offset: 1, count: 2 }] });
+    const waiting = await fetch(`${url}/v1/receipts/${id}/2`);
+    expect([waiting.status, await waiting.json()]).toEqual([200, { spool: id, offset: 2, state: 'spooled' }]);
     const beyond = await fetch(`${url}/v1/receipts/${id}/3`);
     expect([beyond.status, await beyond.json()]).toMatchObject([404, { code: 'UNKNOWN_RECEIPT' }]);
     const status = await fetch(`${url}/status`);
@@ -98,6 +100,8 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('an outage of Kafka', () =
     expect(await metric('millrace_spool_max_bytes')).toBe(4 * 1024 ** 3);
     kafka.proxy.target = broker;
     await isEmpty();
+    const sent = await fetch(`${url}/v1/receipts/${id}/2`);
+    expect(await sent.json()).toEqual({ spool: id, offset: 2, state: 'accepted' });
     expect(await metric('millrace_spooled_events_total')).toBe(3);
     expect(await metric('millrace_spool_drained_events_total')).toBe(3);
     const story = program.output.stderr;

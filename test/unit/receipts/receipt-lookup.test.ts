@@ -45,6 +45,7 @@ function createLookup(
     openInspector: async () => inspector,
     createClickHouse: () => clickhouse,
     tables: nameTables({ database: 'd', cluster: undefined }),
+    columns: new Set(['os']),
   });
   return { lookup, asked, views: () => views };
 }
@@ -66,6 +67,21 @@ describe('a lookup', () => {
     expect(await former.lookup.find({ partition: 0, offset: 9 })).toEqual({ state: 'accepted' });
     const own = createLookup({ note: noteOf('t') });
     expect(await own.lookup.find({ partition: 0, offset: 9 })).toMatchObject({ state: 'unknown' });
+  });
+
+  test('says which column a dead letter was refused for, and nothing of what the event holds', async () => {
+    const row = {
+      source: 'dead_letter',
+      received_at: 'r',
+      at: 'a',
+      number: 27,
+      reason: 'cannot parse "s3cret"',
+    };
+    const find = (column: string) =>
+      createLookup({ rows: [{ ...row, column }] }).lookup.find({ partition: 0, offset: 9 });
+    const told = { state: 'dead_letter', refused_at: 'a', code: 27 };
+    expect(await find('os')).toEqual({ ...told, column: 'os' });
+    expect(await find('s3cret')).toEqual({ ...told, column: '' });
   });
 
   test('asks a replica to catch up before it says that a row is gone', async () => {
