@@ -5,6 +5,7 @@ import type { BufferWriter } from '../buffer/buffer.ts';
 import type { Address } from '../config/types.ts';
 import { messageOf } from '../errors.ts';
 import { Counter, createRegistry, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
+import { createStatusGuard } from '../process/status-guard.ts';
 import type { ReceiptLookup } from '../receipts/receipt-lookup.ts';
 import type { EventSchema } from '../schema/schema.ts';
 import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
@@ -25,6 +26,8 @@ import { createTrailReader } from './trail.ts';
 /** What a collector needs. */
 export interface CollectorOptions {
   readonly listen: Address;
+  /** Host names under which status pages are given, beside the machine's own. */
+  readonly statusHosts: readonly string[];
   readonly schema: EventSchema;
   readonly writer: BufferWriter;
   /** Says what became of acknowledged events; closed with the collector. */
@@ -135,7 +138,12 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     }),
     receipt: (request) => answerReceipt({ ...options, failures }, request),
   } satisfies Routes;
-  const server = await listen(options.listen, routes, { kind: options.httpServer, connections, log });
+  const server = await listen(options.listen, routes, {
+    kind: options.httpServer,
+    connections,
+    guard: createStatusGuard(options.listen, options.statusHosts),
+    log,
+  });
 
   return {
     port: server.port,

@@ -18,7 +18,7 @@ import {
   type OffsetName,
   problemAnswer,
   type Receipt,
-  reply,
+  replyToPost,
 } from './reply.ts';
 import type { Trail, TrailReader } from './trail.ts';
 import { type EventLimits, validateEvent } from './validate-event.ts';
@@ -270,7 +270,7 @@ class Post implements Waiter, BodyReceiver {
   #answer(answer: Answer, closes = false): void {
     if (!this.#isAborted) {
       const isLast = closes || this.#context.isStopping();
-      reply(this.#res, isLast ? { ...answer, isLast } : answer);
+      replyToPost(this.#res, isLast ? { ...answer, isLast } : answer);
     }
     this.#finish(this.#isAborted ? 499 : (answer.status ?? 200));
   }

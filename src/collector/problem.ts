@@ -14,6 +14,8 @@ export const problems = {
   INVALID_RECEIPT: { status: 400, retry: false, title: 'The path names no receipt' },
   INVALID_ENCODING: { status: 400, retry: false, title: 'The body cannot be decompressed' },
   INVALID_IDEMPOTENCY_KEY: { status: 400, retry: false, title: 'The Idempotency-Key cannot be used' },
+  HOST_NOT_ALLOWED: { status: 403, retry: false, title: 'The page is not given under this host name' },
+  ORIGIN_NOT_ALLOWED: { status: 403, retry: false, title: 'The page is not given to pages of other sites' },
   NOT_FOUND: { status: 404, retry: false, title: 'There is nothing at this path' },
   UNKNOWN_RECEIPT: { status: 404, retry: false, title: 'Nothing is known of this receipt' },
   METHOD_NOT_ALLOWED: { status: 405, retry: false, title: 'The path does not take this method' },

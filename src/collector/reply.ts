@@ -1,4 +1,7 @@
-/** Writes answers. Every one carries the CORS header: without it a browser shows an error as a network failure. */
+/**
+ * Writes answers. Those to posts carry the CORS header: without it a browser shows an error as a network failure. No other
+ * does: status pages are not for pages of other sites.
+ */
 import type { HttpResponse } from './http-app.ts';
 import { formatProblem, type Problem, problems, type Rejection } from './problem.ts';
 
@@ -16,6 +19,7 @@ const reasons: Readonly<Record<number, string>> = {
   202: '202 Accepted',
   204: '204 No Content',
   400: '400 Bad Request',
+  403: '403 Forbidden',
   404: '404 Not Found',
   405: '405 Method Not Allowed',
   413: '413 Content Too Large',
@@ -28,7 +32,7 @@ const reasons: Readonly<Record<number, string>> = {
 /** Content type of an answer. */
 export type AnswerType = 'application/json' | 'application/problem+json' | 'text/plain; charset=utf-8';
 
-/** What `reply` writes. */
+/** What is written. */
 export interface Answer {
   /** Default 200. */
   readonly status?: number;
@@ -40,13 +44,22 @@ export interface Answer {
   readonly isLast?: boolean;
 }
 
-/** Sends an answer. The response must not be aborted. */
-export function reply(
-  res: HttpResponse,
-  { status = 200, type = 'application/json', headers, body, isLast = false }: Answer,
-): void {
+/** Sends an answer to a post, which any page may read. The response must not be aborted. */
+export function replyToPost(res: HttpResponse, answer: Answer): void {
+  const { status = 200, type = 'application/json' } = answer;
+  const isCommon = status === 200 && type === 'application/json';
+  write(res, isCommon ? commonHead : formatHead(status, type) + readableByPages, answer);
+}
+
+/** Sends any other answer. The response must not be aborted. */
+export function reply(res: HttpResponse, answer: Answer): void {
+  const { status = 200, type = 'application/json' } = answer;
+  write(res, formatHead(status, type) + notForPages, answer);
+}
+
+function write(res: HttpResponse, head: string, { headers, body, isLast = false }: Answer): void {
   res.cork(() => {
-    res.writeStatus(status === 200 && type === 'application/json' ? commonHead : formatHead(status, type));
+    res.writeStatus(head);
     for (const name in headers) res.writeHeader(name, headers[name] ?? '');
     res.end(body, isLast);
   });
@@ -54,11 +67,13 @@ export function reply(
 
 /** What every answer begins with, as one text: a call into the server for each header would cost more. */
 function formatHead(status: number, type: AnswerType): string {
-  const reason = reasons[status] ?? String(status);
-  return `${reason}\r\nContent-Type: ${type}\r\nAccess-Control-Allow-Origin: *`;
+  return `${reasons[status] ?? String(status)}\r\nContent-Type: ${type}`;
 }
 
-const commonHead = formatHead(200, 'application/json');
+const readableByPages = '\r\nAccess-Control-Allow-Origin: *';
+/** No page may take the answer for a script or a style sheet, nor ask for its status in its own process. */
+const notForPages = '\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin';
+const commonHead = formatHead(200, 'application/json') + readableByPages;
 
 /** The answer for a problem; `retryAfterSeconds` only where trying again can help. */
 export function problemAnswer(

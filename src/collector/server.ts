@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Address } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { portInUse } from '../process/probe-port.ts';
+import type { StatusGuard } from '../process/status-guard.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
 import { readRequestId } from './failure-log.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
@@ -10,7 +11,7 @@ import { forHead } from './head-response.ts';
 import type { Handler, HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
 import { createNodeApp } from './node-app.ts';
 import type { ReceiptRequest } from './receipts.ts';
-import { type Answer, problemAnswer, reply } from './reply.ts';
+import { type Answer, problemAnswer, reply, replyToPost } from './reply.ts';
 import { loadUws } from './uws.ts';
 
 /** What the routes answer with. */
@@ -33,11 +34,13 @@ export type HttpServerKind = 'auto' | 'uws' | 'node';
 export interface ServerOptions {
   readonly kind: HttpServerKind;
   readonly connections: ConnectionLimit;
+  /** Says who gets anything but answers to posts. */
+  readonly guard: StatusGuard;
   readonly log: Logger;
 }
 
 const preflight = {
-  'Access-Control-Allow-Methods': 'GET, POST, OPTIONS',
+  'Access-Control-Allow-Methods': 'POST, OPTIONS',
   'Access-Control-Allow-Headers':
     'content-type, content-encoding, authorization, idempotency-key, x-request-id, traceparent, tracestate, baggage',
   'Access-Control-Max-Age': '86400',
@@ -55,15 +58,15 @@ export async function listen(address: Address, routes: Routes, options: ServerOp
 
   app.post('/v1/events', post('offset'));
   app.post('/post', post('Offset'));
-  for (const [path, handler] of Object.entries(probeHandlers(routes))) {
+  for (const path of ['/v1/events', '/post']) {
+    app.options(path, (res) => replyToPost(res, { status: 204, headers: preflight, body: '' }));
+    app.any(path, refuseMethod('POST, OPTIONS', replyToPost));
+    app.head(path, forHead(refuseMethod('POST, OPTIONS', replyToPost)));
+  }
+  for (const [path, handler] of Object.entries(statusHandlers(routes, options.guard))) {
     app.get(path, handler);
     app.head(path, forHead(handler));
-    app.any(path, refuseMethod('GET, HEAD, OPTIONS'));
-  }
-  app.options('/*', (res) => reply(res, { status: 204, headers: preflight, body: '' }));
-  for (const path of ['/v1/events', '/post']) {
-    app.any(path, refuseMethod('POST, OPTIONS'));
-    app.head(path, forHead(refuseMethod('POST, OPTIONS')));
+    app.any(path, refuseMethod('GET, HEAD', reply));
   }
   app.any('/*', refusePath);
   app.head('/*', forHead(refusePath));
@@ -74,14 +77,27 @@ export async function listen(address: Address, routes: Routes, options: ServerOp
 }
 
 /** What GET and HEAD are for. */
-function probeHandlers(routes: Routes): Readonly<Record<string, Handler>> {
-  const send = (answer: () => Answer) => (res: HttpResponse) => reply(res, answer());
+function statusHandlers(routes: Routes, guard: StatusGuard): Readonly<Record<string, Handler>> {
+  const judge = (req: HttpRequest) =>
+    guard({
+      host: req.getHeader('host'),
+      origin: req.getHeader('origin'),
+      site: req.getHeader('sec-fetch-site'),
+    });
+  /** Balancers ask under any name, and need no more than the status. */
+  const probe = (answer: () => Answer) => (res: HttpResponse, req: HttpRequest) =>
+    reply(res, judge(req) === undefined ? answer() : { ...answer(), body: '{}' });
+  const page = (handler: Handler) => (res: HttpResponse, req: HttpRequest) => {
+    const refusal = judge(req);
+    if (refusal === undefined) handler(res, req);
+    else reply(res, problemAnswer(refusal));
+  };
   return {
-    '/status': send(routes.status),
-    '/livez': send(routes.livez),
-    '/readyz': send(routes.readyz),
-    '/metrics': (res) => replyLater(res, routes.metrics()),
-    [receiptPath]: (res, req) =>
+    '/livez': probe(routes.livez),
+    '/readyz': probe(routes.readyz),
+    '/status': page((res) => reply(res, routes.status())),
+    '/metrics': page((res) => replyLater(res, routes.metrics())),
+    [receiptPath]: page((res, req) =>
       replyLater(
         res,
         routes.receipt({
@@ -90,6 +106,7 @@ function probeHandlers(routes: Routes): Readonly<Record<string, Handler>> {
           requestId: readRequestId(req),
         }),
       ),
+    ),
   };
 }
 
@@ -124,10 +141,10 @@ function chooseImplementation({ kind, connections, log }: ServerOptions): HttpIm
   return createNodeApp(connections);
 }
 
-function refuseMethod(allow: string) {
+function refuseMethod(allow: string, send: typeof reply) {
   return (res: HttpResponse, req: HttpRequest): void => {
     const detail = `${req.getUrl()} takes ${allow}`;
-    reply(res, problemAnswer({ code: 'METHOD_NOT_ALLOWED', detail }, { headers: { Allow: allow } }));
+    send(res, problemAnswer({ code: 'METHOD_NOT_ALLOWED', detail }, { headers: { Allow: allow } }));
   };
 }
 

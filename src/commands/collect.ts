@@ -39,6 +39,7 @@ export const bufferOptions = [
 /** Options of the collector alone. */
 export const collectorOptions = [
   'listen',
+  'statusHosts',
   'workers',
   'schema',
   'httpServer',

@@ -77,6 +77,7 @@ export const stream: Command = {
     ...readerOptions,
     ...clickhouseOptions,
     ...streamerOptions,
+    'statusHosts',
     'schema',
     ...reportingOptions,
     'stopTimeout',
@@ -95,6 +96,7 @@ export const stream: Command = {
       listen: { host: config.streamListen.host, port },
       reader: await openReader(config, log),
       buffer: config.buffer,
+      statusHosts: config.statusHosts,
       clickhouse,
       tables: {
         database: config.clickhouseDatabase,

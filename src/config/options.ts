@@ -95,6 +95,13 @@ export const options = {
     doc: 'Look at the `X-Request-Id` of every post, so that one that fails late has it in its answer and in the log, too. Without this only those that are refused at once have, and others get an id of ours.',
     group: 'collector',
   }),
+  statusHosts: option({
+    schema: type.hostNames,
+    default: '',
+    placeholder: '<host,...>',
+    doc: 'Host names under which collector and streamer give /status, /metrics and receipts, beside addresses, localhost, the name that they listen on and the name of the machine: for others a request gets 403, since its name may have been made to point here. What Prometheus or a proxy calls them by, as collector-1.',
+    group: 'general',
+  }),
   httpServer: option({
     schema: type.oneOf('auto', 'uws', 'node'),
     default: 'auto',

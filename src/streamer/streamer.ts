@@ -23,6 +23,8 @@ import { traceInserts } from './trace-inserts.ts';
 /** What a streamer needs. */
 export interface StreamerOptions {
   readonly listen: Address;
+  /** Host names under which status pages are given, beside the machine's own. */
+  readonly statusHosts: readonly string[];
   readonly reader: BufferReader;
   /** Name of the buffer, for `/status`. */
   readonly buffer: string;
@@ -94,7 +96,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       '/livez': () => ({ status: 200, type: 'application/json', body: '{"status":"ok"}' }),
       '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }),
     },
-    'stream-listen',
+    { option: 'stream-listen', statusHosts: options.statusHosts },
   );
   const lagTimer = setInterval(() => {
     void tally.sampleLag(reader);

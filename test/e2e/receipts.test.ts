@@ -89,7 +89,7 @@ describe.each(['uws', 'node'])('what became of a receipt, by the server %s', (se
     const away = await ask('0/0');
     expect([away.status, away.body?.code]).toEqual([503, 'LOOKUP_UNAVAILABLE']);
     expect(away.headers.get('retry-after')).toBe('1');
-    expect(away.headers.get('access-control-allow-origin')).toBe('*');
+    expect(away.headers.get('access-control-allow-origin')).toBe(null);
     expect((await ask('0/1')).status).toBe(404);
     await start(['clickhouse', '--data-dir', directory.path, ...url]);
     await until('ClickHouse is found', async () => (await ask('0/0')).status === 200);
@@ -124,9 +124,9 @@ describe.each(['uws', 'node'])('what became of a receipt, by the server %s', (se
     }
     for (const path of ['0', '0/1/2', '']) expect((await ask(path)).status).toBe(404);
     const refused = await ask('0/0', 'POST');
-    expect([refused.status, refused.headers.get('allow')]).toEqual([405, 'GET, HEAD, OPTIONS']);
+    expect([refused.status, refused.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
     expect((await ask('0/0', 'HEAD')).status).toBe((await ask('0/0')).status);
-    expect((await ask('0/0', 'OPTIONS')).status).toBe(204);
+    expect((await ask('0/0', 'OPTIONS')).status).toBe(405);
     expect((await fetch(`${url}/livez`)).status).toBe(200);
     expect(await (await fetch(`${url}/metrics`)).text()).toContain('millrace_');
   });
