@@ -34,6 +34,11 @@ export function createNodeApp(connections: ConnectionLimit): HttpImplementation 
   const server = createServer(
     { keepAliveTimeout: idleTimeoutMs, headersTimeout: idleTimeoutMs, requestTimeout: bodyTimeoutMs },
     (message, response) => {
+      // As uWebSockets.js: which of two is meant, a proxy before this server may see otherwise.
+      if (countHosts(message) > 1) {
+        response.writeHead(400, { Connection: 'close' }).end();
+        return;
+      }
       const path = (message.url ?? '/').split('?', 1)[0] ?? '/';
       const { route, parameters } = matchPattern(path, patterns);
       const keys = [`${message.method} ${route}`, `${message.method} /*`, `ANY ${route}`, 'ANY /*'];
@@ -89,6 +94,14 @@ function visitHeaders({ rawHeaders }: IncomingMessage, visit: (name: string, val
   for (let i = 0; i < rawHeaders.length; i += 2) {
     visit((rawHeaders[i] as string).toLowerCase(), rawHeaders[i + 1] as string);
   }
+}
+
+function countHosts({ rawHeaders }: IncomingMessage): number {
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') count++;
+  }
+  return count;
 }
 
 function headerOf(message: IncomingMessage, name: string): string {

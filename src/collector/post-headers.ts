@@ -2,6 +2,7 @@
 import type { ByteBudget } from './byte-budget.ts';
 import { type Encoding, supportedEncodings } from './decompress.ts';
 import { readKey } from './event-id.ts';
+import { checkFraming } from './framing.ts';
 import type { HttpRequest } from './http-app.ts';
 import type { BodyType } from './parse-events.ts';
 import { overloaded, type Problem, tooLarge } from './problem.ts';
@@ -20,21 +21,22 @@ export interface HeaderLimits {
   readonly budget: ByteBudget;
 }
 
-const bodyTypes: Readonly<Record<string, BodyType>> = {
-  '': 'json',
-  'application/json': 'json',
-  'application/x-ndjson': 'ndjson',
-  'application/ndjson': 'ndjson',
-  'application/jsonl': 'ndjson',
-  'text/plain': 'text',
-};
+/** By what clients send: a map, since an object has names of its own, as `__proto__`. */
+const bodyTypes: ReadonlyMap<string, BodyType> = new Map([
+  ['', 'json'],
+  ['application/json', 'json'],
+  ['application/x-ndjson', 'ndjson'],
+  ['application/ndjson', 'ndjson'],
+  ['application/jsonl', 'ndjson'],
+  ['text/plain', 'text'],
+]);
 
 /** Reads the headers of a post; a problem when its body is not wanted. */
 export function readPostHeaders(
   req: HttpRequest,
   { maxBodyBytes, budget }: HeaderLimits,
 ): PostHeaders | Problem {
-  const type = bodyTypes[mediaType(req.getHeader('content-type'))];
+  const type = bodyTypes.get(mediaType(req.getHeader('content-type')));
   if (type === undefined) {
     const detail = 'send application/json, application/x-ndjson, or text/plain holding one of them';
     return { code: 'UNSUPPORTED_TYPE', detail };
@@ -45,7 +47,11 @@ export function readPostHeaders(
   }
   const key = readKey(req);
   if (typeof key !== 'string') return key;
-  const contentLength = Number(req.getHeader('content-length') || 0);
+  const length = req.getHeader('content-length');
+  // Most posts have one, and are not asked for more.
+  const fault = length === '' ? checkFraming(req) : undefined;
+  if (fault !== undefined) return fault;
+  const contentLength = Number(length);
   if (contentLength > maxBodyBytes) return tooLarge(maxBodyBytes);
   return budget.used + contentLength > budget.max ? overloaded(budget.max) : { type, encoding, key };
 }

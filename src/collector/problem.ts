@@ -14,6 +14,7 @@ export const problems = {
   INVALID_RECEIPT: { status: 400, retry: false, title: 'The path names no receipt' },
   INVALID_ENCODING: { status: 400, retry: false, title: 'The body cannot be decompressed' },
   INVALID_IDEMPOTENCY_KEY: { status: 400, retry: false, title: 'The Idempotency-Key cannot be used' },
+  INVALID_TRANSFER_ENCODING: { status: 400, retry: false, title: 'The Transfer-Encoding cannot be used' },
   HOST_NOT_ALLOWED: { status: 403, retry: false, title: 'The page is not given under this host name' },
   ORIGIN_NOT_ALLOWED: { status: 403, retry: false, title: 'The page is not given to pages of other sites' },
   NOT_FOUND: { status: 404, retry: false, title: 'There is nothing at this path' },

@@ -6,6 +6,7 @@ import { portInUse } from '../process/probe-port.ts';
 import type { StatusGuard } from '../process/status-guard.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
 import { readRequestId } from './failure-log.ts';
+import { checkFraming } from './framing.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
 import { forHead } from './head-response.ts';
 import type { Handler, HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
@@ -59,21 +60,34 @@ export async function listen(address: Address, routes: Routes, options: ServerOp
   app.post('/v1/events', post('offset'));
   app.post('/post', post('Offset'));
   for (const path of ['/v1/events', '/post']) {
-    app.options(path, (res) => replyToPost(res, { status: 204, headers: preflight, body: '' }));
-    app.any(path, refuseMethod('POST, OPTIONS', replyToPost));
-    app.head(path, forHead(refuseMethod('POST, OPTIONS', replyToPost)));
+    const refuse = refuseMethod('POST, OPTIONS', replyToPost);
+    app.options(
+      path,
+      framed((res) => replyToPost(res, { status: 204, headers: preflight, body: '' })),
+    );
+    app.any(path, framed(refuse));
+    app.head(path, forHead(framed(refuse)));
   }
   for (const [path, handler] of Object.entries(statusHandlers(routes, options.guard))) {
-    app.get(path, handler);
-    app.head(path, forHead(handler));
-    app.any(path, refuseMethod('GET, HEAD', reply));
+    app.get(path, framed(handler));
+    app.head(path, forHead(framed(handler)));
+    app.any(path, framed(refuseMethod('GET, HEAD', reply)));
   }
-  app.any('/*', refusePath);
-  app.head('/*', forHead(refusePath));
+  app.any('/*', framed(refusePath));
+  app.head('/*', forHead(framed(refusePath)));
 
   const server = await listenOn(address.host, address.port);
   if (server === undefined) throw portInUse(address, 'listen');
   return server;
+}
+
+/** A handler of requests whose end is clear; a post looks at that itself. */
+function framed(handler: Handler): Handler {
+  return (res, req) => {
+    const problem = checkFraming(req);
+    if (problem === undefined) handler(res, req);
+    else reply(res, { ...problemAnswer(problem), isLast: true });
+  };
 }
 
 /** What GET and HEAD are for. */

@@ -91,10 +91,11 @@ export async function startStatusServer(
 /** As the collector's: no page may take an answer for a script or a style sheet. */
 const notForPages = { 'x-content-type-options': 'nosniff', 'cross-origin-resource-policy': 'same-origin' };
 
-function visitorOf({ headers }: IncomingMessage) {
+/** Several hosts are none of ours: which of them is meant is not clear. */
+function visitorOf({ headers, headersDistinct }: IncomingMessage) {
   const site = headers['sec-fetch-site'];
   return {
-    host: headers.host ?? '',
+    host: headersDistinct.host?.join(', ') ?? '',
     origin: headers.origin ?? '',
     site: typeof site === 'string' ? site : '',
   };
