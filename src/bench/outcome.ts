@@ -31,8 +31,16 @@ function readAccepted(value: unknown, events: number, receipts: GrowingReceipts)
   const stored = addReceipts(receipts, value);
   if (stored === undefined || typeof value !== 'object' || value === null) return undefined;
   const accepted = 'accepted' in value ? value.accepted : stored;
-  const rejected = 'rejected' in value && Array.isArray(value.rejected) ? value.rejected.length : 0;
+  const listed = 'rejected' in value && Array.isArray(value.rejected) ? value.rejected.length : 0;
+  const rejected = listed + countUnlisted(value);
   return accepted === stored && stored + rejected === events ? stored : undefined;
+}
+
+/** Of many refused events a collector lists the first ones only, and counts the others. */
+function countUnlisted(value: object): number {
+  const more = 'rejected_more' in value ? value.rejected_more : undefined;
+  const count = typeof more === 'object' && more !== null && 'count' in more ? more.count : 0;
+  return typeof count === 'number' ? count : 0;
 }
 
 /** The usual form of a problem: the code is its first word that counts. */

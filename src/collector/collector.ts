@@ -40,6 +40,8 @@ export interface CollectorOptions {
   readonly maxEventBytes: number;
   readonly maxEventDepth: number;
   readonly maxBatchEvents: number;
+  readonly maxBodyValues: number;
+  readonly maxCompressionRatio: number;
   readonly maxInFlightBytes: number;
   readonly maxRequests: number;
   readonly maxConnections: number;

@@ -7,10 +7,16 @@ import { batchId, ownId } from './event-id.ts';
 import { type FailureLog, readRequestId } from './failure-log.ts';
 import type { HttpRequest, HttpResponse } from './http-app.ts';
 import type { Part, Waiter } from './open-batch.ts';
-import { type BodyType, type PostedEvent, type PostedEvents, parseEvents } from './parse-events.ts';
+import {
+  type BodyType,
+  type ParseLimits,
+  type PostedEvent,
+  type PostedEvents,
+  parseEvents,
+} from './parse-events.ts';
 import { type HeaderLimits, type PostHeaders, readPostHeaders } from './post-headers.ts';
 import { overloaded, type Problem, problems, type Rejection } from './problem.ts';
-import { BodyReader, type BodyReceiver } from './read-body.ts';
+import { type BodyLimits, BodyReader, type BodyReceiver } from './read-body.ts';
 import {
   type Answer,
   formatBatchResult,
@@ -31,9 +37,8 @@ const madeIdBytes = 200;
 const tracedBytes = 200;
 
 /** What handling a post needs. */
-export interface PostContext extends EventLimits, HeaderLimits {
+export interface PostContext extends EventLimits, HeaderLimits, BodyLimits, ParseLimits {
   readonly batcher: Batcher;
-  readonly maxBatchEvents: number;
   readonly observer: PostObserver;
   readonly failures: Pick<FailureLog, 'note'>;
   /** Undefined when neither traces nor request ids are wanted. */
@@ -123,7 +128,7 @@ class Post implements Waiter, BodyReceiver {
 
   received(body: Buffer, held: number): void {
     this.#held = held;
-    this.#take(parseEvents(body, this.#type, this.#context.maxBatchEvents));
+    this.#take(parseEvents(body, this.#type, this.#context));
   }
 
   refused(problem: Problem): void {

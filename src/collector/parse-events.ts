@@ -2,12 +2,22 @@
 import { isUtf8 } from 'node:buffer';
 import { messageOf } from '../errors.ts';
 import type { Problem, Rejection } from './problem.ts';
-import { findProperty, isSpace, splitArray } from './split-json.ts';
+import { findProperty, hasMoreValues, isSpace, skipSpace, splitArray } from './split-json.ts';
 
 const newline = 0x0a;
+/** A body with more lines that are no JSON is no NDJSON: each of them costs as much as an event. */
+const mostUnreadableLines = 1_000;
 
 /** What the content type says about the body. `text` is what sendBeacon sends: any of the others. */
 export type BodyType = 'json' | 'ndjson' | 'text';
+
+/** What bounds the events of a body. */
+export interface ParseLimits {
+  /** Most events. */
+  readonly maxBatchEvents: number;
+  /** Most values: properties, and elements of arrays, of all events together. Small ones cost more than their bytes. */
+  readonly maxBodyValues: number;
+}
 
 /** An event of a body. */
 export interface PostedEvent {
@@ -28,16 +38,19 @@ export interface PostedEvents {
   readonly rejected: readonly Rejection[];
 }
 
-/** Parses a body of at most `maxEvents` events. */
-export function parseEvents(body: Buffer, type: BodyType, maxEvents: number): PostedEvents | Problem {
+/** Parses a body within its limits. */
+export function parseEvents(body: Buffer, type: BodyType, limits: ParseLimits): PostedEvents | Problem {
   const { start, end } = trim(body, 0, body.length);
   if (start === end) return { code: 'EMPTY_BODY', detail: 'the body is empty' };
-  if (type === 'ndjson') return parseLines(body, maxEvents);
+  const { maxBatchEvents, maxBodyValues } = limits;
+  // A value takes a byte at least: only large bodies are counted, before anything is made of them.
+  if (end - start > maxBodyValues && hasMoreValues(body, maxBodyValues)) return tooManyValues(maxBodyValues);
+  if (type === 'ndjson') return parseLines(body, maxBatchEvents);
 
   const text = readText(body, start, end);
   const value = typeof text === 'string' ? parseJson(text) : text;
   if (value instanceof Error) {
-    if (type === 'text' && body.indexOf(newline, start) !== -1) return parseLines(body, maxEvents);
+    if (type === 'text' && body.indexOf(newline, start) !== -1) return parseLines(body, maxBatchEvents);
     return { code: 'INVALID_JSON', detail: messageOf(value) };
   }
   const batch = batchOf(value);
@@ -45,7 +58,7 @@ export function parseEvents(body: Buffer, type: BodyType, maxEvents: number): Po
     return { isSingle: true, events: [{ bytes: body.subarray(start, end), value, index: 0 }], rejected: [] };
   }
   if (batch.length === 0) return { code: 'EMPTY_BODY', detail: 'the batch is empty' };
-  if (batch.length > maxEvents) return tooMany(batch.length, maxEvents);
+  if (batch.length > maxBatchEvents) return tooManyEvents(batch.length, maxBatchEvents);
   const ranges = splitArray(body, Array.isArray(value) ? start : findProperty(body, start, 'batch'));
   const events = batch.map((element, index) => ({
     bytes: body.subarray(ranges[2 * index], ranges[2 * index + 1]),
@@ -64,19 +77,32 @@ function batchOf(value: unknown): readonly unknown[] | undefined {
 }
 
 function parseLines(body: Buffer, maxEvents: number): PostedEvents | Problem {
+  const { stackTraceLimit } = Error;
+  // Of an error for a line only the message is wanted; its stack costs more than all the rest of it.
+  Error.stackTraceLimit = 0;
+  try {
+    return readLines(body, maxEvents);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+function readLines(body: Buffer, maxEvents: number): PostedEvents | Problem {
   const events: PostedEvent[] = [];
   const rejected: Rejection[] = [];
   let index = 0;
-  for (let from = 0; from < body.length; ) {
+  // Blank lines are passed over at once, however many there are.
+  for (let from = skipSpace(body, 0); from < body.length; from = skipSpace(body, from)) {
     const found = body.indexOf(newline, from);
     const { start, end } = trim(body, from, found === -1 ? body.length : found);
     from = found === -1 ? body.length : found + 1;
-    if (start === end) continue;
-    if (index >= maxEvents) return tooMany(index + 1, maxEvents);
+    if (index >= maxEvents) return tooManyEvents(index + 1, maxEvents);
     const text = readText(body, start, end);
     const value = typeof text === 'string' ? parseJson(text) : text;
-    if (value instanceof Error) rejected.push({ index, code: 'INVALID_JSON', detail: messageOf(value) });
-    else events.push({ bytes: body.subarray(start, end), value, index });
+    if (!(value instanceof Error)) events.push({ bytes: body.subarray(start, end), value, index });
+    else if (rejected.length < mostUnreadableLines) {
+      rejected.push({ index, code: 'INVALID_JSON', detail: messageOf(value) });
+    } else return tooManyUnreadable(messageOf(value));
     index++;
   }
   return { isSingle: false, events, rejected };
@@ -107,9 +133,19 @@ function trim(body: Buffer, from: number, to: number): { start: number; end: num
   return { start, end };
 }
 
-function tooMany(count: number, maxEvents: number): Problem {
+function tooManyEvents(count: number, maxEvents: number): Problem {
   return {
     code: 'TOO_MANY_EVENTS',
     detail: `the request holds ${count} events or more; the limit is ${maxEvents}`,
   };
+}
+
+function tooManyValues(maxValues: number): Problem {
+  const detail = `the request holds more than ${maxValues} properties and elements of arrays; send fewer events at a time`;
+  return { code: 'TOO_MANY_VALUES', detail };
+}
+
+function tooManyUnreadable(reason: string): Problem {
+  const detail = `more than ${mostUnreadableLines} lines are no JSON, so no event of the request was stored; the last one: ${reason}`;
+  return { code: 'INVALID_JSON', detail };
 }

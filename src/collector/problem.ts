@@ -23,6 +23,7 @@ export const problems = {
   BODY_TOO_LARGE: { status: 413, retry: false, title: 'The body is too large' },
   EVENT_TOO_LARGE: { status: 413, retry: false, title: 'The event is too large' },
   TOO_MANY_EVENTS: { status: 413, retry: false, title: 'The request holds too many events' },
+  TOO_MANY_VALUES: { status: 413, retry: false, title: 'The request holds too many properties and elements' },
   UNSUPPORTED_TYPE: { status: 415, retry: false, title: 'The content type is not supported' },
   UNSUPPORTED_ENCODING: { status: 415, retry: false, title: 'The content encoding is not supported' },
   INVALID_EVENT: { status: 422, retry: false, title: 'The event does not match the schema' },

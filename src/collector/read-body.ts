@@ -1,15 +1,19 @@
 /** Reads the body of a post: within its limits, counted against the budget, decompressed. */
 import type { ByteBudget } from './byte-budget.ts';
-import { decompress, type Encoding } from './decompress.ts';
+import { decompress, type Encoding, type SizeLimit } from './decompress.ts';
 import type { HttpResponse } from './http-app.ts';
 import { overloaded, type Problem, tooLarge } from './problem.ts';
 
 const firstGatheredBytes = 16 * 1024;
+/** Small bodies may become so large, however well they were packed. */
+const leastInflatedBytes = 64 * 1024;
 
 /** What bounds a body. */
 export interface BodyLimits {
   /** Largest body before decompression, and after it. */
   readonly maxBodyBytes: number;
+  /** How many times as large as it came a body may become. */
+  readonly maxCompressionRatio: number;
   readonly budget: ByteBudget;
 }
 
@@ -97,9 +101,9 @@ export class BodyReader {
   }
 
   #inflate(compressed: Buffer): void {
-    const { budget, maxBodyBytes } = this.#limits;
+    const { budget } = this.#limits;
     // The piece from uWebSockets.js is gone once this call returns, but decompressing goes on.
-    decompress(Buffer.from(compressed), this.#encoding, maxBodyBytes, (result) => {
+    decompress(Buffer.from(compressed), this.#encoding, this.#inflatedLimit(compressed), (result) => {
       this.#end();
       if (this.#isAbandoned) return;
       if ('code' in result) this.#receiver.refused(result);
@@ -109,6 +113,14 @@ export class BodyReader {
         this.#handOver(result);
       }
     });
+  }
+
+  #inflatedLimit({ length }: Buffer): SizeLimit {
+    const { maxBodyBytes, maxCompressionRatio } = this.#limits;
+    const maxBytes = Math.max(leastInflatedBytes, length * maxCompressionRatio);
+    if (maxBytes >= maxBodyBytes) return { maxBytes: maxBodyBytes, problem: tooLarge(maxBodyBytes) };
+    const detail = `decompressed, the body has more than ${maxBytes} bytes; the limit is ${maxCompressionRatio} times its length`;
+    return { maxBytes, problem: { code: 'BODY_TOO_LARGE', detail } };
   }
 
   #handOver(body: Buffer): void {

@@ -4,6 +4,7 @@
  */
 import type { HttpResponse } from './http-app.ts';
 import { formatProblem, type Problem, problems, type Rejection } from './problem.ts';
+import { tellRejections } from './rejections.ts';
 
 /** Durable events of one request: `count` of them from `offset` on, in a partition or in a spool. */
 export type Receipt = {
@@ -90,7 +91,7 @@ export function problemAnswer(
   const retryAfter = retry ? { 'Retry-After': String(options.retryAfterSeconds ?? 1) } : undefined;
   const extra = {
     ...(options.requestId !== undefined && { instance: `urn:millrace:request:${options.requestId}` }),
-    ...(options.rejected !== undefined && { accepted: 0, rejected: options.rejected }),
+    ...(options.rejected !== undefined && { accepted: 0, ...tellRejections(options.rejected) }),
   };
   return {
     status,
@@ -124,5 +125,5 @@ export function formatBatchResult(
       ? { spool: receipt.spool, offset, count }
       : { partition: receipt.partition, offset, count };
   });
-  return JSON.stringify({ status, accepted, rejected, receipts: plain });
+  return JSON.stringify({ status, accepted, ...tellRejections(rejected), receipts: plain });
 }

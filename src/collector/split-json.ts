@@ -1,10 +1,11 @@
 /**
  * Finds where the elements of a JSON array lie in its bytes, so that each event is stored exactly as posted.
- * Works on text that JSON.parse has accepted already, and relies on it.
+ * Works on text that JSON.parse has accepted already, and relies on it, but for `hasMoreValues`, which comes before.
  */
 
 const quote = 0x22;
 const backslash = 0x5c;
+const newline = 0x0a;
 const comma = 0x2c;
 const colon = 0x3a;
 const openBrace = 0x7b;
@@ -24,6 +25,35 @@ export function isSpace(byte: number | undefined): boolean {
 export function skipSpace(bytes: Uint8Array, at: number): number {
   let index = at;
   while (isSpace(bytes[index])) index++;
+  return index;
+}
+
+/**
+ * Whether a text holds more than `limit` values, about: counted are commas and opening brackets outside of strings, of which
+ * every value but the first of an object needs one. The text need not be JSON. Strings end at a line break at the
+ * latest, as in JSON they must: a broken line of NDJSON hides nothing of the next.
+ */
+export function hasMoreValues(bytes: Uint8Array, limit: number): boolean {
+  let values = 0;
+  for (let index = 0; index < bytes.length; index++) {
+    const byte = bytes[index];
+    if (byte === quote) index = endOfString(bytes, index);
+    else if (byte === comma || byte === openBrace || byte === openBracket) {
+      values++;
+      if (values > limit) return true;
+    }
+  }
+  return false;
+}
+
+/** Index of the quote, or of the line break, that ends the string that starts at `at`. */
+function endOfString(bytes: Uint8Array, at: number): number {
+  let index = at + 1;
+  while (index < bytes.length) {
+    const byte = bytes[index];
+    if (byte === quote || byte === newline) return index;
+    index += byte === backslash && bytes[index + 1] !== newline ? 2 : 1;
+  }
   return index;
 }
 

@@ -48,6 +48,8 @@ export const collectorOptions = [
   'maxEventBytes',
   'maxEventDepth',
   'maxBatchEvents',
+  'maxBodyValues',
+  'maxCompressionRatio',
   'maxInFlightBytes',
   'maxRequests',
   'maxConnections',

@@ -137,6 +137,20 @@ export const options = {
     doc: 'Most events in one request. More: 413.',
     group: 'collector',
   }),
+  maxBodyValues: option({
+    schema: type.integer(1_000, 100_000_000),
+    default: '250000',
+    placeholder: '<n>',
+    doc: 'Most values in one request: properties and elements of arrays at any depth, of all its events together. Small ones cost far more time and memory than their bytes. More: 413.',
+    group: 'collector',
+  }),
+  maxCompressionRatio: option({
+    schema: type.integer(2, 10_000),
+    default: '100',
+    placeholder: '<n>',
+    doc: 'How many times as large a compressed body may become, 2 to 10000; up to 64 KiB always. Events pack to a tenth, seldom to a fiftieth. More: 413.',
+    group: 'collector',
+  }),
   maxInFlightBytes: option({
     schema: type.bytes(1024 ** 2),
     default: '32MiB',

@@ -77,7 +77,7 @@ export function readAnswer(answer: RawAnswer, count: number): Outcome {
   if (!refusals.has(answer.status)) {
     return { kind: 'hopeless', reason: `it answered ${answer.status} (${code}: ${detail})` };
   }
-  const listed = readRejections(body);
+  const listed = readRejections(body, count);
   const rejections =
     listed.length > 0 ? listed : Array.from({ length: count }, (_, index) => ({ index, code, detail }));
   return { kind: 'answered', accepted: 0, rejections, receipts: [] };
@@ -101,7 +101,7 @@ function readAcceptance(body: Json | undefined, count: number): Outcome | undefi
   if (body === undefined) return undefined;
   if (typeof body.accepted === 'number') {
     const receipts = listOf(body.receipts).filter(isReceipt);
-    return { kind: 'answered', accepted: body.accepted, rejections: readRejections(body), receipts };
+    return { kind: 'answered', accepted: body.accepted, rejections: readRejections(body, count), receipts };
   }
   const offset = body.offset ?? body.Offset;
   if (typeof offset !== 'number') return undefined;
@@ -112,7 +112,27 @@ function readAcceptance(body: Json | undefined, count: number): Outcome | undefi
   return { kind: 'answered', accepted: count, rejections: [], receipts: [receipt] };
 }
 
-function readRejections(body: Json | undefined): Rejection[] {
+/** The first refused events have a reason of their own; of the others the collector gives only the positions. */
+function readRejections(body: Json | undefined, count: number): Rejection[] {
+  const detail = 'the collector lists the reasons of the first refused events of a request only';
+  const others = readIndexes(body?.rejected_more, count);
+  return [...readListed(body), ...[...others].map((index) => ({ index, code: 'REJECTED', detail }))];
+}
+
+/** Positions in ranges, first and last; none beyond the request, whatever the answer says. */
+function readIndexes(more: unknown, count: number): Set<number> {
+  const indexes = new Set<number>();
+  if (!isObject(more)) return indexes;
+  for (const list of [more.permanent, more.retriable]) {
+    for (const range of Array.isArray(list) ? list : []) {
+      const [first = -1, last = -1] = (Array.isArray(range) ? range : []).map(Number);
+      for (let index = first; index >= 0 && index <= last && index < count; index++) indexes.add(index);
+    }
+  }
+  return indexes;
+}
+
+function readListed(body: Json | undefined): Rejection[] {
   return listOf(body?.rejected).map((item, index) => ({
     index: typeof item.index === 'number' ? item.index : index,
     code: String(item.code ?? 'REJECTED'),

@@ -32,6 +32,14 @@ describe('the outcome of a request', () => {
       ...known,
       ...{ accepted: 3, rejected: 1 },
     });
+    const many = Array.from(
+      { length: 2_000 },
+      (_, index) => ({ index, code: 'INVALID_EVENT', detail }) as const,
+    );
+    expect(read(200, formatBatchResult(3, many, receipts), 2_003)).toEqual({
+      ...known,
+      ...{ accepted: 3, rejected: 2_000 },
+    });
     const problem = problemAnswer({ code: 'INVALID_EVENT', detail }, { rejected });
     expect(read(422, problem.body, 4)).toEqual({ ...known, rejected: 4, failure: '422 INVALID_EVENT' });
     const lost = problemAnswer({ code: 'OUTCOME_UNKNOWN', detail: 'x' });

@@ -70,7 +70,9 @@ function createCollector(
     batcher,
     budget,
     maxBodyBytes: 1e6,
-    maxBatchEvents: 1_000,
+    maxBatchEvents: 20_000,
+    maxBodyValues: 250_000,
+    maxCompressionRatio: 100,
     observer: { opened: () => {}, closed: () => {}, stored: () => {}, rejected: () => {} },
     failures: { note: () => 'an-id' },
     refusal: () => undefined,
@@ -100,7 +102,7 @@ function createCollector(
       const req: HttpRequest = {
         getHeader: (name) => {
           looked.push(name);
-          return headers[name] ?? '';
+          return headers[name] ?? (name === 'content-length' ? String(bytes.length) : '');
         },
         forEach: (visit) => {
           for (const [name, value] of Object.entries(headers)) visit(name, value);
@@ -396,5 +398,62 @@ describe('traces', () => {
     expect(readTrail).toBeUndefined();
     await send({ event: 'a' }, { traceparent: parent, 'x-request-id': 'proxy-7' });
     expect(looked).toEqual(['content-type', 'content-encoding', 'idempotency-key', 'content-length']);
+  });
+});
+
+describe('a batch of many refused events', () => {
+  test('is answered with the first ones, and where the others are', async () => {
+    const { send } = createCollector();
+    const { status, body } = await send(`[${'1,'.repeat(19_999)}1]`);
+    expect(status).toBe(422);
+    expect(body).toMatchObject({
+      rejected: { length: 500 },
+      rejected_more: { count: 19_500, permanent: [[500, 19_999]], retriable: [] },
+    });
+    const partly = await send(`[${'1,'.repeat(999)}{"event":"a"},${'1,'.repeat(999)}1]`);
+    expect(partly).toMatchObject({
+      status: 200,
+      body: {
+        accepted: 1,
+        rejected_more: {
+          permanent: [
+            [500, 998],
+            [1_000, 1_999],
+          ],
+        },
+      },
+    });
+  });
+});
+
+describe('headers of a post', () => {
+  const unknownLength = { 'content-length': '' };
+
+  test.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
+    'the type %s is none',
+    async (type) => {
+      const { send, stored } = createCollector();
+      expect(await send({ event: 'a' }, { 'content-type': type })).toMatchObject({ status: 415 });
+      expect(stored).toEqual([]);
+    },
+  );
+
+  test.each(['xchunked', 'chunked, identity', 'identity, chunked', 'gzip, chunked', 'identity'])(
+    'the Transfer-Encoding %s is refused',
+    async (coding) => {
+      const { send, stored } = createCollector();
+      const { status, body } = await send({ event: 'a' }, { 'transfer-encoding': coding, ...unknownLength });
+      expect([status, body.code]).toEqual([400, 'INVALID_TRANSFER_ENCODING']);
+      expect(stored).toEqual([]);
+    },
+  );
+
+  test('are looked at as often as needed: with a length, no other framing', async () => {
+    const { send, looked } = createCollector();
+    await send({ event: 'a' });
+    expect(looked).toEqual(['content-type', 'content-encoding', 'idempotency-key', 'content-length']);
+    expect((await send({ event: 'a' }, { 'transfer-encoding': ' Chunked', ...unknownLength })).status).toBe(
+      200,
+    );
   });
 });

@@ -2,14 +2,16 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type BodyType, type PostedEvents, parseEvents } from '../../../src/collector/parse-events.ts';
 
+const limitsOf = (maxBatchEvents: number, maxBodyValues = 1e6) => ({ maxBatchEvents, maxBodyValues });
+
 function parse(body: string | Buffer, type: BodyType = 'json', maxEvents = 1_000): PostedEvents {
-  const result = parseEvents(Buffer.from(body), type, maxEvents);
+  const result = parseEvents(Buffer.from(body), type, limitsOf(maxEvents));
   if ('code' in result) throw new Error(`${result.code}: ${result.detail}`);
   return result;
 }
 
 function refuse(body: string | Buffer, type: BodyType = 'json', maxEvents = 1_000): string {
-  const result = parseEvents(Buffer.from(body), type, maxEvents);
+  const result = parseEvents(Buffer.from(body), type, limitsOf(maxEvents));
   return 'code' in result ? result.code : 'accepted';
 }
 
@@ -102,9 +104,73 @@ describe('refused', () => {
         fc.uint8Array({ maxLength: 200 }),
         fc.constantFrom<BodyType>('json', 'ndjson', 'text'),
         (bytes, type) => {
-          parseEvents(Buffer.from(bytes), type, 10);
+          parseEvents(Buffer.from(bytes), type, limitsOf(10, 50));
         },
       ),
     );
+  });
+});
+
+describe('many small values', () => {
+  const refuseAt = (maxBodyValues: number, body: string, type: BodyType = 'json') => {
+    const result = parseEvents(Buffer.from(body), type, limitsOf(1_000_000, maxBodyValues));
+    return 'code' in result ? result.code : 'accepted';
+  };
+
+  test.each([
+    ['numbers', `[${'1,'.repeat(2_000)}1]`],
+    ['arrays', `[${'[],'.repeat(1_000)}1]`],
+    ['objects within one event', `{"event":"a","x":[${'{},'.repeat(1_000)}1]}`],
+    [
+      'keys that look like numbers',
+      `{${Array.from({ length: 2_000 }, (_, i) => `"${2 ** 32 + i}":1`).join(',')}}`,
+    ],
+    ['no JSON', `${'{'.repeat(2_000)}`],
+  ])('are refused before they are parsed: %s', (_, body) => {
+    expect(refuseAt(1_000, body)).toBe('TOO_MANY_VALUES');
+    expect(refuseAt(1_000, body, 'text')).toBe('TOO_MANY_VALUES');
+    expect(refuseAt(1_000, body, 'ndjson')).toBe('TOO_MANY_VALUES');
+    expect(refuseAt(1_000_000, body)).not.toBe('TOO_MANY_VALUES');
+  });
+
+  test('are counted outside of strings only, wherever those end', () => {
+    expect(refuseAt(1_000, `{"event":"${'[{,'.repeat(2_000)}"}`)).toBe('accepted');
+    expect(refuseAt(1_000, `{"event":"\\\\\\"${'[{,'.repeat(2_000)}"}`)).toBe('accepted');
+    expect(refuseAt(1_000, `["\\\\",${'1,'.repeat(2_000)}"\\\\"]`)).toBe('TOO_MANY_VALUES');
+  });
+
+  test.each(['"', '"\\', '{"a":"'])('cannot hide behind a line that ends within a string: %s', (broken) => {
+    const lines = Array.from({ length: 20 }, () => `${broken}\n[${'1,'.repeat(200)}1]`).join('\n');
+    expect(refuseAt(1_000, lines, 'ndjson')).toBe('TOO_MANY_VALUES');
+    expect(refuseAt(1_000, lines, 'text')).toBe('TOO_MANY_VALUES');
+  });
+
+  test('are taken up to the limit', () => {
+    const batch = (events: number) => `[${Array.from({ length: events }, () => '{"a":1,"b":2}').join(',')}]`;
+    // Each event but the first has a comma before it.
+    expect(refuseAt(1_500, batch(500))).toBe('accepted');
+    expect(refuseAt(1_500, batch(501))).toBe('TOO_MANY_VALUES');
+  });
+});
+
+describe('lines that are no JSON', () => {
+  test('are refused one by one, and beyond a thousand with the whole body', () => {
+    const good = '{"event":"a"}\n';
+    const partly = parseEvents(Buffer.from(good + 'x\n'.repeat(1_000)), 'ndjson', limitsOf(20_000));
+    expect(partly).toMatchObject({ events: [{ index: 0 }], rejected: { length: 1_000 } });
+    expect(refuse(good + 'x\n'.repeat(1_001), 'ndjson', 20_000)).toBe('INVALID_JSON');
+  });
+
+  test('leave the stacks of other errors alone', () => {
+    const before = Error.stackTraceLimit;
+    expect(refuse('x\n{"a":1}', 'ndjson', 1)).toBe('TOO_MANY_EVENTS');
+    expect(Error.stackTraceLimit).toBe(before);
+  });
+
+  test('and blank ones count for nothing', () => {
+    expect(texts(parse(`\n \r\n\t\n{"a":1}\n\n \n\r\n{"a":2}\n \n`, 'ndjson', 2))).toEqual([
+      '{"a":1}',
+      '{"a":2}',
+    ]);
   });
 });

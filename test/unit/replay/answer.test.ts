@@ -30,6 +30,24 @@ describe('an answer', () => {
     expect(read(202, { status: 'ok', spool: 'abc', offset: 4 }, { count: 1 })).toMatchObject({ accepted: 1 });
   });
 
+  it('may tell the positions of refused events alone, and of none that were not sent', () => {
+    const rejected = [{ index: 0, code: 'INVALID_EVENT', detail: 'must have event' }];
+    const more = {
+      count: 4,
+      permanent: [
+        [1, 2],
+        [4, 4],
+      ],
+      retriable: [[6, 6]],
+    };
+    const told = read(200, { accepted: 2, rejected, rejected_more: more, receipts: [] }, { count: 7 });
+    expect(told).toMatchObject({ rejections: [0, 1, 2, 4, 6].map((index) => ({ index })) });
+    for (const permanent of [[[-1, 9], [5, 1e15], [2, 1], 7, ['a'], null], 7, undefined]) {
+      const odd = read(422, { rejected, rejected_more: { permanent } }, { count: 7 });
+      expect(JSON.stringify(odd).length).toBeLessThan(1_000);
+    }
+  });
+
   it('may reject events of a batch, or all of it', () => {
     const rejected = [{ index: 1, code: 'INVALID_EVENT', detail: 'must have event' }];
     expect(read(200, { status: 'partial', accepted: 2, rejected, receipts: [] })).toMatchObject({
