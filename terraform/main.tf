@@ -91,6 +91,8 @@ module "collector" {
     MILLRACE_WORKERS = var.collectors.machine.cores
     # The balancer takes up to 6 s to notice: two checks, 2 s apart, that may take 1 s each.
     MILLRACE_DRAIN_DELAY = "8s"
+    # Receipts come through the balancer, which passes the name on. Monitoring asks by address.
+    MILLRACE_STATUS_HOSTS = var.domain
   })
 }
 

@@ -38,7 +38,7 @@ async function post(body: string | Buffer, headers: Record<string, string> = {})
 describe.each(['uws', 'node'])('by the server %s', (server) => {
   beforeAll(async () => {
     directory = temporaryDirectory();
-    [port] = await freePorts(1);
+    [port = 0] = await freePorts(1);
     program = await startProgram([
       ...['collect', '--data-dir', directory.path, '--listen', `127.0.0.1:${port}`, '--http-server', server],
     ]);

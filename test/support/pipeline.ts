@@ -30,6 +30,7 @@ export async function deliverTo(
     ...wide,
     listen: { host: '127.0.0.1', port: 0 },
     reader,
+    statusHosts: [],
     buffer: 'test',
     clickhouse,
     tables: { database, cluster: undefined, columns },

@@ -68,6 +68,16 @@ resource "yandex_alb_virtual_host" "this" {
   http_router_id = yandex_alb_http_router.this.id
   authority      = [var.domain]
 
+  # What a request is called in logs, and whether it is traced, no stranger says: docs/logs.md, docs/tracing.md.
+  dynamic "modify_request_headers" {
+    for_each = ["x-request-id", "traceparent", "tracestate"]
+
+    content {
+      name   = modify_request_headers.value
+      remove = true
+    }
+  }
+
   # Metrics and status are not for the world.
   dynamic "route" {
     for_each = var.path_prefixes

@@ -34,6 +34,13 @@ run "asks_for_readiness" {
   }
 }
 
+run "drops_ids_of_strangers" {
+  assert {
+    condition     = toset([for header in yandex_alb_virtual_host.this.modify_request_headers : header.name if header.remove]) == toset(["x-request-id", "traceparent", "tracestate"])
+    error_message = "Clients would choose ids in logs, and what is traced."
+  }
+}
+
 run "a_colour_that_waits_gets_nothing" {
   variables {
     target_groups = { blue = { id = "one", weight = 100 }, green = { id = "two", weight = 0 } }
