@@ -178,17 +178,9 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
       await send(pathOf({ wait_end_of_query: '1' }, statement), sql, statement?.signal);
     },
     async insert(sql, body, statement) {
-      try {
-        await send(pathOf({ query: sql }, statement), body, statement?.signal);
-      } catch (error) {
-        if (!(error instanceof ClickHouseError)) throw error;
-        throw new ClickHouseError(
-          error.code,
-          summarise(error.code, error.detail),
-          error.detail,
-          error.loginHint,
-        );
-      }
+      await send(pathOf({ query: sql }, statement), body, statement?.signal).catch((error) => {
+        throw error instanceof ClickHouseError ? withoutData(error) : error;
+      });
     },
     async ping() {
       await send('/ping', null);
@@ -197,6 +189,11 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
       await pool.close();
     },
   };
+}
+
+/** The error of an insert, whose words quote the data that was sent. */
+function withoutData({ code, detail, loginHint }: ClickHouseError): ClickHouseError {
+  return new ClickHouseError(code, summarise(code, detail), detail, loginHint);
 }
 
 /** Quotes a name for use in a statement. */

@@ -117,7 +117,10 @@ export const addresses = z
   });
 
 /** Names of hosts, separated by commas; a list in a file. Empty: none. */
-export const hostNames = list(/^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i, 'a host name without a port, as collector-1');
+export const hostNames = list(
+  /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i,
+  'a host name without a port, as collector-1',
+);
 
 /** Origins of pages, separated by commas; a list in a file. Empty: none. */
 export const origins = list(/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/i, 'an origin, as https://console.example');

@@ -2,12 +2,12 @@
  * Users, rights and limits of the engine: its configuration files. Rights are an allow-list that ClickHouse itself
  * enforces; what no right covers is judged by policy.ts.
  */
-import { randomUUID } from 'node:crypto';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { prepareDataDirectory } from '../process/data-directory.ts';
+import { replacePrivateFile } from '../process/private-file.ts';
 import type { Role } from './policy.ts';
 import type { Limits } from './settings.ts';
 
@@ -50,8 +50,8 @@ export async function prepareFiles(dataDir: string, databases: readonly string[]
     for (const path of [files.data, files.inserts, files.backups]) {
       await mkdir(path, { recursive: true, mode: 0o700 });
     }
-    await writeAtomically(files.users, usersXml(databases));
-    await writeAtomically(files.config, configXml(files));
+    replacePrivateFile(files.users, usersXml(databases));
+    replacePrivateFile(files.config, configXml(files));
   } catch (cause) {
     throw new OperatorError(
       `the data directory ${resolve(dataDir)} cannot be used by the embedded ClickHouse: ${messageOf(cause)}`,
@@ -60,13 +60,6 @@ export async function prepareFiles(dataDir: string, databases: readonly string[]
     );
   }
   return files;
-}
-
-/** Never through a link that lies in the place of the file. */
-async function writeAtomically(path: string, text: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
-  await writeFile(aside, text, { flag: 'wx', mode: 0o600 });
-  await rename(aside, path);
 }
 
 const gibibyte = 1024 ** 3;

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
+import { hostOf, isLoopback } from '../process/own-host.ts';
 import { EngineError } from './error.ts';
 
 /** Names by which the interface may be called, and pages that may call it. */
@@ -56,13 +57,11 @@ export function checkDoor(request: IncomingMessage, response: ServerResponse, do
 const wildcards = new Set(['0.0.0.0', '::']);
 
 function isOurs(header: string, { host, hosts }: DoorOptions): boolean {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?$/i.exec(header);
-  const name = (match?.[1] ?? match?.[2] ?? '').toLowerCase();
+  const name = hostOf(header);
   if (name === '') return false;
-  const isAddress = isIP(name) !== 0;
-  if (name === host.toLowerCase() || hosts.some((known) => known.toLowerCase() === name)) return true;
-  if (isAddress) return wildcards.has(host) || name === '::1' || name.startsWith('127.');
-  return name === 'localhost' || name.endsWith('.localhost');
+  if ([host, ...hosts].some((known) => hostOf(known) === name)) return true;
+  if (isLoopback(name) || name.endsWith('.localhost')) return true;
+  return isIP(name) !== 0 && wildcards.has(host);
 }
 
 /** What a browser needs to let a page of another origin read the answer. */

@@ -26,6 +26,13 @@ export function isOwnHost(host: string): boolean {
   return isIn(own, bare(host));
 }
 
+/** The name or address in a header `Host`: without port and brackets, in lower case, without the dot of the root. Empty where there is none. */
+export function hostOf(header: string): string {
+  if (isIP(header) !== 0) return header.toLowerCase();
+  const match = /^\[([^\]]*)\](?::\d*)?$/.exec(header) ?? /^([^:]*)(?::\d*)?$/.exec(header);
+  return (match?.[1] ?? '').trim().toLowerCase().replace(/\.$/, '');
+}
+
 function bare(host: string): string {
   return host.replace(/^\[|\]$/g, '').toLowerCase();
 }

@@ -6,6 +6,7 @@
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import type { Address } from '../config/types.ts';
+import { hostOf } from './own-host.ts';
 
 /** What of a request says where it comes from. */
 export interface StatusVisitor {
@@ -35,15 +36,16 @@ const quotedHost = 100;
  * and `names` (`--status-hosts`).
  */
 export function createStatusGuard(listen: Address, names: readonly string[]): StatusGuard {
-  const known = new Set(['localhost', ...[listen.host, hostname(), ...names].map(bareName)]);
+  const known = new Set(['localhost', ...[listen.host, hostname(), ...names].map(hostOf)]);
   return ({ host, origin, site }) => {
     if (site === 'cross-site' || (origin !== '' && !isOriginOf(origin, host))) {
       return { code: 'ORIGIN_NOT_ALLOWED', detail: 'status pages are not for pages of other sites' };
     }
     if (host === '') return undefined;
-    const name = nameOf(host);
-    if (isIP(name) !== 0 || known.has(name) || name.endsWith('.localhost')) return undefined;
-    const detail = `'${name.slice(0, quotedHost)}' is not a name of this server; allow it with --status-hosts`;
+    const name = hostOf(host);
+    const isOurs = name !== '' && (known.has(name) || name.endsWith('.localhost'));
+    if (isIP(name) !== 0 || isOurs) return undefined;
+    const detail = `'${host.slice(0, quotedHost)}' is not a name of this server; allow it with --status-hosts`;
     return { code: 'HOST_NOT_ALLOWED', detail };
   };
 }
@@ -53,14 +55,4 @@ function isOriginOf(origin: string, host: string): boolean {
   return (
     host !== '' && /^https?:\/\//.test(origin) && origin.replace(/^https?:\/\//, '') === host.toLowerCase()
   );
-}
-
-/** The name or address in a `Host`: without port and brackets, in lower case, without the dot of the root. */
-function nameOf(host: string): string {
-  const match = /^\[([^\]]*)\](?::\d*)?$/.exec(host) ?? /^([^:]*)(?::\d*)?$/.exec(host);
-  return bareName(match?.[1] ?? host);
-}
-
-function bareName(name: string): string {
-  return name.trim().toLowerCase().replace(/\.$/, '');
 }

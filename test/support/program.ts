@@ -1,6 +1,6 @@
 /** Runs the built program as a user does. */
 import { type ChildProcess, execFile, fork } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -140,9 +140,21 @@ export interface Site {
   readonly flags: readonly string[];
 }
 
+/** Data directories of sites, by the address of their ClickHouse: where its passwords are. */
+const dataDirs = new Map<string, string>();
+
+/** What a request to the ClickHouse of a site needs to get in as its owner. */
+export function loginOf(clickhouse: string): Record<string, string> {
+  const dataDir = dataDirs.get(clickhouse);
+  if (dataDir === undefined) return {};
+  const password = readFileSync(join(dataDir, 'clickhouse-password'), 'utf8').trim();
+  return { 'x-clickhouse-user': 'default', 'x-clickhouse-key': password };
+}
+
 /** Addresses for one `start`. */
 export async function createSite(dataDir: string): Promise<Site> {
   const [collect, stream, clickhouse] = (await freePorts(3)) as [number, number, number];
+  dataDirs.set(`http://127.0.0.1:${clickhouse}`, dataDir);
   return {
     collector: `http://127.0.0.1:${collect}`,
     streamer: `http://127.0.0.1:${stream}`,
@@ -162,6 +174,7 @@ export async function query<T = Record<string, unknown>>(clickhouse: string, sql
     `${clickhouse}/?default_format=JSONEachRow&output_format_json_quote_64bit_integers=0`,
     {
       method: 'POST',
+      headers: loginOf(clickhouse),
       body: sql,
     },
   );
