@@ -71,7 +71,8 @@ function append(bytes: Uint8Array, target: Target): void {
 /** One block, or blocks with their lengths in front as written by Kafka's Java producer. */
 function appendSnappyBlocks(bytes: Buffer, target: Target): void {
   const limit = target.length + maxRecordsBytes;
-  if (!bytes.subarray(0, xerialMagic.length).equals(xerialMagic)) {
+  // Few batches begin as the magic does: the others make no object for the comparison.
+  if (bytes[0] !== xerialMagic[0] || !bytes.subarray(0, xerialMagic.length).equals(xerialMagic)) {
     appendSnappy(bytes, target, limit);
     return;
   }
