@@ -38,6 +38,7 @@ export function createFileWatch(log: string, allowed: readonly string[]): FileWa
       'strace',
       '-f',
       '--seccomp-bpf',
+      '-y',
       '-qq',
       '-e',
       `trace=${calls}`,
@@ -67,7 +68,11 @@ function isStray(line: string, allowed: readonly string[]): boolean {
   const [, name, args = ''] = call;
   if (name === 'socket') return /AF_INET|AF_UNIX/.test(args);
   if (name === 'connect' || name === 'execve' || name === 'execveat') return true;
-  const paths = [...args.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, path]) => path ?? '');
+  // `-y` names the directory that a path is relative to: `openat(7</data/store>, "data.bin", …)`.
+  const named = [...args.matchAll(/(?:<([^>]*)>, )?"((?:[^"\\]|\\.)*)"/g)];
+  const paths = named.map(([, directory, path = '']) => {
+    return path.startsWith('/') || directory === undefined ? path : `${directory}/${path}`;
+  });
   // The engine's own links from names of tables to their data.
   if (name === 'symlink' && /^(\.\.\/)+store\//.test(paths[0] ?? '')) paths.shift();
   return paths.some((path) => path.includes('/../') || !allowed.some((start) => path.startsWith(start)));
