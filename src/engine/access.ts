@@ -139,7 +139,7 @@ const constantSettings = `additional_result_filter additional_table_filters allo
  * the owner before anything of the request runs. All grants are of the roles.
  */
 function usersXml(databases: readonly string[]): string {
-  const on = [...new Set(['default', ...databases])].map((name) => `\`${name.replace(/[\\`]/g, '\\$&')}\`.*`);
+  const on = [...new Set(['default', ...databases])].map((name) => `${quoteDatabase(name)}.*`);
   const each = (rights: readonly string[]) =>
     on.flatMap((tables) => rights.map((right) => `GRANT ${right} ON ${tables}`));
   const anywhere = [
@@ -179,6 +179,11 @@ function usersXml(databases: readonly string[]): string {
   </default></users>
 </clickhouse>
 `;
+}
+
+/** `name*` stands for all whose names begin so. Source: wildcard grants of ClickHouse, 24.10 and later. */
+function quoteDatabase(name: string): string {
+  return /^\w+\*$/.test(name) ? name : `\`${name.replace(/[\\`]/g, '\\$&')}\``;
 }
 
 function grantsXml(grants: readonly string[]): string {

@@ -96,7 +96,7 @@ export class Engine {
     let stream: OpenStream | undefined;
     try {
       const query = { scope: scopeStatements(scope), sql, format };
-      const opened = await this.#gate.run(kind, () => this.#streams.open(query));
+      const opened = await this.#streams.open(query, (open) => this.#gate.run(kind, open));
       stream = opened;
       for (;;) {
         const chunk = await this.#gate.run(kind, () => opened.fetch());

@@ -19,6 +19,9 @@ export interface StreamQuery {
   readonly format: string;
 }
 
+/** Runs a call when its turn comes. */
+export type InTurn = <T>(call: () => Promise<T>) => Promise<T>;
+
 interface Thread {
   readonly worker: Worker;
   /** Whether it has a stream: opening a second one would keep the first one waiting. */
@@ -38,6 +41,8 @@ export class Streams {
   readonly #path: string;
   readonly #threads: Thread[] = [];
   readonly #waiting = new Map<number, Waiting>();
+  /** Streams that wait for a thread, in their order. */
+  readonly #queue: ((thread: Thread) => void)[] = [];
   #count = 0;
 
   /** @param path the engine's data */
@@ -46,18 +51,19 @@ export class Streams {
   }
 
   /**
-   * Opens a stream.
+   * Opens a stream. It waits for a thread first and for its turn then: who has a turn must not wait for those who
+   * need one.
+   * @param inTurn runs the call that opens it when the engine has room
    * @throws Error with the engine's message; EngineError 202 when there are too many
    */
-  async open(query: StreamQuery): Promise<OpenStream> {
-    const thread = this.#threads.find(({ isBusy }) => !isBusy) ?? this.#start();
+  async open(query: StreamQuery, inTurn: InTurn): Promise<OpenStream> {
+    const thread = await this.#take();
     this.#count += 1;
     const id = this.#count;
-    thread.isBusy = true;
     try {
-      await this.#ask(thread, { id, kind: 'open', ...query });
+      await inTurn(() => this.#ask(thread, { id, kind: 'open', ...query }));
     } catch (thrown) {
-      thread.isBusy = false;
+      this.#release(thread);
       throw thrown;
     }
     return {
@@ -68,20 +74,38 @@ export class Streams {
       },
       close: async () => {
         await this.#ask(thread, { id, kind: 'close' });
-        thread.isBusy = false;
+        this.#release(thread);
       },
     };
   }
 
-  #start(): Thread {
-    if (this.#threads.length >= maxStreams) {
+  /** A thread that has no stream, when there is one. */
+  async #take(): Promise<Thread> {
+    const idle = this.#threads.find(({ isBusy }) => !isBusy);
+    const thread = idle ?? (this.#threads.length < maxStreams ? this.#start() : undefined);
+    if (thread !== undefined) {
+      thread.isBusy = true;
+      return thread;
+    }
+    if (this.#queue.length >= maxStreams * 4) {
       throw new EngineError(
         202,
         'TOO_MANY_SIMULTANEOUS_QUERIES',
-        `Too many simultaneous queries: ${maxStreams} results are being read. Try again later`,
+        `Too many simultaneous queries: ${maxStreams} results are being read and ${this.#queue.length} wait. Try again later`,
         503,
       );
     }
+    return new Promise((resolve) => this.#queue.push(resolve));
+  }
+
+  /** Gives the thread to the next one that waits. */
+  #release(thread: Thread): void {
+    const next = this.#queue.shift();
+    if (next === undefined) thread.isBusy = false;
+    else next(thread);
+  }
+
+  #start(): Thread {
     const worker = new Worker(new URL('./stream-worker.js', import.meta.url), {
       workerData: { path: this.#path },
     });

@@ -23,14 +23,16 @@ it('lets in who has the password, however it is given', async () => {
   expect(await status('/?user=default&password=se:cret')).toBe(200);
   expect(await status('/', { 'x-clickhouse-user': 'default', 'x-clickhouse-key': 'se:cret' })).toBe(200);
   expect(await status('/', basic('default:se:cret'))).toBe(200);
-  expect(await status('/')).toBe(403);
+  expect(await status('/?user=reader&password=se:cret-reader')).toBe(200);
+  expect(await status('/')).toBe(401);
   expect(await status('/?password=wrong')).toBe(403);
   expect(await status('/?user=other&password=se:cret')).toBe(403);
-  expect(await status('/', basic('default:'))).toBe(403);
+  expect(await status('/', basic('default:'))).toBe(401);
   expect((await fetch(`${engine.url}/ping`)).status).toBe(200);
   const refused = await fetch(engine.url, { method: 'POST', body: 'SELECT 1' });
-  expect(refused.headers.get('x-clickhouse-exception-code')).toBe('516');
-  expect(await refused.text()).toMatch(/^Code: 516\. .*AUTHENTICATION_FAILED/);
+  expect(refused.headers.get('x-clickhouse-exception-code')).toBe('194');
+  expect(refused.headers.get('www-authenticate')).toContain('Basic');
+  expect(await refused.text()).toMatch(/^Code: 194\. .*REQUIRED_PASSWORD/);
   const client = createClient({ url: engine.url, username: 'default', password: 'se:cret' });
   expect(await client.ping({ select: true })).toEqual({ success: true });
   await client.close();
@@ -39,7 +41,7 @@ it('lets in who has the password, however it is given', async () => {
 it('refuses web pages when there is no password', async () => {
   const engine = await start();
   const init = { headers: { origin: 'http://evil.example' } };
-  expect(await ask(engine, 'SELECT 1', init)).toMatch(/^Code: 516/);
+  expect(await ask(engine, 'SELECT 1', init)).toMatch(/^Code: 497/);
   expect(await ask(engine, 'SELECT 1', { headers: { origin: engine.url } })).toBe('1\n');
 });
 

@@ -24,7 +24,7 @@ export interface TestEngineOptions {
   readonly port?: number;
   /** The owner's password; the reader's is this and `-reader`. Without it nobody needs one. */
   readonly password?: string;
-  /** Databases that the users have rights in, beside `default`. */
+  /** Databases that the users have rights in, beside `default`. Without it those that tests make up names for. */
   readonly databases?: readonly string[];
   /** More names by which it is called, and pages that may use it. */
   readonly hosts?: readonly string[];
@@ -35,6 +35,9 @@ export interface TestEngineOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Tests that share an engine have a database each, with a name of its own: `d7`, `v<hex>`. */
+const testDatabases = ['b*', 'd*', 't*', 'v*'];
+
 type Message = { type: 'ready'; url: string } | { type: 'failed'; message: string; exitCode: number };
 
 /**
@@ -44,7 +47,7 @@ type Message = { type: 'ready'; url: string } | { type: 'failed'; message: strin
 export async function startTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'millrace-engine-')));
   const script = fileURLToPath(new URL('./engine-process.mjs', import.meta.url));
-  const { password, databases, hosts, origins, runner } = options;
+  const { password, databases = testDatabases, hosts, origins, runner } = options;
   const accounts = password === undefined ? undefined : accountsOf(password);
   const settings = JSON.stringify({ accounts, databases, hosts, origins });
   const [file, ...args] = [
