@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Logger } from 'pino';
-import { ensurePasswords, readerUser } from '../clickhouse/credentials.ts';
+import { ensurePasswords, type Password, readerUser } from '../clickhouse/credentials.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import type { Account } from '../engine/auth.ts';
 import { launchEngine } from '../engine/launch.ts';
@@ -87,7 +87,7 @@ export async function prepareEngine(config: Config, log: Logger): Promise<Prepar
   const { hostname, port } = config.clickhouseUrl;
   const host = hostname.replace(/^\[|\]$/g, '');
   const accounts = accountsOf(config, host);
-  if (accounts === undefined) {
+  if (!config.clickhouseAuth) {
     log.warn(
       'the embedded ClickHouse takes everybody as its owner: every program and every user of this machine can read, change and remove all rows (--no-clickhouse-auth)',
     );
@@ -110,33 +110,32 @@ export async function prepareEngine(config: Config, log: Logger): Promise<Prepar
   return { sandbox, start };
 }
 
-/** Undefined: nobody needs a password. */
-function accountsOf(config: Config, host: string): Account[] | undefined {
-  if (!config.clickhouseAuth) {
-    if (isLoopback(host)) return undefined;
+function accountsOf(config: Config, host: string): Account[] {
+  const { clickhouseAuth, clickhouseUser: user } = config;
+  if (!clickhouseAuth && !isLoopback(host)) {
     throw new OperatorError(
       `--no-clickhouse-auth would let everybody who reaches ${host} read and remove all rows: it is for loopback addresses only. ` +
         'Leave it out, or listen on 127.0.0.1 with --clickhouse-url',
       exitCodes.configuration,
     );
   }
-  const { owner, reader } = ensurePasswords(config);
-  if (owner.text === '' || reader.text === '') {
+  const passwords = clickhouseAuth ? ensurePasswords(config) : undefined;
+  if (passwords?.owner.text === '' || passwords?.reader.text === '') {
     throw new OperatorError(
       'the password of the embedded ClickHouse is set and empty: leave MILLRACE_CLICKHOUSE_PASSWORD out to have one made, or give --no-clickhouse-auth',
       exitCodes.configuration,
     );
   }
-  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
   return [
-    {
-      role: 'owner',
-      user: config.clickhouseUser,
-      passwordHash: hash(owner.text),
-      isGenerated: owner.isGenerated,
-    },
-    { role: 'reader', user: readerUser, passwordHash: hash(reader.text), isGenerated: reader.isGenerated },
+    { role: 'owner', user, ...lockOf(passwords?.owner) },
+    { role: 'reader', user: readerUser, ...lockOf(passwords?.reader) },
   ];
+}
+
+function lockOf(password: Password | undefined): Pick<Account, 'passwordHash' | 'isGenerated'> {
+  if (password === undefined) return { passwordHash: undefined, isGenerated: false };
+  const passwordHash = createHash('sha256').update(password.text).digest('hex');
+  return { passwordHash, isGenerated: password.isGenerated };
 }
 
 function exitCodeOf({ exitCode }: ChildProcess): ExitCode {

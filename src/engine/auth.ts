@@ -10,8 +10,11 @@ import type { Role } from './policy.ts';
 export interface Account {
   readonly role: Role;
   readonly user: string;
-  /** SHA-256 of the password, in hex: the process that runs queries does not hold the password itself. */
-  readonly passwordHash: string;
+  /**
+   * SHA-256 of the password, in hex: the process that runs queries does not hold the password itself. Undefined: nobody
+   * needs one.
+   */
+  readonly passwordHash: string | undefined;
   /** Whether the password is 32 random bytes: no number of guesses finds it. */
   readonly isGenerated: boolean;
 }
@@ -24,14 +27,13 @@ const maxAddresses = 10_000;
 
 /** Lets requests pass, or not. */
 export class Guard {
-  readonly #accounts: readonly Account[] | undefined;
+  readonly #accounts: readonly Account[];
   readonly #guesses = new Map<string, { count: number; at: number }>();
   /** Connections on which the right password came: guesses of others do not lock them out. */
   readonly #trusted = new WeakSet<Socket>();
   readonly #now: () => number;
 
-  /** @param accounts undefined: everybody is the owner */
-  constructor(accounts: readonly Account[] | undefined, now: () => number = () => performance.now()) {
+  constructor(accounts: readonly Account[], now: () => number = () => performance.now()) {
     this.#accounts = accounts;
     this.#now = now;
   }
@@ -42,8 +44,11 @@ export class Guard {
    */
   admit(request: IncomingMessage, url: URLSearchParams): Role {
     const given = credentialsOf(request, url);
-    if (this.#accounts === undefined) return given?.user === 'reader' ? 'reader' : 'owner';
-    if (given === undefined) {
+    const open = this.#accounts.find(
+      ({ user, passwordHash }) => user === given.user && passwordHash === undefined,
+    );
+    if (open !== undefined) return open.role;
+    if (given.password === '') {
       throw new EngineError(
         194,
         'REQUIRED_PASSWORD',
@@ -73,9 +78,9 @@ export class Guard {
   #find(given: Credentials, isLocked: boolean): Role | undefined {
     const hash = sha256(given.password);
     let role: Role | undefined;
-    for (const account of this.#accounts ?? []) {
+    for (const account of this.#accounts) {
       const isUser = timingSafeEqual(sha256(given.user), sha256(account.user));
-      const isPassword = timingSafeEqual(hash, Buffer.from(account.passwordHash, 'hex'));
+      const isPassword = timingSafeEqual(hash, Buffer.from(account.passwordHash ?? noHash, 'hex'));
       // A chosen password could be guessed in the end, a generated one cannot: only the first is worth a lock.
       if (isUser && isPassword && (account.isGenerated || !isLocked)) role = account.role;
     }
@@ -103,33 +108,26 @@ export class Guard {
   }
 }
 
+/** Of no password. */
+const noHash = '0'.repeat(64);
+
 interface Credentials {
   readonly user: string;
   readonly password: string;
 }
 
-/** Undefined when the request has none. */
-function credentialsOf({ headers }: IncomingMessage, url: URLSearchParams): Credentials | undefined {
+/** Without a user that of ClickHouse's default, without a password an empty one: that of a request which asks for one. */
+function credentialsOf({ headers }: IncomingMessage, url: URLSearchParams): Credentials {
   const user = headerOf(headers, 'x-clickhouse-user');
   const key = headerOf(headers, 'x-clickhouse-key');
-  if (user !== undefined || key !== undefined) return credentials(user, key);
+  if (user !== undefined || key !== undefined) return { user: user || 'default', password: key ?? '' };
   const basic = /^Basic +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
   if (basic !== undefined) {
     const text = Buffer.from(basic, 'base64').toString('utf8');
     const colon = text.indexOf(':');
-    if (colon >= 0) return credentials(text.slice(0, colon), text.slice(colon + 1));
+    if (colon >= 0) return { user: text.slice(0, colon) || 'default', password: text.slice(colon + 1) };
   }
-  if (!url.has('user') && !url.has('password')) return undefined;
-  return credentials(url.get('user'), url.get('password'));
-}
-
-/** A user alone has no password: that of a request which asks for one. */
-function credentials(
-  user: string | null | undefined,
-  password: string | null | undefined,
-): Credentials | undefined {
-  if (!password) return undefined;
-  return { user: user || 'default', password };
+  return { user: url.get('user') || 'default', password: url.get('password') ?? '' };
 }
 
 /** Whoever has one address of a network of IPv6 has them all. */

@@ -19,8 +19,7 @@ export interface LaunchOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  /** Undefined: everybody is the owner. */
-  readonly accounts: readonly Account[] | undefined;
+  readonly accounts: readonly Account[];
   /** More names by which it is called. */
   readonly hosts: readonly string[];
   /** Pages that may use it. */

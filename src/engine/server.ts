@@ -19,8 +19,7 @@ export interface EngineOptions {
   readonly port: number;
   /** A listening socket to use in place of an own one; `host` and `port` then only say where it is. */
   readonly listener?: Listener | undefined;
-  /** Undefined: everybody is the owner. */
-  readonly accounts: readonly Account[] | undefined;
+  readonly accounts: readonly Account[];
   /** More names by which it is called: {@link DoorOptions}. */
   readonly hosts: readonly string[];
   /** Pages that may use it: {@link DoorOptions}. */

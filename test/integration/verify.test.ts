@@ -7,7 +7,7 @@ import { openEmbeddedInspector } from '../../src/buffer/embedded/inspector.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
 import { EventBatch } from '../../src/buffer/event-batch.ts';
-import { type ClickHouse, ClickHouseUnavailableError } from '../../src/clickhouse/client.ts';
+import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../../src/clickhouse/client.ts';
 import { nameTables } from '../../src/clickhouse/tables.ts';
 import { encodeNote } from '../../src/streamer/plan.ts';
 import type { Streamer } from '../../src/streamer/streamer.ts';
@@ -89,6 +89,14 @@ function compare(options: Partial<VerifyOptions> = {}) {
     ...options,
   });
 }
+
+/** As a server with a cluster, whose replicas have no tables yet: the embedded one executes no SYSTEM. */
+const withoutReplicas = (): ClickHouse => ({
+  ...clickhouse,
+  execute: async (text) => {
+    throw new ClickHouseError(60, `Code: 60. DB::Exception: there is no table: ${text}`);
+  },
+});
 
 /** Runs a statement; tables are named with a database before them, as `$.events`. */
 const sql = (text: string) => clickhouse.execute(text.replaceAll('$.', `${database}.`));
@@ -438,7 +446,8 @@ describe('verify', () => {
       const spooled = await receiptsOf({ spool: 'abc-1', offset: 3, count: 10 });
       for (const cluster of [undefined, 'c']) {
         // Before the first streamer there are no tables.
-        const early = await compare({ receipts: spooled, tables: nameTables({ database, cluster }) });
+        const tables = nameTables({ database, cluster });
+        const early = await compare({ receipts: spooled, tables, clickhouse: withoutReplicas() });
         expect(early).toMatchObject({ verdict: 'not_delivered', receipts: { spooled_not_found: 10 } });
       }
       const batch = new EventBatch();

@@ -48,7 +48,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'millrace-engine-')));
   const script = fileURLToPath(new URL('./engine-process.mjs', import.meta.url));
   const { password, databases = testDatabases, hosts, origins, runner } = options;
-  const accounts = password === undefined ? undefined : accountsOf(password);
+  const accounts = accountsOf(password);
   const settings = JSON.stringify({ accounts, databases, hosts, origins });
   const [file, ...args] = [
     ...(runner ?? []),
@@ -88,10 +88,11 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   };
 }
 
-function accountsOf(password: string) {
+function accountsOf(password: string | undefined) {
   const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+  const lock = (suffix: string) => (password === undefined ? {} : { passwordHash: hash(password + suffix) });
   return [
-    { role: 'owner', user: 'default', passwordHash: hash(password), isGenerated: false },
-    { role: 'reader', user: 'reader', passwordHash: hash(`${password}-reader`), isGenerated: false },
+    { role: 'owner', user: 'default', isGenerated: false, ...lock('') },
+    { role: 'reader', user: 'reader', isGenerated: false, ...lock('-reader') },
   ];
 }

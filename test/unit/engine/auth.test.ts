@@ -41,11 +41,13 @@ describe('who gets in', () => {
     expect(outcome(guard, request(basic('default:')))).toBe(194);
   });
 
-  it('is everybody where there are no accounts', () => {
-    const guard = new Guard(undefined);
+  it('is everybody where nobody needs a password, under the names that there are', () => {
+    const guard = new Guard(account(false).map((one) => ({ ...one, passwordHash: undefined })));
     expect(outcome(guard, request({}))).toBe('owner');
-    expect(outcome(guard, request(login('reader', '')))).toBe('owner');
-    expect(outcome(guard, request(login('reader', 'x')))).toBe('reader');
+    expect(outcome(guard, request(login('default', 'x')))).toBe('owner');
+    expect(outcome(guard, request(login('reader', '')))).toBe('reader');
+    expect(outcome(guard, request(login('somebody', '')))).toBe(194);
+    expect(outcome(guard, request(login('somebody', '0')))).toBe(516);
   });
 });
 
