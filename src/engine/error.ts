@@ -21,7 +21,7 @@ export class EngineError extends Error {
 
 /**
  * As in ClickHouse's exceptionCodeToHTTPStatus; everything else is 500. Beyond it, what is refused by rights, by
- * read-only and by limits (158, 241, 307, 396, 452, ...) is the request's fault, and no failure of the server.
+ * read-only and by limits (158, 160, 241, 307, 396, 452, ...) is the request's fault, and no failure of the server.
  */
 const statusByCodes: ReadonlyArray<readonly [status: number, codes: readonly number[]]> = [
   [400, [6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441]],
@@ -30,7 +30,7 @@ const statusByCodes: ReadonlyArray<readonly [status: number, codes: readonly num
   [403, [164, 192, 193, 291, 358, 452, 497, 512, 516]],
   [404, [46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511]],
   [408, [159]],
-  [400, [158, 241, 307, 396, 456]],
+  [400, [158, 160, 241, 307, 396, 456]],
   [411, [381]],
   [413, [229]],
   [415, [779]],

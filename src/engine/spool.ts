@@ -13,15 +13,20 @@ const maxSpoolBytes = 1024 ** 3;
 /** A directory of such files. */
 export class Spool {
   readonly #directory: string;
+  readonly #maxBytes: number;
   #count = 0;
   #bytes = 0;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, maxBytes: number) {
     this.#directory = directory;
+    this.#maxBytes = maxBytes;
   }
 
-  /** Opens a directory that is there, and removes what a killed process left in it. */
-  static async open(directory: string): Promise<Spool> {
+  /**
+   * Opens a directory that is there, and removes what a killed process left in it.
+   * @param maxBytes of all files at once
+   */
+  static async open(directory: string, maxBytes = maxSpoolBytes): Promise<Spool> {
     const path = await realpath(directory);
     for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
     if (/[*?{}]/.test(path)) {
@@ -31,7 +36,7 @@ export class Spool {
         exitCodes.configuration,
       );
     }
-    return new Spool(path);
+    return new Spool(path, maxBytes);
   }
 
   /**
@@ -59,7 +64,7 @@ export class Spool {
       for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
         own.bytes += chunk.length;
         this.#bytes += chunk.length;
-        if (this.#bytes > maxSpoolBytes) throw full();
+        if (this.#bytes > this.#maxBytes) throw full(this.#maxBytes);
         chunks.push(chunk);
         length += chunk.length;
         if (length < writeBytes) continue;
@@ -74,11 +79,11 @@ export class Spool {
   }
 }
 
-function full(): EngineError {
+function full(maxBytes: number): EngineError {
   return new EngineError(
     202,
     'TOO_MANY_SIMULTANEOUS_QUERIES',
-    `Too many simultaneous inserts: their data is more than ${maxSpoolBytes} bytes. Try again later`,
+    `Too many simultaneous inserts: their data is more than ${maxBytes} bytes. Try again later`,
     503,
   );
 }

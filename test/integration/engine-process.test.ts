@@ -77,6 +77,57 @@ it('finishes the queries in flight when it is told to stop', async () => {
   expect(await ask(again, 'SELECT count() FROM t')).toBe('2\n');
 });
 
+it('answers others while a query is analysed, whose scalar subquery runs then', async () => {
+  const engine = await start();
+  const order: string[] = [];
+  const slow = ask(
+    engine,
+    'SELECT (SELECT sum(sleepEachRow(1)) FROM numbers(3) SETTINGS max_block_size = 1) AS x, number FROM numbers(1) FORMAT TSV',
+  ).then((text) => order.push(text.trim()));
+  const running = () => ask(engine, "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow%'");
+  await expect.poll(running).toBe('2\n');
+  expect(await (await fetch(`${engine.url}/ping`)).text()).toBe('Ok.\n');
+  expect(await ask(engine, "INSERT INTO FUNCTION null('n UInt8') FORMAT CSV\n1\n")).toBe('');
+  order.push('others');
+  await slow;
+  expect(order).toEqual(['others', '0\t0']);
+});
+
+it('bounds what a query of a reader may use, and lets nobody lift it', async () => {
+  const engine = await start();
+  const headers = { 'x-clickhouse-user': 'reader' };
+  const asked = async (sql: string, url = '') => {
+    const response = await fetch(`${engine.url}/?${url}`, { method: 'POST', body: sql, headers });
+    return [response.status, Number(response.headers.get('x-clickhouse-exception-code'))];
+  };
+  // 100 GB of numbers in one array.
+  expect(await asked('SELECT length(groupArray(number)) FROM numbers(12500000000)')).toEqual([400, 241]);
+  for (const setting of ['max_memory_usage', 'max_execution_time', 'max_threads', 'max_result_bytes']) {
+    for (const value of ['0', '999999999999']) {
+      expect([setting, value, await asked('SELECT 1', `${setting}=${value}`)]).toEqual([
+        setting,
+        value,
+        [403, 497],
+      ]);
+      expect(await asked(`SELECT 1 SETTINGS ${setting} = ${value}`)).toEqual([403, 497]);
+    }
+    expect(await asked('SELECT 1', `${setting}=1000000`.replace(/(time|threads)=.*/, '$1=2'))).toEqual([
+      200, 0,
+    ]);
+  }
+  for (const setting of [
+    'max_memory_usage_for_user',
+    'max_untracked_memory',
+    'max_ast_depth',
+    'max_parser_depth',
+  ]) {
+    expect([setting, await asked('SELECT 1', `${setting}=1`)]).toEqual([setting, [403, 497]]);
+  }
+  expect(await asked('SELECT sleepEachRow(1) FROM numbers(10) SETTINGS max_execution_time = 1')).toEqual([
+    408, 159,
+  ]);
+});
+
 it('loses nothing and repeats nothing when it is killed in the middle of inserts', async () => {
   let engine = await start();
   const { dataDir } = engine;
