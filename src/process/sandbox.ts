@@ -3,9 +3,9 @@
  * is confined so reaches nothing else, even when whatever it runs has a fault.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { exitCodes, OperatorError } from '../errors.ts';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 
 /** Kinds of sandboxes, the strictest first. */
 export type SandboxKind = 'bubblewrap' | 'landlock' | 'systemd' | 'none';
@@ -34,35 +34,30 @@ export interface Sandbox {
  */
 export async function findSandbox(wanted: SandboxKind | 'auto'): Promise<Sandbox> {
   if (wanted === 'none') return { ...none, advice: '--clickhouse-sandbox none was given' };
+  const faults: string[] = [];
   for (const [kind, find] of finders) {
     if (wanted !== 'auto' && wanted !== kind) continue;
     const found = await find();
-    if (found !== undefined) return found;
+    if (typeof found !== 'string') return found;
+    faults.push(found);
   }
-  if (wanted === 'auto') return none;
+  // The first is the strictest, and the one to wish for.
+  const [first = ''] = faults;
+  const advice = process.platform === 'linux' ? first : 'there is one on Linux only';
+  if (wanted === 'auto') return { ...none, advice };
   throw new OperatorError(
-    `the sandbox ${wanted} does not work here: ${requirements[wanted]}. Or choose another with --clickhouse-sandbox`,
+    `the sandbox ${wanted} does not work here: ${advice}. Or choose another with --clickhouse-sandbox`,
     exitCodes.unavailable,
   );
 }
 
-const requirements: Readonly<Record<Exclude<SandboxKind, 'none'>, string>> = {
-  bubblewrap: 'install bubblewrap (apt install bubblewrap), and allow user namespaces',
-  landlock: 'it takes setpriv of util-linux 2.40 or later, and a kernel with Landlock',
-  systemd: 'it takes a unit with ProtectSystem=strict and NoNewPrivileges=yes, as docs/deploy.md has',
-};
+const none: Sandbox = { kind: 'none', confines: 'nothing', wrap: (command) => [...command] };
 
-const none: Sandbox = {
-  kind: 'none',
-  confines: 'nothing',
-  advice: process.platform === 'linux' ? requirements.bubblewrap : 'there is one on Linux only',
-  wrap: (command) => [...command],
-};
-
-const finders: ReadonlyArray<readonly [SandboxKind, () => Promise<Sandbox | undefined>]> = [
+/** Each gives a sandbox, or says what it lacks. */
+const finders: ReadonlyArray<readonly [SandboxKind, () => Promise<Sandbox | string>]> = [
   ['bubblewrap', findBubblewrap],
   ['landlock', findLandlock],
-  ['systemd', async () => (isConfinedUnit() ? { ...none, kind: 'systemd', confines: 'files' } : undefined)],
+  ['systemd', async () => findUnit()],
 ];
 
 /** What Node.js and native code need of a system, beside themselves; what is not there is left out. */
@@ -80,73 +75,113 @@ const systemPaths = [
   '/etc/timezone',
   '/etc/nsswitch.conf',
   '/etc/passwd',
+  '/etc/ssl/openssl.cnf',
+  '/etc/pki/tls/openssl.cnf',
+  '/etc/crypto-policies',
   '/sys/fs/cgroup',
   '/sys/devices/system/cpu',
 ];
 
 /**
- * Mounts what is allowed and nothing else, without a network, in name spaces of its own for processes, messages and
- * names. Source: bwrap(1).
+ * What may be read of some paths: all that is there, but nothing beside a directory to write to. A data directory below
+ * /usr has more than the engine's part.
  */
-async function findBubblewrap(): Promise<Sandbox | undefined> {
+function readable(paths: readonly string[], write: readonly string[]): string[] {
+  const hidden = new Set(write.map((path) => dirname(path)));
+  const expand = (path: string): string[] => {
+    if (hidden.has(path) || !existsSync(path)) return [];
+    if (![...hidden].some((other) => other.startsWith(`${path}/`))) return [path];
+    return readdirSync(path).flatMap((name) => expand(join(path, name)));
+  };
+  return paths.flatMap(expand);
+}
+
+/**
+ * Mounts what is allowed and nothing else, without a network, in name spaces of its own for processes, messages and
+ * names. No rights can be gained in it, and those of root are gone. Source: bwrap(1).
+ */
+async function findBubblewrap(): Promise<Sandbox | string> {
   const spaces = ['--unshare-net', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--new-session'];
   const wrap: Sandbox['wrap'] = (command, { read, write }) => [
     'bwrap',
     ...spaces,
-    ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp'],
-    ...systemPaths.flatMap((path) => ['--ro-bind-try', path, path]),
-    ...read.flatMap((path) => ['--ro-bind', path, path]),
+    // Root keeps its rights without it, and mounts what it likes. Without the second, a signal ends bwrap alone.
+    ...['--cap-drop', 'ALL', '--die-with-parent', '--proc', '/proc', '--dev', '/dev'],
+    ...readable([...systemPaths, ...read], write).flatMap((path) => ['--ro-bind', path, path]),
     ...write.flatMap((path) => ['--bind', path, path]),
-    ...['--remount-ro', '/', '--chdir', '/', '--'],
+    // Settings of the kernel are files of root, which need no right.
+    ...['--remount-ro', '/proc', '--remount-ro', '/', '--chdir', '/', '--'],
     ...command,
   ];
-  const isWorking = await succeeds(wrap([process.execPath, '-e', '0'], { read: nodePaths(), write: [] }));
-  return isWorking ? { kind: 'bubblewrap', confines: 'files, network and processes', wrap } : undefined;
+  const fault = await tryOut(wrap);
+  if (fault === undefined) return { kind: 'bubblewrap', confines: 'files, network and processes', wrap };
+  return fault === notInstalled
+    ? 'install bubblewrap (apt install bubblewrap)'
+    : `bubblewrap is installed and may not make name spaces, which a container, AppArmor or a sysctl can allow (${fault})`;
 }
+
+/** Rights of Landlock by their names in setpriv(1). Those for directories are refused for a file. */
+const landlockRights = {
+  read: { file: 'execute,read-file', directory: 'execute,read-file,read-dir' },
+  write: {
+    file: 'read-file,write-file,truncate',
+    directory:
+      'read-file,read-dir,write-file,truncate,make-reg,make-dir,make-sym,remove-file,remove-dir,refer',
+  },
+} as const;
 
 /**
  * Landlock's rules by setpriv, and no network by unshare where the system lets this user. Nothing stays in between:
- * both become the program. Source: setpriv(1), unshare(1).
+ * both become the program. Landlock has no rule for signals, socket files and changes of modes, as setpriv gives it;
+ * tracing others and reading their environment end with it. Source: setpriv(1), unshare(1), landlock(7).
  */
-async function findLandlock(): Promise<Sandbox | undefined> {
-  const confined = (offline: readonly string[]): Sandbox['wrap'] => {
-    return (command, { read, write }) => {
-      const system = [...systemPaths, '/proc', '/dev'].filter((path) => existsSync(path));
-      const rule = (access: string, path: string) => ['--landlock-rule', `path-beneath:${access}:${path}`];
-      const [file = '', ...args] = [
-        ...offline,
-        'setpriv',
-        ...['--no-new-privs', '--landlock-access', 'fs'],
-        ...[...system, ...read].flatMap((path) => rule('read-file,read-dir,execute', path)),
-        ...['/dev/null', '/dev/shm']
-          .filter((path) => existsSync(path))
-          .flatMap((path) => rule('write-file', path)),
-        ...write.flatMap((path) => rule('fs', path)),
-        '--',
-        ...command,
-      ];
-      return [file, ...args];
+async function findLandlock(): Promise<Sandbox | string> {
+  const rules = (kind: keyof typeof landlockRights, paths: readonly string[]) =>
+    paths.flatMap((path) => {
+      const rights = landlockRights[kind][statSync(path).isDirectory() ? 'directory' : 'file'];
+      return ['--landlock-rule', `path-beneath:${rights}:${path}`];
+    });
+  // Root's rights would go round the rules: modes, mounts, other users' processes.
+  const powerless = process.geteuid?.() === 0 ? ['--inh-caps=-all', '--bounding-set=-all'] : [];
+  const confine: Sandbox['wrap'] = (command, { read, write }) => [
+    'setpriv',
+    ...[...powerless, '--no-new-privs', '--landlock-access', 'fs'],
+    ...rules('read', readable([...systemPaths, '/proc', ...devices, ...read], write)),
+    ...rules('write', [...readable(['/dev/null'], []), ...write]),
+    '--',
+    ...command,
+  ];
+  const offline: Sandbox['wrap'] = (command, allowance) => [
+    ...(['unshare', '--user', '--map-current-user', '--net', '--ipc', '--'] as const),
+    ...confine(command, allowance),
+  ];
+  if ((await tryOut(offline)) === undefined)
+    return {
+      kind: 'landlock',
+      confines: 'files and network, but neither signals nor socket files',
+      wrap: offline,
     };
-  };
-  const offline = ['unshare', '--user', '--map-current-user', '--net', '--'];
-  const trial = { read: nodePaths(), write: [] };
-  for (const [prefix, confines] of [
-    [offline, 'files and network'],
-    [[], 'files'],
-  ] as const) {
-    const wrap = confined(prefix);
-    if (await succeeds(wrap([process.execPath, '-e', '0'], trial)))
-      return { kind: 'landlock', confines, wrap };
-  }
-  return undefined;
+  const fault = await tryOut(confine);
+  if (fault === undefined)
+    return { kind: 'landlock', confines: 'files, but neither network nor signals', wrap: confine };
+  return `it takes setpriv of util-linux 2.40 or later, and Linux 6.2 or later with Landlock (${fault})`;
 }
 
-/** The program that runs this one: it may be outside of the system's directories. */
+/** Devices that every program may read. */
+const devices = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'];
+
+/** The program that runs this one: it may be outside of the system's directories. Not what is beside it. */
 export function nodePaths(): string[] {
-  return [dirname(process.execPath)];
+  return [process.execPath];
 }
 
-/** Whether a unit of systemd confines this process already: it sees its files read-only and cannot gain rights. */
+/** A unit of systemd that confines this process already: it sees its files read-only and cannot gain rights. */
+function findUnit(): Sandbox | string {
+  return isConfinedUnit()
+    ? { ...none, kind: 'systemd', confines: 'writing outside of what the unit allows' }
+    : 'it takes a unit with ProtectSystem=strict and NoNewPrivileges=yes, as docs/millrace.service has';
+}
+
 function isConfinedUnit(): boolean {
   if (process.env.INVOCATION_ID === undefined) return false;
   try {
@@ -164,8 +199,16 @@ function isConfinedUnit(): boolean {
 /** How long a trial may take, milliseconds. */
 const trialMs = 10_000;
 
-function succeeds([file, ...args]: readonly string[]): Promise<boolean> {
+const notInstalled = 'not installed';
+
+/** Runs Node.js in a sandbox. @returns what failed */
+function tryOut(wrap: Sandbox['wrap']): Promise<string | undefined> {
+  const [file, ...args] = wrap([process.execPath, '-e', '0'], { read: nodePaths(), write: [] });
   return new Promise((resolve) => {
-    execFile(file ?? '', args, { timeout: trialMs }, (error) => resolve(error === null));
+    execFile(file, args, { timeout: trialMs }, (error, _stdout, stderr) => {
+      if (error === null) resolve(undefined);
+      else if (error.code === 'ENOENT') resolve(notInstalled);
+      else resolve(stderr.trim().split('\n')[0] || messageOf(error));
+    });
   });
 }
