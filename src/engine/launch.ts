@@ -6,7 +6,7 @@ import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { childFlags } from '../process/node-flags.ts';
+import { confinedFlags } from '../process/node-flags.ts';
 import { nodePaths, type Sandbox } from '../process/sandbox.ts';
 import { type EngineFiles, prepareFiles } from './access.ts';
 import type { Account } from './auth.ts';
@@ -39,7 +39,7 @@ export interface ProcessOrders extends Omit<LaunchOptions, 'dataDir' | 'database
 const poolThreads = 10;
 
 /** Variables that the process gets. Others may hold secrets, which it has no use for. */
-const neededVariables = ['TZ', 'LANG', 'LC_ALL', 'NODE_OPTIONS'] as const;
+const neededVariables = ['TZ', 'LANG', 'LC_ALL'] as const;
 
 /**
  * Starts the process. The socket is opened here, where there is a network, and handed over: connections wait until the
@@ -57,7 +57,7 @@ export async function launchEngine(options: LaunchOptions): Promise<ChildProcess
     read: [...nodePaths(), ...programPaths(), files.config, files.users],
     write: [files.data, files.inserts, files.backups],
   };
-  const [file, ...args] = sandbox.wrap([process.execPath, ...childFlags(), main], allowance);
+  const [file, ...args] = sandbox.wrap([process.execPath, ...confinedFlags(), main], allowance);
   const given = neededVariables.flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];

@@ -11,3 +11,15 @@ export function childFlags({ execArgv, env }: Pick<NodeJS.Process, 'execArgv' | 
   const isChosen = [...execArgv, env.NODE_OPTIONS ?? ''].some((text) => /max[-_]semi[-_]space/.test(text));
   return isChosen ? execArgv : [...execArgv, ...nodeFlags];
 }
+
+/**
+ * The flags for a process that is shut in: V8's limits, of those of this one, and {@link nodeFlags}. Others may name
+ * files that are not there for it, as debuggers and tracers do with `--require`, or open a port.
+ */
+export function confinedFlags({
+  execArgv,
+  env,
+}: Pick<NodeJS.Process, 'execArgv' | 'env'> = process): string[] {
+  const given = [env.NODE_OPTIONS ?? '', ...execArgv].join(' ');
+  return [...nodeFlags, ...(given.match(/(?<![^\s"'])--max[-_][\w-]+=\d+(?![^\s"'])/g) ?? [])];
+}
