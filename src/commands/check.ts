@@ -9,6 +9,8 @@ import { formatAddress } from '../config/types.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { printableLines } from '../printable.ts';
 import { findOpenEntries } from '../process/data-directory.ts';
+import { isOwnHost } from '../process/own-host.ts';
+import { findSandbox } from '../process/sandbox.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
@@ -16,7 +18,7 @@ import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 
 /** What one step of the check found. */
 interface Finding {
-  /** `ok`, `todo` (missing, and Millrace would make it), or `fault`. */
+  /** `ok`, `todo` (missing: Millrace would make it, or the text says who does), or `fault`. */
   readonly kind: 'ok' | 'todo' | 'fault';
   readonly text: string;
   readonly exitCode?: ExitCode;
@@ -29,7 +31,16 @@ export const check: Command = {
   name: 'check',
   summary: 'Check the configuration and every dependency, changing nothing unless told --create',
   arguments: [],
-  options: [...collectorOptions, ...bufferOptions, ...clickhouseOptions, 'create', 'logLevel', 'config'],
+  options: [
+    ...collectorOptions,
+    ...bufferOptions,
+    ...clickhouseOptions,
+    'clickhouseSandbox',
+    'embeddedClickhouse',
+    'create',
+    'logLevel',
+    'config',
+  ],
   examples: ['millrace check', 'millrace check --buffer kafka --kafka-brokers 10.0.0.1:9092 --create'],
   async run({ config }) {
     checkOutage(config);
@@ -40,7 +51,11 @@ export const check: Command = {
       cluster: config.clickhouseCluster,
       columns: schema.columns,
     };
-    const findings = [await checkBuffer(config), ...(await checkClickHouse(config, tables))];
+    const findings = [
+      await checkBuffer(config),
+      ...(await checkSandbox(config)),
+      ...(await checkClickHouse(config, tables)),
+    ];
     const failed = findings.filter((finding) => report(finding) && finding.kind === 'fault');
     return failed[0]?.exitCode ?? (failed.length > 0 ? exitCodes.unavailable : exitCodes.ok);
   },
@@ -93,6 +108,20 @@ function checkDataDirectory(dataDir: string): Finding {
       kind: 'fault',
       text: `the data directory cannot be written: ${messageOf(error)}; --data-dir points at it`,
     };
+  }
+}
+
+/** What would confine the embedded ClickHouse, where there may be one. */
+async function checkSandbox(config: Config): Promise<Finding[]> {
+  if (!config.embeddedClickhouse || !isOwnHost(config.clickhouseUrl.hostname)) return [];
+  try {
+    const { kind, confines, advice } = await findSandbox(config.clickhouseSandbox);
+    const name = 'the sandbox of the embedded ClickHouse';
+    if (kind !== 'none') return [{ kind: 'ok', text: `${name} is ${kind}: ${confines}` }];
+    return [{ kind: 'todo', text: `${name} is none: ${advice}` }];
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return [{ kind: 'fault', text: error.message, exitCode: error.exitCode }];
   }
 }
 

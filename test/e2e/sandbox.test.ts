@@ -216,3 +216,19 @@ it('says what is missing where a sandbox does not work', async () => {
     );
   }
 });
+
+it('is what check says, where there may be an embedded ClickHouse', async () => {
+  const { path, remove } = temporaryDirectory();
+  onTestFinished(remove);
+  const check = async (...flags: string[]) =>
+    (await runProgram(['check', '--data-dir', path, ...flags])).stdout;
+  const name = 'the sandbox of the embedded ClickHouse';
+  expect(await check('--clickhouse-sandbox', 'none')).toContain(
+    `todo  ${name} is none: --clickhouse-sandbox`,
+  );
+  expect(await check('--clickhouse-sandbox', 'auto')).toMatch(
+    new RegExp(`^(ok|todo) +${name} is [a-z]+: `, 'm'),
+  );
+  expect(await check('--no-embedded-clickhouse')).not.toContain(name);
+  expect(await check('--clickhouse-url', 'http://192.0.2.1:8123')).not.toContain(name);
+});
