@@ -14,7 +14,7 @@ async function checkBackup({ root, scratch }) {
   const undo = [];
   try {
     const s3 = await startS3(scratch, undo);
-    const query = await startEngine(root, scratch, undo);
+    const query = startEngine(root, scratch, undo);
     await query(statements.keys.replace(/https:[^']*/, `${s3}/${bucket}/`).replaceAll("'...'", "'test'"));
     await query('CREATE DATABASE millrace');
     await query('CREATE TABLE millrace.events (n UInt32, data JSON) ENGINE = MergeTree ORDER BY n');
@@ -62,19 +62,14 @@ async function startS3(scratch, undo) {
   return url;
 }
 
-async function startEngine(root, scratch, undo) {
-  const script = join(root, 'test/support/engine-process.mjs');
-  const child = fork(script, [join(scratch, 'engine'), '0', ''], {
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    execArgv: [],
-  });
+function startEngine(root, scratch, undo) {
+  const child = fork(join(root, 'test/ops/chdb-session.mjs'), [join(scratch, 'engine')], { execArgv: [] });
   undo.push(() => endProgram(child));
-  const [{ type, url, message }] = await once(child, 'message');
-  if (type !== 'ready') throw new CheckError(`the engine does not start: ${message}`);
+  const ended = once(child, 'exit').then(([code]) => [{ fault: `the engine ended with ${code}` }]);
   return async (sql) => {
-    const response = await fetch(url, { method: 'POST', body: sql });
-    const text = (await response.text()).trim();
-    if (!response.ok) throw new CheckError(`${sql}\n${text}`);
+    child.send(sql);
+    const [{ text, fault }] = await Promise.race([once(child, 'message'), ended]);
+    if (fault !== undefined) throw new CheckError(`${sql}\n${fault}`);
     return text;
   };
 }

@@ -226,6 +226,7 @@ async function withClickHouse({ root, scratch }, use) {
     join(scratch, 'data'),
     '--clickhouse-url',
     url,
+    '--no-clickhouse-auth',
     '--log-level',
     'error',
   ];
