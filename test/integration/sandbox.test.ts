@@ -56,6 +56,28 @@ describe.each(users)('as $user', ({ user, runner }) => {
   });
 });
 
+it('knows a unit of systemd by its mounts and its rights', async (context) => {
+  const module = fileURLToPath(new URL('../../dist/process/sandbox.js', import.meta.url));
+  const script = `import(process.argv[1]).then(async ({ findSandbox }) => {
+    console.log((await findSandbox('systemd').catch(({ exitCode }) => ({ kind: exitCode }))).kind);
+  })`;
+  // As ProtectSystem=strict does.
+  const readOnly = 'mount --make-rprivate / && mount -o remount,bind,ro / && exec "$@"';
+  const unit = ['unshare', '--mount', 'sh', '-c', readOnly, '-'];
+  const noNewRights = ['setpriv', '--no-new-privs'];
+  const named = ['env', 'INVOCATION_ID=1'];
+  const kindIn = async (...wrappers: string[]) => {
+    const [file = '', ...args] = [...wrappers, process.execPath, '-e', script, module];
+    return (await runCommand(file, args, { INVOCATION_ID: undefined })).stdout.trim();
+  };
+  const { code, stderr } = await runCommand('unshare', [...unit.slice(1), 'true']);
+  if (code !== 0) return context.skip(`a mount of its own is not allowed: ${stderr.trim()}`);
+  expect(await kindIn(...unit, ...noNewRights, ...named)).toBe('systemd');
+  expect(await kindIn(...unit, ...noNewRights)).toBe('69');
+  expect(await kindIn(...unit, ...named)).toBe('69');
+  expect(await kindIn(...noNewRights, ...named)).toBe('69');
+});
+
 async function attempt(kind: SandboxKind, user: string, runner: readonly string[]): Promise<Outcome> {
   const { path, remove } = temporaryDirectory();
   onTestFinished(remove);
