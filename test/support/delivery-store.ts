@@ -42,9 +42,12 @@ export interface DeliveryStore {
   close(): Promise<void>;
 }
 
+/** Those that its user has rights in. */
+const names = Array.from({ length: 100 }, (_, index) => `d${index}`);
+
 /** Starts it. */
 export async function openDeliveryStore(): Promise<DeliveryStore> {
-  let engine: TestEngine = await startTestEngine();
+  let engine: TestEngine = await startTestEngine({ databases: names });
   const url = new URL(engine.url);
   const clickhouse = createClickHouse({
     url,
@@ -64,7 +67,8 @@ export async function openDeliveryStore(): Promise<DeliveryStore> {
   return {
     clickhouse,
     async createTables(change) {
-      const database = `d${databases++}`;
+      const database = names[databases++];
+      if (database === undefined) throw new Error(`a store has ${names.length} databases at most`);
       const options = { database, cluster: undefined, columns: loadSchema().columns, ...change };
       await ensureTables(clickhouse, options, log);
       return nameTables(options);
@@ -85,7 +89,7 @@ export async function openDeliveryStore(): Promise<DeliveryStore> {
     },
     async restart() {
       await engine.stop('SIGKILL');
-      engine = await startTestEngine({ dataDir: engine.dataDir, port: Number(url.port) });
+      engine = await startTestEngine({ dataDir: engine.dataDir, port: Number(url.port), databases: names });
     },
     async close() {
       await clickhouse.close();
