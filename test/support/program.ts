@@ -50,7 +50,9 @@ export async function startProgram(args: readonly string[], env: NodeJS.ProcessE
 
 /** Starts a command without waiting. */
 export function launchProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
-  const child = fork(main, [...args], { env: { ...cleanEnvironment(), ...env }, silent: true });
+  // Users give Node no flags; vitest's would be handed on.
+  const options = { env: { ...cleanEnvironment(), ...env }, execArgv: [], silent: true };
+  const child = fork(main, [...args], options);
   const output = { stdout: '', stderr: '' };
   child.stdout?.on('data', (data) => {
     output.stdout += data;
