@@ -126,6 +126,7 @@ function readEnvironment(env: Sources['env'], faults: string[]): Map<OptionKey, 
 const ownVariables = new Set([
   'MILLRACE_CACHE_DIR',
   'MILLRACE_FAULT_POINT',
+  'MILLRACE_REQUIRE_BROWSER',
   'MILLRACE_REQUIRE_KAFKA',
   'MILLRACE_REQUIRE_SANDBOX',
   'MILLRACE_WORKER',
