@@ -53,15 +53,19 @@ afterEach(async () => {
 });
 
 describe('a new user', () => {
-  test('pastes the curl that is printed, then the query, and reads the event back', async () => {
+  test('pastes the curl that is printed, then each of the two queries, and reads the event back', async () => {
     const { output, stop } = await start();
-    const commands = output.stdout.split('\n').filter((line) => line.startsWith('  curl '));
-    expect(commands).toHaveLength(2);
-    const sent = await runCommand('sh', ['-c', `${commands[0]} -sS`]);
+    const commands = output.stdout.split('\n').filter((line) => /^ {2}(curl|node) /.test(line));
+    expect(commands).toHaveLength(3);
+    const [send = '', ...readers] = commands;
+    const sent = await runCommand('sh', ['-c', send]);
     expect(JSON.parse(sent.stdout)).toEqual({ status: 'ok', partition: 0, offset: 0 });
     await rowsReach(1);
-    const read = await runCommand('sh', ['-c', `${commands[1]} -sS`]);
-    for (const word of ['received_at', 'view', 'linux', 'chrome']) expect(read.stdout).toContain(word);
+    for (const command of readers) {
+      const read = await runCommand('sh', ['-c', command]);
+      for (const word of ['view', 'linux', 'chrome'])
+        expect([command, read.stdout]).toMatchObject([command, expect.stringContaining(word)]);
+    }
     expect(await stop()).toBe(0);
     expect(output.stderr).not.toMatch(/error|fatal/i);
   });
