@@ -77,8 +77,9 @@ describe.skipIf(brokers === undefined)('a ClickHouse that comes back from a back
   test('gets what came after it from Kafka, each event once, when the offsets are set back', async () => {
     const topic = `events-${randomUUID()}`;
     const kafka = ['--buffer', 'kafka', '--kafka-brokers', brokers ?? '', '--kafka-topic', topic];
-    const flags = ['--clickhouse-url', site.clickhouse, ...kafka, '--kafka-group', topic];
-    await start(['clickhouse', '--data-dir', directory.path, '--clickhouse-url', site.clickhouse]);
+    const clickhouse = ['--data-dir', directory.path, '--clickhouse-url', site.clickhouse];
+    const flags = [...clickhouse, ...kafka, '--kafka-group', topic];
+    await start(['clickhouse', ...clickhouse]);
     const stream = ['stream', '--stream-listen', new URL(site.streamer).host, ...flags];
     const streamer = await start(stream);
     await start(['collect', '--listen', new URL(site.collector).host, ...kafka]);

@@ -9,7 +9,7 @@ let engine: TestEngine;
 let port: number | undefined;
 
 beforeAll(async () => {
-  engine = await startTestEngine({ password: 'right' });
+  engine = await startTestEngine({ password: 'right', databases: ['stream_bad', 'check_bad'] });
   [port] = await freePorts(1);
 });
 
