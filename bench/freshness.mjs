@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { describeMachine, fileSystemOf, formatCount, formatDecimal, formatTable } from './figures.mjs';
 import { openBuffer, partitionsOf, readValues, startKafka } from './filled-buffer.mjs';
-import { readPartsMade, startEngine, startStreamer } from './pipeline.mjs';
+import { benchDatabase, readPartsMade, startEngine, startStreamer } from './pipeline.mjs';
 import { cpuSecondsOf, peakResidentBytesOf, requireLinux, runToEnd } from './program.mjs';
 import { watchTable } from './table-watch.mjs';
 
@@ -86,11 +86,11 @@ async function measure(site, { seconds, payload, streamFlags }, { buffer, rate }
   const { dir, engine, brokers } = site;
   const name = `bench_${buffer}_${Math.round(rate * 1000)}`;
   const { writer, flags } = await openBuffer(buffer, { dir, brokers, topic: `${topicPrefix}-${rate}` });
-  const target = { engine, database: name, group: name, flags: [...flags, ...streamFlags] };
+  const target = { engine, database: benchDatabase, group: name, flags: [...flags, ...streamFlags] };
   const streamer = await startStreamer(target);
   try {
     await append(writer, { rate: 50, seconds: 2, values: readValues(payload) });
-    const watch = watchTable(engine.clickhouse, `${name}.events`);
+    const watch = watchTable(engine.clickhouse, `${benchDatabase}.events`);
     const before = cpuSecondsOf(streamer.pid);
     const engineBefore = cpuSecondsOf(engine.pid);
     const startedAt = Date.now();
@@ -98,7 +98,7 @@ async function measure(site, { seconds, payload, streamFlags }, { buffer, rate }
     const cpuSeconds = cpuSecondsOf(streamer.pid) - before;
     const engineCores = (cpuSecondsOf(engine.pid) - engineBefore) / seconds;
     await sleep(3_000);
-    const parts = await readPartsMade(engine.clickhouse, name);
+    const parts = await readPartsMade(engine.clickhouse, benchDatabase);
     const freshness = await watch.end(startedAt);
     return {
       ...{ buffer, rate, engineCores, ...freshness },
@@ -111,7 +111,7 @@ async function measure(site, { seconds, payload, streamFlags }, { buffer, rate }
   } finally {
     await streamer.stop();
     await writer.close();
-    await engine.clickhouse.execute(`DROP DATABASE IF EXISTS ${name} SYNC`);
+    await engine.clickhouse.execute(`DROP DATABASE IF EXISTS ${benchDatabase} SYNC`);
   }
 }
 

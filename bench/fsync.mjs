@@ -12,14 +12,8 @@ import {
   formatTable,
 } from './figures.mjs';
 import { encodeRows } from './filled-buffer.mjs';
-import {
-  cpuSecondsOf,
-  findFreePort,
-  importBuilt,
-  requireLinux,
-  runToEnd,
-  startMillrace,
-} from './program.mjs';
+import { benchDatabase, startEngine } from './pipeline.mjs';
+import { cpuSecondsOf, importBuilt, requireLinux, runToEnd } from './program.mjs';
 
 const help = `Measures inserts as the streamer does them, one after another into the embedded ClickHouse, with and without the
 settings of the table that make an acknowledged insert survive power loss. Runs are interleaved, merges included.
@@ -38,6 +32,9 @@ Needs Linux, the built program (npm run build) and the embedded ClickHouse (chdb
 const osses = ['linux', 'windows', 'macos', 'android', 'ios'];
 const browsers = ['chrome', 'firefox', 'safari', 'edge'];
 
+/** Of the tables as they are, and of those without the flushes. */
+const databases = { on: 'default', off: benchDatabase };
+
 async function main(undo) {
   const options = readOptions();
   if (options.help) {
@@ -45,12 +42,11 @@ async function main(undo) {
     return 0;
   }
   requireLinux();
-  const { server, client, tables, dir } = await prepare(undo, options);
-  const [{ version }] = await client.query('SELECT version() AS version');
+  const { pid, version, client, tables, dir } = await prepare(undo, options);
   process.stdout.write(`${describe(version, dir, options)}\n\n`);
   const bodies = new Map();
   const { readStructure } = await importBuilt('clickhouse/tables.js');
-  const { dataType } = await readStructure(client, 'on');
+  const { dataType } = await readStructure(client, databases.on);
   for (const rows of options.sizes) bodies.set(rows, await buildBody(rows, dataType));
   const runs = [];
   for (let round = 0; round <= options.rounds; round++) {
@@ -58,7 +54,7 @@ async function main(undo) {
       // Either table goes first in every second round.
       const order = round % 2 === 0 ? ['off', 'on'] : ['on', 'off'];
       for (const mode of order) {
-        const target = { server, client, table: tables[mode], body: bodies.get(rows) };
+        const target = { pid, client, table: tables[mode], body: bodies.get(rows) };
         const run = await measure(target, `${mode}-${round}-${rows}`, options.inserts);
         // The first round warms up.
         if (round > 0) runs.push({ round, mode, rows, ...run });
@@ -98,22 +94,16 @@ function readOptions() {
 
 /** One engine with the tables of Millrace in two databases: as they are, and without the flushes. */
 async function prepare(undo, { dataDir }) {
-  const { createClickHouse } = await importBuilt('clickhouse/client.js');
   const { ensureTables, nameTables } = await importBuilt('clickhouse/tables.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
   const dir = await mkdtemp(join(dataDir ?? tmpdir(), 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
-  const url = new URL(`http://127.0.0.1:${await findFreePort()}`);
-  const flags = ['--data-dir', dir, '--clickhouse-url', url.href, '--log-level', 'warn'];
-  const server = await startMillrace(['clickhouse', ...flags]);
-  undo.push(() => server.stop());
-  const client = createClickHouse({ url, database: '', user: 'default', password: '', timeoutMs: 60_000 });
-  undo.push(() => client.close());
+  const { pid, clickhouse: client, version } = await startEngine(dir, undo);
   const tables = {};
-  for (const database of ['on', 'off']) {
+  for (const [mode, database] of Object.entries(databases)) {
     const options = { database, cluster: undefined, columns: loadSchema().columns };
     await ensureTables(client, options, { debug: () => {} });
-    tables[database] = nameTables(options).events;
+    tables[mode] = nameTables(options).events;
   }
   const settings = [
     'fsync_after_insert',
@@ -122,14 +112,14 @@ async function prepare(undo, { dataDir }) {
     'min_compressed_bytes_to_fsync_after_merge',
   ];
   await client.execute(`ALTER TABLE ${tables.off} RESET SETTING ${settings.join(', ')}`);
-  return { server, client, tables, dir };
+  return { pid, version, client, tables, dir };
 }
 
-async function measure({ server, client, table, body }, name, inserts) {
+async function measure({ pid, client, table, body }, name, inserts) {
   const { insertEventsStatement, insertSettings } = await importBuilt('clickhouse/tables.js');
   const { columns, body: bytes } = body;
   const sql = insertEventsStatement({ events: table }, columns);
-  const cpuBefore = cpuSecondsOf(server.pid);
+  const cpuBefore = cpuSecondsOf(pid);
   const milliseconds = [];
   for (let i = 0; i < inserts; i++) {
     const startedAt = performance.now();
@@ -141,7 +131,7 @@ async function measure({ server, client, table, body }, name, inserts) {
   return {
     median: milliseconds[Math.floor(inserts / 2)],
     mean: milliseconds.reduce((sum, ms) => sum + ms, 0) / inserts,
-    cpu: ((cpuSecondsOf(server.pid) - cpuBefore) * 1e3) / inserts,
+    cpu: ((cpuSecondsOf(pid) - cpuBefore) * 1e3) / inserts,
   };
 }
 

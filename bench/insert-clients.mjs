@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { describeMachine, formatCount, formatDecimal, formatSpread, formatTable } from './figures.mjs';
 import { recordsOf } from './filled-buffer.mjs';
-import { findFreePort, importBuilt, MissingError, runToEnd, startMillrace } from './program.mjs';
+import { benchDatabase, startEngine } from './pipeline.mjs';
+import { importBuilt, MissingError, runToEnd } from './program.mjs';
 import { encodeJson } from './row-formats.mjs';
 
 const help = `Compares clients for what the streamer does with ClickHouse: insert a body that is ready in memory, one after
@@ -29,7 +30,7 @@ needed is missing, 98 the table does not hold the rows that were sent.
 
 const execute = promisify(execFile);
 const event = '{"event":"view","os":"linux","browser":"chrome"}';
-const database = 'bench';
+const database = benchDatabase;
 /** Small, so that every size is measured with the client's code equally warm. */
 const warmUpRows = 100;
 const warmUpInserts = 50;
@@ -82,24 +83,11 @@ function readOptions() {
 
 /** An embedded ClickHouse with the tables of Millrace, in a directory of its own. */
 async function prepareServer(undo) {
-  const { createClickHouse } = await importBuilt('clickhouse/client.js');
   const { ensureTables, nameTables } = await importBuilt('clickhouse/tables.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
   const dir = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
-  const url = new URL(`http://127.0.0.1:${await findFreePort()}`);
-  const server = await startMillrace([
-    'clickhouse',
-    '--data-dir',
-    dir,
-    '--clickhouse-url',
-    url.href,
-    '--log-level',
-    'warn',
-  ]);
-  undo.push(() => server.stop());
-  const client = createClickHouse({ url, database: '', user: 'default', password: '', timeoutMs: 60_000 });
-  undo.push(() => client.close());
+  const { clickhouse: client } = await startEngine(dir, undo);
   const options = { database, cluster: undefined, columns: loadSchema().columns };
   await ensureTables(client, options, { debug: () => {} });
   return { client, tables: nameTables(options) };

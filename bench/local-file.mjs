@@ -47,10 +47,11 @@ export async function insertFile({ dir, file, createSql }) {
 
 async function measure({ dataDir, path, columns, createSql }) {
   const { Engine } = await importBuilt('engine/engine.js');
-  const engine = await Engine.open(dataDir);
+  const { prepareFiles } = await importBuilt('engine/access.js');
+  const engine = Engine.open(await prepareFiles(dataDir, []));
   // As the streamer has it; all else is up to the engine.
   const settings = new Map([['date_time_input_format', 'best_effort']]);
-  const scope = { database: undefined, settings, params: new Map(), readonly: false };
+  const scope = { role: 'owner', database: undefined, settings, params: new Map(), readonly: false };
   await engine.read(createSql, 'Null', scope);
   const startedAt = performance.now();
   const cpuBefore = process.cpuUsage();

@@ -16,7 +16,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTable } from './figures.mjs';
 import { encodeRows } from './filled-buffer.mjs';
-import { findFreePort, importBuilt, MissingError, runToEnd, startMillrace } from './program.mjs';
+import { benchDatabase, startEngine } from './pipeline.mjs';
+import { importBuilt, MissingError, runToEnd } from './program.mjs';
 
 const help = `What is left of inserts that the embedded ClickHouse acknowledged, when the power goes in the moment of the last
 acknowledgement? The data lies on an ext4 of its own in a file. A copy of the file, taken at that moment, holds what
@@ -32,6 +33,7 @@ Needs root (mount), Linux with ext4 and loop devices, the built program and the 
 codes: 0 ok, 1 failure, 2 wrong usage, 69 something that is needed is missing, 98 the settings of Millrace lost rows.
 `;
 
+const table = `${benchDatabase}.events`;
 const rowsOfInsert = 1_000;
 const flushes = [
   'fsync_after_insert',
@@ -99,7 +101,7 @@ async function tryOnce(undo, { reset }, inserts) {
   await before.cutOff();
 
   const after = await open(undo, copy);
-  const tokens = readTokens(join(after.path, 'data'));
+  const tokens = readTokens(join(after.path, 'engine'));
   const left = await count(after.client);
   // As the streamer does when it was the commit of the last insert that did not survive.
   await insert(after.client, inserts - 1);
@@ -112,20 +114,15 @@ async function tryOnce(undo, { reset }, inserts) {
 
 /** The embedded ClickHouse on the file system of a file. */
 async function open(undo, image) {
-  const { createClickHouse } = await importBuilt('clickhouse/client.js');
   const path = `${image}.mounted`;
   mkdirSync(path);
   execFileSync('mount', ['-o', 'loop', image, path]);
-  const url = new URL(`http://127.0.0.1:${await findFreePort()}`);
-  const flags = ['--data-dir', join(path, 'data'), '--clickhouse-url', url.href, '--log-level', 'error'];
-  const server = await startMillrace(['clickhouse', ...flags]);
-  const client = createClickHouse({ url, database: '', user: 'default', password: '', timeoutMs: 60_000 });
+  const { clickhouse: client, stop } = await startEngine(path, []);
   let isOpen = true;
   const cutOff = async () => {
     if (!isOpen) return;
     isOpen = false;
-    await client.close();
-    await server.stop();
+    await stop();
     execFileSync('umount', [path]);
   };
   undo.push(cutOff);
@@ -135,9 +132,9 @@ async function open(undo, image) {
 async function prepareTable(client, reset) {
   const { ensureTables } = await importBuilt('clickhouse/tables.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
-  const options = { database: 'power', cluster: undefined, columns: loadSchema().columns };
+  const options = { database: benchDatabase, cluster: undefined, columns: loadSchema().columns };
   await ensureTables(client, options, { debug: () => {} });
-  if (reset.length > 0) await client.execute(`ALTER TABLE power.events RESET SETTING ${reset.join(', ')}`);
+  if (reset.length > 0) await client.execute(`ALTER TABLE ${table} RESET SETTING ${reset.join(', ')}`);
 }
 
 async function insert(client, number) {
@@ -152,16 +149,16 @@ async function insert(client, number) {
     offsets: of((i) => number * rowsOfInsert + i),
     receivedAt: of((i) => 1_767_225_600_000 + i),
   };
-  const { dataType } = await readStructure(client, 'power');
+  const { dataType } = await readStructure(client, benchDatabase);
   const identity = { topic: 'events', topicId: 'power', partition: 0 };
   const { columns, body } = await encodeRows(block, identity, dataType);
-  const sql = insertEventsStatement({ events: 'power.events' }, columns);
+  const sql = insertEventsStatement({ events: table }, columns);
   const settings = { ...insertSettings, insert_deduplication_token: `insert-${number}` };
   await client.insert(sql, body, { settings });
 }
 
 async function count(client) {
-  const [{ rows }] = await client.query('SELECT toFloat64(count()) AS rows FROM power.events');
+  const [{ rows }] = await client.query(`SELECT toFloat64(count()) AS rows FROM ${table}`);
   return rows;
 }
 

@@ -71,6 +71,12 @@ function ticksPerSecond() {
   return ticks;
 }
 
+/** The process at the end of a line of children: what a command or a sandbox runs in the end. */
+export function lastDescendantOf(pid) {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  return children.length === 0 ? pid : lastDescendantOf(Number(children.at(-1)));
+}
+
 /** Resident bytes of a process. */
 export function residentBytesOf(pid) {
   return memoryOf(pid, 'VmRSS');

@@ -15,7 +15,7 @@ import {
 } from './figures.mjs';
 import { fillBuffer, partitionsOf, readValues, startKafka } from './filled-buffer.mjs';
 import { insertFile, writeRowsFile } from './local-file.mjs';
-import { readPartsMade, startEngine, startStreamer } from './pipeline.mjs';
+import { benchDatabase, readPartsMade, startEngine, startStreamer } from './pipeline.mjs';
 import { cpuSecondsOf, importBuilt, peakResidentBytesOf, requireLinux, runToEnd } from './program.mjs';
 
 const help = `Measures the streamer: how it catches up. A buffer is filled, then \`millrace stream\` delivers all of it to
@@ -116,12 +116,13 @@ async function prepareSite(options, undo) {
 async function readPattern(clickhouse) {
   const { ensureTables, readStructure } = await importBuilt('clickhouse/tables.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
-  const database = 'pattern';
+  const database = benchDatabase;
   await ensureTables(clickhouse, { database, cluster: undefined, columns: loadSchema().columns }, silent);
   const [{ sql }] = await clickhouse.query(
     `SELECT create_table_query AS sql FROM system.tables WHERE database = '${database}' AND name = 'events'`,
   );
   const { dataType } = await readStructure(clickhouse, database);
+  await clickhouse.execute(`DROP DATABASE ${database} SYNC`);
   return { createSql: sql.replace(`${database}.events`, 'events'), dataType };
 }
 
@@ -138,14 +139,14 @@ async function measureRound(site, options, { round, runs }) {
   }
 }
 
-/** One delivery by a streamer, a group and a database of its own. */
+/** One delivery by a streamer, a group of its own, into a new database. */
 async function measure(site, { rows, profile, streamFlags }, { round, buffer }) {
   const { dir, engine, flags } = site;
   const { clickhouse } = engine;
   const name = `bench_${buffer}_${round}`;
   const profileDir = join(dir, `profile-${name}`);
   await mkdir(profileDir, { recursive: true });
-  const target = { engine, database: name, group: name, flags: [...flags[buffer], ...streamFlags] };
+  const target = { engine, database: benchDatabase, group: name, flags: [...flags[buffer], ...streamFlags] };
   const execArgv = profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] : [];
   const streamer = await startStreamer(target, { execArgv });
   try {
@@ -153,8 +154,8 @@ async function measure(site, { rows, profile, streamFlags }, { round, buffer }) 
     const { endedAt, cpuSeconds, inserts } = await waitUntilDelivered(streamer, rows);
     const engineCpuSeconds = cpuSecondsOf(engine.pid) - engineBefore;
     const residentMiB = peakResidentBytesOf(streamer.pid) / 1024 ** 2;
-    const { firstAt, stored, distinct } = await readStored(clickhouse, name);
-    const parts = await readPartsMade(clickhouse, name);
+    const { firstAt, stored, distinct } = await readStored(clickhouse);
+    const parts = await readPartsMade(clickhouse, benchDatabase);
     await streamer.stop();
     return {
       isRight: stored === rows && distinct === rows,
@@ -167,7 +168,7 @@ async function measure(site, { rows, profile, streamFlags }, { round, buffer }) 
     };
   } finally {
     await streamer.stop();
-    await clickhouse.execute(`DROP DATABASE IF EXISTS ${name} SYNC`);
+    await clickhouse.execute(`DROP DATABASE IF EXISTS ${benchDatabase} SYNC`);
   }
 }
 
@@ -188,10 +189,10 @@ async function readInserts(url) {
   return Number(/^millrace_insert_duration_seconds_count (\d+)$/m.exec(text)?.[1]);
 }
 
-async function readStored(clickhouse, database) {
+async function readStored(clickhouse) {
   const [stored] = await clickhouse.query(
     `SELECT toFloat64(count()) AS stored, toFloat64(uniqExact(partition, offset)) AS distinct,
-       toFloat64(toUnixTimestamp64Milli(min(stored_at))) AS firstAt FROM ${database}.events`,
+       toFloat64(toUnixTimestamp64Milli(min(stored_at))) AS firstAt FROM ${benchDatabase}.events`,
   );
   return stored;
 }

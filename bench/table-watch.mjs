@@ -35,7 +35,7 @@ export function watchTable(clickhouse, table) {
 async function readFreshness(clickhouse, { table, seen, sinceMs }) {
   const seenTable = `${table}_seen`;
   await clickhouse.execute(
-    `CREATE TABLE ${seenTable} (partition UInt32, last UInt64, at Int64) ENGINE = Memory`,
+    `CREATE TABLE ${seenTable} (partition UInt32, last UInt64, at Int64) ENGINE = MergeTree ORDER BY (partition, last)`,
   );
   const lines = seen.map((row) => JSON.stringify(row)).join('\n');
   await clickhouse.insert(`INSERT INTO ${seenTable} FORMAT JSONEachRow`, Buffer.from(lines));

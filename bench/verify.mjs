@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { describeMachine, fileSystemOf, formatDecimal, formatSpread, formatTable } from './figures.mjs';
-import { findFreePort, importBuilt, requireLinux, runToEnd, startMillrace } from './program.mjs';
+import { startEngine } from './pipeline.mjs';
+import { importBuilt, requireLinux, runToEnd } from './program.mjs';
 
 const help = `Measures verify: an embedded log and the embedded ClickHouse with the same records, compared by the built program.
 
@@ -39,13 +40,7 @@ async function run(undo) {
   requireLinux();
   const dir = await mkdtemp(join(options.dir, 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
-  const url = `http://127.0.0.1:${await findFreePort()}`;
-  const engine = await startMillrace(['clickhouse', '--data-dir', dir, '--clickhouse-url', url]);
-  undo.push(engine.stop);
-  const { createClickHouse } = await importBuilt('clickhouse/client.js');
-  const clickhouse = createClickHouse({ url: new URL(url), ...account });
-  undo.push(() => clickhouse.close());
-  const [{ version }] = await clickhouse.query('SELECT version() AS version');
+  const { url, clickhouse, version } = await startEngine(dir, undo);
   process.stdout.write(`${describeSettings({ ...options, dir, version })}\n\n`);
   const site = { dir, url, clickhouse, options };
   await fillTables(site, await fillLog(site));
@@ -53,8 +48,6 @@ async function run(undo) {
   process.stdout.write(`${formatRuns(runs)}\n`);
   return runs.every(({ isRight }) => isRight) ? 0 : 98;
 }
-
-const account = { database: '', user: 'default', password: '', timeoutMs: 3_600_000 };
 
 function readOptions() {
   const text = (value) => ({ type: 'string', default: value });
