@@ -100,7 +100,8 @@ describe.skipIf(brokers === '' || process.platform !== 'linux')('a hostile produ
     }
     expect(refused).not.toContain(codecs.gzip);
 
-    const flags = ['--clickhouse-url', site.clickhouse, '--kafka-group', topic, ...kafka];
+    const clickhouse = ['--data-dir', directory.path, '--clickhouse-url', site.clickhouse];
+    const flags = [...clickhouse, '--kafka-group', topic, ...kafka];
     const streamer = await start(['stream', '--stream-listen', `127.0.0.1:${port}`, ...flags]);
     const rows = await until('all is delivered', async () => {
       const found = await query<{ n: number }>(site.clickhouse, 'SELECT count() AS n FROM events');

@@ -87,6 +87,8 @@ describe.skipIf(brokers === undefined)('through Kafka', () => {
     await start(['clickhouse', '--data-dir', directory.path, '--clickhouse-url', site.clickhouse]);
     await start(['collect', '--listen', new URL(site.collector).host, ...kafka]);
     const group = [
+      '--data-dir',
+      directory.path,
       '--clickhouse-url',
       site.clickhouse,
       '--kafka-group',
@@ -116,8 +118,10 @@ describe.skipIf(brokers === undefined)('through Kafka', () => {
   });
 
   test('check names what is missing and makes it when told to', async () => {
-    await start(['clickhouse', '--data-dir', directory.path, '--clickhouse-url', site.clickhouse]);
-    const flags = ['--clickhouse-url', site.clickhouse, '--clickhouse-database', 'analytics', ...kafka];
+    const clickhouse = ['--data-dir', directory.path, '--clickhouse-url', site.clickhouse];
+    const database = ['--clickhouse-database', 'analytics'];
+    await start(['clickhouse', ...clickhouse, ...database]);
+    const flags = [...clickhouse, ...database, ...kafka];
     const before = await runProgram(['check', ...flags]);
     expect(before.code).toBe(0);
     for (const what of [
