@@ -45,10 +45,18 @@ const advices: readonly (readonly [codes: readonly number[], advice: string])[] 
  */
 export function explainPermanent(error: unknown): OperatorError | undefined {
   if (!(error instanceof ClickHouseError)) return undefined;
-  const advice = error.loginHint ?? advices.find(([codes]) => codes.includes(error.code))?.[1];
+  const advice = error.loginHint ?? adviceFor(error);
   if (advice === undefined) return undefined;
   const message = `ClickHouse refuses: ${error.message.slice(0, 1_000)}\n${advice}`;
   return new OperatorError(message, exitCodes.configuration, { cause: error });
+}
+
+function adviceFor({ code, message }: ClickHouseError): string | undefined {
+  // The embedded one has no replicated tables; elsewhere a grant may leave them out.
+  if (accessCodes.includes(code) && message.includes('ReplicatedMergeTree')) {
+    return 'Tables are replicated with --clickhouse-cluster: leave it out, or grant the user what is missing';
+  }
+  return advices.find(([codes]) => codes.includes(code))?.[1];
 }
 
 /** What ClickHouse answered, for a person: with where the password came from when that is the fault. */
