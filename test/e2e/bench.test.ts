@@ -32,7 +32,8 @@ afterAll(async () => {
 });
 
 const where = () => [
-  ...['--url', site.collector, '--streamer-url', site.streamer, '--clickhouse-url', site.clickhouse],
+  ...['--url', site.collector, '--streamer-url', site.streamer],
+  ...['--clickhouse-url', site.clickhouse, '--data-dir', directory.path],
 ];
 /** What is given later goes before what was given first. */
 const bench = (...args: string[]) => {

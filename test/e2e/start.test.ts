@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { countLog } from '../support/access-log-counts.ts';
 import {
   accessLog,
+  childrenOf,
   createSite,
   launchProgram,
   type Program,
@@ -173,12 +174,15 @@ describe('stopping and starting', () => {
       const program = await start();
       const priorityOf = async (command: string) => {
         const { stdout } = await runCommand('pgrep', ['-P', String(program.child.pid), '-f', `${command}$`]);
+        // A sandbox has the process that it confines as the last of its own.
+        const pid = Number(stdout.trim());
+        const own = (await childrenOf(pid)).at(-1) ?? pid;
         // Of each thread: new ones inherit it from the one that starts them.
-        const { stdout: nice } = await runCommand('ps', ['-L', '-o', 'ni=', '-p', stdout.trim()]);
+        const { stdout: nice } = await runCommand('ps', ['-L', '-o', 'ni=', '-p', String(own)]);
         return nice.trim().split(/\s+/).map(Number);
       };
       expect(new Set(await priorityOf('collect'))).toEqual(new Set([getPriority()]));
-      const own = (await priorityOf('clickhouse')).filter((nice) => nice >= 0);
+      const own = (await priorityOf('engine/process.js')).filter((nice) => nice >= 0);
       expect(new Set(own)).toEqual(new Set([Math.max(10, getPriority())]));
     },
   );

@@ -227,7 +227,8 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(entries);
 }
 
-async function childrenOf(pid: number): Promise<number[]> {
+/** The processes that it started, those that these started, and so on. */
+export async function childrenOf(pid: number): Promise<number[]> {
   const { stdout } = await runCommand('pgrep', ['-P', String(pid)]);
   const direct = stdout.split('\n').filter(Boolean).map(Number);
   const deeper = await Promise.all(direct.map(childrenOf));
