@@ -142,7 +142,7 @@ describe.skipIf(brokers === '' || process.platform !== 'linux')('a hostile produ
       [1 + codecsUsed.length, letters],
     ]);
     expect(peakOf(second)).toBeLessThan(600 * 1024 ** 2);
-    const replayed = await runProgram(['dead-letters', 'replay', '--clickhouse-url', site.clickhouse]);
+    const replayed = await runProgram(['dead-letters', 'replay', ...clickhouse]);
     expect(replayed.stdout).toMatch(new RegExp(`^replayed 0\nstill refused ${letters}\n`));
   });
 });
