@@ -4,6 +4,7 @@
  * does not look like that is refused: nothing is executed that was not understood here.
  */
 import { EngineError } from './error.ts';
+import { endOfQuoted } from './lexer.ts';
 
 /** A token. Positions are indexes into the text. */
 export interface CanonicalToken {
@@ -18,8 +19,12 @@ export interface CanonicalToken {
 /** In the order of the groups of the pattern. */
 const kinds = ['word', 'name', 'string', 'number', 'symbol'] as const;
 
+/** Of what is quoted only the first sign: a text of megabytes is more than a pattern can walk over. */
 const pattern =
-  /[ \n]*(?:([A-Za-z_]\w*)|(`[^`\\]*(?:(?:\\[\s\S]|``)[^`\\]*)*`)|('[^'\\]*(?:(?:\\[\s\S]|'')[^'\\]*)*')|(\d(?:[\w.]|(?<=[eE])[+-])*)|(--|\/\*|[()[\]{},.;=<>!+\-*/%|?:^@&~]))/y;
+  /[ \n]*(?:([A-Za-z_]\w*)|(`)|(')|(\d(?:[\w.]|(?<=[eE])[+-])*)|(--|\/\*|[()[\]{},.;=<>!+\-*/%|?:^@&~]))/y;
+
+/** Tokens of a statement at most: the engine itself executes no tree of that size. */
+const maxTokens = 1_000_000;
 
 /**
  * Splits a canonical statement.
@@ -33,15 +38,19 @@ export function readCanonical(text: string): CanonicalToken[] {
     const at = pattern.lastIndex;
     const match = pattern.exec(text);
     if (match === null || match[5]?.length === 2) throw unreadable(text, at);
-    const source = match.slice(1).find((group) => group !== undefined) ?? '';
-    const kind = kinds[match.slice(1).findIndex((group) => group !== undefined)] ?? 'symbol';
+    if (tokens.length === maxTokens) {
+      throw new EngineError(168, 'TOO_BIG_AST', `The statement has more than ${maxTokens} words and signs`);
+    }
+    let group = 1;
+    while (match[group] === undefined && group < kinds.length) group += 1;
+    const kind = kinds[group - 1] ?? 'symbol';
+    const first = match[group] ?? '';
+    const start = pattern.lastIndex - first.length;
     const isQuoted = kind === 'name' || kind === 'string';
-    tokens.push({
-      kind,
-      start: pattern.lastIndex - source.length,
-      end: pattern.lastIndex,
-      text: isQuoted ? unquote(source) : source,
-    });
+    const behind = isQuoted ? endOfQuoted(text, start, first) : pattern.lastIndex;
+    if (behind === undefined) throw unreadable(text, start);
+    pattern.lastIndex = behind;
+    tokens.push({ kind, start, end: behind, text: isQuoted ? unquote(text.slice(start, behind)) : first });
   }
   return tokens;
 }

@@ -1,4 +1,5 @@
 /** The engine itself: one data directory, one connection for each request. */
+import { isUtf8 } from 'node:buffer';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import type { EngineFiles } from './access.ts';
 import {
@@ -11,12 +12,16 @@ import {
 } from './binding.ts';
 import { EngineError, toEngineError } from './error.ts';
 import { type CallKind, Gate } from './gate.ts';
+import type { Role } from './policy.ts';
 import { ownScope, quoteLiteral, type Scope, scopeStatements } from './scope.ts';
-import { type OpenStream, Streams } from './streams.ts';
+import { maxStreams, type OpenStream, Streams } from './streams.ts';
 import { type FunctionRow, Vocabulary } from './vocabulary.ts';
 
 /** Calls that wait for the engine at most; `max_concurrent_queries` of a ClickHouse server is 100 as well. */
 const maxWaiting = 100;
+
+/** Streams at once, and of these for readers. */
+const maxReaderStreams = maxStreams - 8;
 
 /** Statements whose canonical text is remembered, and the longest of them: inserts repeat theirs for ever. */
 const maxRemembered = 256;
@@ -32,6 +37,8 @@ export class Engine {
   /** Parsing waits for nobody but other parsing: an insert must not wait for readers before it is known as one. */
   readonly #parsers: Gate;
   readonly #streams: Streams;
+  /** Streams at once: clients that take their time must not keep the owner's own reads waiting. */
+  readonly #streamSlots: Gate;
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #canonical = new Map<string, string>();
 
@@ -40,16 +47,22 @@ export class Engine {
     this.#path = path;
     this.#root = root;
     this.#streams = new Streams(path);
-    // Of libuv's pool one thread stays free for files and compression, and one for parsing.
+    // Of libuv's pool one thread stays free for files and compression, and two for parsing, one of them for the owner.
     const threads = Number(process.env.UV_THREADPOOL_SIZE) || 4;
-    const slots = Math.max(1, threads - 2);
+    const slots = Math.max(1, threads - 3);
     this.#gate = new Gate({
       slots,
       readSlots: Math.max(1, slots - 1),
       readerSlots: Math.max(1, slots - 2),
       queue: maxWaiting,
     });
-    this.#parsers = new Gate({ slots: 1, readSlots: 1, readerSlots: 1, queue: maxWaiting });
+    this.#streamSlots = new Gate({
+      slots: maxStreams,
+      readSlots: maxStreams,
+      readerSlots: maxReaderStreams,
+      queue: maxWaiting,
+    });
+    this.#parsers = new Gate({ slots: 2, readSlots: 1, readerSlots: 1, queue: maxWaiting });
   }
 
   /**
@@ -94,7 +107,16 @@ export class Engine {
     let finish = () => {};
     this.#track(new Promise<void>((resolve) => (finish = resolve)));
     let stream: OpenStream | undefined;
+    let release = () => {};
+    const released = new Promise<void>((resolve) => (release = resolve));
     try {
+      await new Promise<void>((start, reject) => {
+        const run = async () => {
+          start();
+          await released;
+        };
+        this.#streamSlots.run(kind, run).catch(reject);
+      });
       const query = { scope: scopeStatements(scope), sql, format };
       const opened = await this.#streams.open(query, (open) => this.#gate.run(kind, open));
       stream = opened;
@@ -104,28 +126,30 @@ export class Engine {
         yield chunk;
       }
     } catch (thrown) {
-      throw toEngineError(thrown);
+      throw living(toEngineError(thrown));
     } finally {
       await stream?.close();
+      release();
       finish();
     }
   }
 
   /**
    * The statement as the engine's parser understands it, on one line.
+   * @param role who asks: what readers send may take long, and must not keep the owner's inserts waiting
    * @throws EngineError for what the parser does not take, as a whole, alone
    */
-  async parse(sql: string): Promise<string> {
+  async parse(sql: string, role: Role): Promise<string> {
     const known = this.#canonical.get(sql);
     if (known !== undefined) return known;
-    const query = `SELECT formatQuerySingleLine(${quoteLiteral(sql)}) SETTINGS max_query_size = ${maxParsedBytes}`;
+    const query = `SELECT formatQuerySingleLine(${quoteLiteral(sql)}) SETTINGS ${parserSettings}`;
     const canonical = await this.#parsers
-      .run('write', () =>
+      .run(role === 'reader' ? 'reader' : 'write', () =>
         this.#once(ownScope, (on) => this.#binding.QueryAsyncConnection(on, query, 'RawBLOB')),
       )
-      .then(({ bytes }) => Buffer.from(bytes).toString('utf8'))
+      .then(({ bytes }) => textOf(Buffer.from(bytes)))
       .catch((thrown) => {
-        throw withoutWrapping(toEngineError(thrown));
+        throw withoutWrapping(living(toEngineError(thrown)));
       });
     if (sql.length <= maxRememberedLength) {
       if (this.#canonical.size >= maxRemembered) {
@@ -182,7 +206,7 @@ export class Engine {
         try {
           return await this.#once(scope, use);
         } catch (thrown) {
-          throw toEngineError(thrown);
+          throw living(toEngineError(thrown));
         }
       }),
     );
@@ -214,6 +238,32 @@ export class Engine {
 
 /** Longest text that is parsed, bytes; a statement of 16 MiB doubles when all of it must be escaped. */
 const maxParsedBytes = 64 * 1024 ** 2;
+/** Wrong turns of the parser, a fifth of what ClickHouse allows: a million of them take six seconds. */
+const maxParserBacktracks = 200_000;
+const parserSettings = `max_query_size = ${maxParsedBytes}, max_parser_backtracks = ${maxParserBacktracks}`;
+
+/** A character of UTF-8 of several bytes, read as Latin-1 (RFC 3629), or a byte that belongs to none. */
+const highBytes =
+  /[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}|[\x80-\xff]/g;
+
+/** A canonical statement as text. It has any bytes in its literals, as of `'\\xff'`: those go back to escapes. */
+function textOf(bytes: Buffer): string {
+  if (isUtf8(bytes)) return bytes.toString('utf8');
+  const escaped = bytes
+    .toString('latin1')
+    .replace(highBytes, (found) => (found.length > 1 ? found : `\\x${found.charCodeAt(0).toString(16)}`));
+  return Buffer.from(escaped, 'latin1').toString('utf8');
+}
+
+/**
+ * Ends the process when the engine in it is dead: after a fault of its own, as an overflow of the stack, it answers
+ * nothing any more, does not end either, and only a new process helps. What was answered is on disk.
+ */
+function living(error: EngineError): EngineError {
+  if (error.code === 236 && error.message.includes('due to a fatal error'))
+    process.kill(process.pid, 'SIGKILL');
+  return error;
+}
 
 function kindOf({ role }: Scope): CallKind {
   return role === 'reader' ? 'reader' : 'read';

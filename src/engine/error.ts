@@ -46,11 +46,13 @@ export function httpStatusOf(error: EngineError): number {
 
 const prefix = /^Code: (\d+)\. DB::[\w:]*Exception: /;
 const suffix = /[.\s]*\((version [^()]*(?:\([^()]*\))?|[A-Z][A-Z0-9_]{2,})\)[.\s]*$/;
+/** Characters of a message that are kept, of its beginning and of its end: it quotes what was asked, of any length. */
+const maxMessage = { start: 4_096, end: 512 };
 
 /** Makes an EngineError of what the binding throws; the engine repeats its prefix and suffix when it nests. */
 export function toEngineError(thrown: unknown): EngineError {
   if (thrown instanceof EngineError) return thrown;
-  let message = messageOf(thrown).trim();
+  let message = shortened(messageOf(thrown)).trim();
   let code = 1001;
   let type = 'STD_EXCEPTION';
   for (let match = prefix.exec(message); match !== null; match = prefix.exec(message)) {
@@ -62,6 +64,13 @@ export function toEngineError(thrown: unknown): EngineError {
     message = message.slice(0, match.index);
   }
   return new EngineError(code, type, message);
+}
+
+/** Reading a message costs the square of its length, at worst. */
+function shortened(message: string): string {
+  const { start, end } = maxMessage;
+  if (message.length <= start + end) return message;
+  return `${message.slice(0, start)} … ${message.slice(-end)}`;
 }
 
 /** The text that ClickHouse sends for an exception; its clients parse it. */

@@ -26,8 +26,9 @@ export function nextToken(text: string, from: number): Token | undefined {
   const start = skipBlank(text, from);
   if (start >= text.length) return undefined;
   const first = text.charAt(start);
-  if (first === "'") return token('string', text, start, endOfQuoted(text, start, first));
-  if (first === '`' || first === '"') return token('quoted', text, start, endOfQuoted(text, start, first));
+  if (first === "'") return token('string', text, start, endOfQuoted(text, start, first) ?? text.length);
+  if (first === '`' || first === '"')
+    return token('quoted', text, start, endOfQuoted(text, start, first) ?? text.length);
   const curlyEnd = curlyQuotes.get(text.slice(start, start + 3));
   if (curlyEnd !== undefined) {
     const kind = curlyEnd.endsWith('\x99') ? 'string' : 'quoted';
@@ -67,7 +68,8 @@ function endAfter(text: string, mark: string, from: number): number {
   return found < 0 ? text.length : found + mark.length;
 }
 
-function endOfQuoted(text: string, start: number, quote: string): number {
+/** The position behind the closing quote of what `start` opens; undefined when there is none. */
+export function endOfQuoted(text: string, start: number, quote: string): number | undefined {
   for (let at = start + 1; at < text.length; at += 1) {
     const char = text.charAt(at);
     if (char === '\\') at += 1;
@@ -76,7 +78,7 @@ function endOfQuoted(text: string, start: number, quote: string): number {
       at += 1;
     }
   }
-  return text.length;
+  return undefined;
 }
 
 /** How much deeper a token leads: into parentheses and the like, or out of them. */

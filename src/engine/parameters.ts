@@ -74,13 +74,21 @@ export function readParameters({
   const defaultFormat =
     url.get('default_format') || headerOf(headers, 'x-clickhouse-format') || 'TabSeparated';
   checkFormat(defaultFormat);
+  const database = url.get('database') || headerOf(headers, 'x-clickhouse-database') || undefined;
+  if (database === 'system') {
+    throw new EngineError(
+      497,
+      'ACCESS_DENIED',
+      'Name tables of system as system.table, from another database',
+    );
+  }
   return {
     query: url.get('query') ?? '',
     queryId: checkedQueryId(url.get('query_id') ?? headerOf(headers, 'x-clickhouse-query-id')),
     defaultFormat,
     scope: {
       role,
-      database: url.get('database') || headerOf(headers, 'x-clickhouse-database') || undefined,
+      database,
       settings,
       params,
       readonly: method === 'GET' || method === 'HEAD',

@@ -7,6 +7,7 @@
 import { type CanonicalToken, readCanonical } from './canonical.ts';
 import { EngineError } from './error.ts';
 import { checkSetting, checkTableSetting, type Limits } from './settings.ts';
+import { systemTables } from './system-tables.ts';
 import { engines, formats, structuredFunctions, type Vocabulary } from './vocabulary.ts';
 
 /** Who asks: the owner of the data, or somebody who may only read. */
@@ -14,6 +15,7 @@ export type Role = 'owner' | 'reader';
 
 /** What a statement is judged by, beside its text. */
 export interface Judgement {
+  readonly role: Role;
   readonly vocabulary: Vocabulary;
   readonly limits: Limits;
   /** Values of `{name:Type}`. */
@@ -97,8 +99,10 @@ class Judge {
 
   judge(): void {
     if (this.#tokens[0]?.text === 'SET') this.#assignments(1);
+    if (this.#text.startsWith('SHOW PROCESSLIST')) this.#systemTable('processes');
     for (; this.#at < this.#tokens.length; this.#at += 1) {
       const token = this.#tokens[this.#at] as CanonicalToken;
+      if (token.text === 'system' && this.#isSymbol(1, '.')) this.#systemTable(this.#peek(2)?.text ?? '');
       if (token.kind === 'word') this.#word(token);
       else if (token.kind === 'name') this.#name(token);
       else if (token.kind === 'symbol') {
@@ -148,8 +152,12 @@ class Judge {
     return isNamed || this.#groups.at(-1)?.isFrom === true;
   }
 
-  /** The engine writes a call without a space before its parenthesis, and everything else with one. */
+  /**
+   * The engine writes a call without a space before its parenthesis, and everything else with one, but for the names of
+   * columns behind the alias of a table: `FROM (…) AS t(a, b)`.
+   */
   #isCall(token: CanonicalToken): boolean {
+    if (this.#isWord(-1, 'AS') && this.#groups.at(-1)?.isFrom === true) return false;
     return this.#isSymbol(1, '(') && this.#peek(1)?.start === token.end;
   }
 
@@ -180,6 +188,7 @@ class Judge {
     if (!this.#judgement.vocabulary.isCallable(name)) {
       throw denied(`The embedded ClickHouse has no function ${name.slice(0, 100)}`);
     }
+    if (name === 'merge') this.#merge();
     if (structuredFunctions.has(name)) this.#structured(name);
   }
 
@@ -260,8 +269,28 @@ class Judge {
     this.#groups.pop();
     if (!isIdentifier) return;
     const value = this.#judgement.params.get(name.text) ?? '';
-    if (unlikeTable.test(value) || this.#judgement.vocabulary.isRefused(value)) {
+    if (
+      unlikeTable.test(value) ||
+      /^system(\.|$)/.test(value) ||
+      this.#judgement.vocabulary.isRefused(value)
+    ) {
       throw denied(`The value of parameter ${name.text} is no name that the embedded ClickHouse takes`);
+    }
+  }
+
+  /** No other database is named so: `readParameters` lets nobody make it the current one. */
+  #systemTable(name: string): void {
+    if (systemTables[this.#judgement.role].has(name)) return;
+    throw denied(`${this.#judgement.role}: Not enough privileges to read system.${name.slice(0, 100)}`);
+  }
+
+  /** `merge('database', 'tables')` finds tables by a pattern: not those of `system`, nor by an expression. */
+  #merge(): void {
+    for (let distance = 2; !this.#isSymbol(distance, ')'); distance += 1) {
+      const { kind, text } = this.#peek(distance) ?? { kind: 'symbol', text: '' };
+      const isPlain = kind === 'symbol' ? text === ',' : text !== 'system' && text !== 'REGEXP';
+      if (!isPlain)
+        throw denied("Tables are merged as merge('database', 'pattern'), and not those of system");
     }
   }
 
@@ -272,10 +301,11 @@ class Judge {
   #structured(name: string): void {
     let at = 2;
     if (name === 'format') {
-      const format = this.#peek(at)?.text ?? '';
-      checkFormat(format);
+      const format = this.#peek(at);
+      if (format?.kind !== 'word') throw notLiteral();
+      checkFormat(format.text);
       // Its data are expressions.
-      if (format.toLowerCase() === 'values')
+      if (format.text.toLowerCase() === 'values')
         throw denied('Values is no format for the table function format');
       at += 2;
     }
@@ -286,12 +316,26 @@ class Judge {
       if (name !== 'format' || !isLast) judgeStructure(first.text, this.#judgement);
       return;
     }
-    // Rows without columns before them; a query in their place could make a text.
-    const isQuery = /^(SELECT|WITH)$/.test(this.#peek(at + 1)?.text ?? '');
+    // Rows need no columns before them, and `generateRandom()` makes its own.
     const isRow =
-      first?.kind === 'number' || (first?.kind === 'symbol' && '(-)'.includes(first.text) && !isQuery);
-    if (isRow && name !== 'null' && name !== 'format') return;
+      name === 'values' && (first?.kind === 'number' || this.#isSymbol(at, '-') || this.#isTuple(at));
+    if (isRow || (name === 'generateRandom' && this.#isSymbol(at, ')'))) return;
     throw notLiteral();
+  }
+
+  /** `(a, b)`. Without a comma parentheses are none: what is in them could be a text with columns. */
+  #isTuple(at: number): boolean {
+    if (!this.#isSymbol(at, '(')) return false;
+    for (let depth = 0, distance = at; ; distance += 1) {
+      const token = this.#peek(distance);
+      if (token === undefined) return false;
+      if (token.kind !== 'symbol') continue;
+      if ('([{'.includes(token.text)) depth += 1;
+      else if (')]}'.includes(token.text)) depth -= 1;
+      else if (token.text === ',' && depth === 1)
+        return !/^(SELECT|WITH)$/.test(this.#peek(at + 1)?.text ?? '');
+      if (depth === 0) return false;
+    }
   }
 }
 

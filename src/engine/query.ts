@@ -18,9 +18,12 @@ import type { Vocabulary } from './vocabulary.ts';
 
 /** Most bytes of a body, compressed and decompressed each. The data of an INSERT goes to a file, not to memory. */
 const maxBodyBytes = 256 * 1024 ** 2;
-/** Most bytes of a statement without the data of an INSERT, by who asks; it must fit into memory. */
+/**
+ * Most bytes of a statement without the data of an INSERT, by who asks: parsing holds memory and a thread. As in
+ * ClickHouse, one above {@link maxHeadBytes} must be announced by the setting `max_query_size`.
+ */
 const maxStatementBytes = { owner: 16 * 1024 ** 2, reader: 1024 ** 2 };
-/** Where an INSERT must have come to its data: ClickHouse's own `max_query_size`. */
+/** Where an INSERT must have come to its data: ClickHouse's default of `max_query_size`. */
 const maxHeadBytes = 256 * 1024;
 /** Most bytes of a result that is not streamed; a request may set `max_result_bytes` itself. */
 const maxResultBytes = 1024 ** 3;
@@ -83,8 +86,8 @@ async function judged(
   if (!isUtf8(bytes)) throw new EngineError(62, 'SYNTAX_ERROR', 'The statement is not valid UTF-8');
   const text = bytes.toString('utf8');
   if (text.trim() === '') throw new EngineError(62, 'SYNTAX_ERROR', 'Empty query');
-  const sql = await engine.parse(text);
-  const kind = judge(sql, { vocabulary, limits: limits[scope.role], params: scope.params });
+  const sql = await engine.parse(text, scope.role);
+  const kind = judge(sql, { role: scope.role, vocabulary, limits: limits[scope.role], params: scope.params });
   if (kind === 'read') return sql;
   if (scope.role === 'reader') {
     const message = 'reader: Not enough privileges. This user may only read';
@@ -101,8 +104,8 @@ async function readHead(body: Body, query: string): Promise<{ text: Buffer; isWh
   return { text: Buffer.concat(parts), isWhole };
 }
 
-async function readRest(body: Body, { role }: Scope): Promise<Buffer> {
-  const maxBytes = maxStatementBytes[role];
+async function readRest(body: Body, { role, settings }: Scope): Promise<Buffer> {
+  const maxBytes = Math.min(maxStatementBytes[role], Number(settings.get('max_query_size') ?? maxHeadBytes));
   const { data, isWhole } = await body.read(maxBytes);
   if (!isWhole) {
     const message = `The statement is larger than ${maxBytes} bytes`;
@@ -164,12 +167,19 @@ async function scopeOfValues(
 ): Promise<Scope> {
   const { scope } = parameters;
   if (data === undefined || !isUtf8(data)) return scope;
-  const rows = data.toString('utf8').replace(/[\s;]+$/, '');
-  const canonical = await engine.parse(`SELECT (${rows}\n)`).catch(() => undefined);
+  const rows = withoutEnd(data.toString('utf8'));
+  const canonical = await engine.parse(`SELECT (${rows}\n)`, scope.role).catch(() => undefined);
   if (canonical === undefined) return scope;
-  judge(canonical, { vocabulary, limits: limits[scope.role], params: scope.params });
+  judge(canonical, { role: scope.role, vocabulary, limits: limits[scope.role], params: scope.params });
   const settings = new Map([...scope.settings, ['input_format_values_interpret_expressions', '1']]);
   return { ...scope, settings };
+}
+
+/** Rows without the spaces and semicolons behind them. */
+function withoutEnd(rows: string): string {
+  let end = rows.length;
+  while (end > 0 && /[\s;]/.test(rows.charAt(end - 1))) end -= 1;
+  return rows.slice(0, end);
 }
 
 /** The file is nothing that the client knows of. */

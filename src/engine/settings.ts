@@ -18,7 +18,6 @@ const word = /^\w{1,64}$/;
 const texts = new Set([
   'insert_deduplication_token',
   'log_comment',
-  'session_timezone',
   'format_csv_delimiter',
   'format_csv_null_representation',
   'format_tsv_null_representation',
@@ -37,6 +36,9 @@ const texts = new Set([
   'force_data_skipping_indices',
   'ignore_data_skipping_indices',
 ]);
+
+/** A time zone is a name: `file:/p` would be a file that the engine opens. */
+const timezone = /^'?[A-Za-z][\w+-]*(\/[A-Za-z][\w+-]*)*'?$/;
 
 /** Beginnings of names whose settings shape a result or its computation, and nothing else. */
 const families = [
@@ -93,16 +95,18 @@ const names = new Set(
   analyzer_compatibility_join_using_top_level_identifier parallel_view_processing legacy_column_name_of_tuple_literal
   allow_experimental_json_type allow_experimental_variant_type allow_experimental_dynamic_type
   allow_experimental_object_type allow_experimental_analyzer allow_simdjson async_query_sending_for_remote
-  materialize_ttl_after_modify load_balancing min_bytes_to_use_direct_io send_logs_level`.split(/\s+/),
+  materialize_ttl_after_modify load_balancing min_bytes_to_use_direct_io`.split(/\s+/),
 );
 
 /**
- * Refused although a family has it: the first lets data of VALUES be expressions (query.ts says when), the others cost
- * without bound or tell how to write files.
+ * Refused although a family has it: the first two let data of VALUES be expressions (query.ts says when), the others cost
+ * without bound, lift limits of recursion, or tell how to write files.
  */
 const refused = new Set([
   'input_format_values_interpret_expressions',
   'input_format_values_deduce_templates_of_expressions',
+  'input_format_json_max_depth',
+  'input_format_binary_max_type_complexity',
   'use_hedged_requests',
   'http_response_headers',
   'http_max_fields',
@@ -116,7 +120,7 @@ const refused = new Set([
 export function checkSetting(vocabulary: Vocabulary, limits: Limits, name: string, value: string): void {
   const type = vocabulary.settings.get(name);
   if (type === undefined) throw new EngineError(115, 'UNKNOWN_SETTING', `Unknown setting '${name}'`);
-  if (texts.has(name)) return;
+  if (texts.has(name) || (name === 'session_timezone' && timezone.test(value))) return;
   const isKnown = names.has(name) || families.some((family) => name.startsWith(family));
   if (!isKnown || refused.has(name) || textual.test(type)) throw denied(name);
   const plain = value.replace(/^'(.*)'$/, '$1');

@@ -34,7 +34,7 @@ interface Waiting {
 }
 
 /** Streams at once, each with a thread; `max_concurrent_queries` of a ClickHouse server is 100. */
-const maxStreams = 24;
+export const maxStreams = 24;
 
 /** As many threads as there ever were streams at once. */
 export class Streams {

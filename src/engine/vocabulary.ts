@@ -83,8 +83,20 @@ const harmlessFunctions = new Set(
   dynamicElement dynamicType`.split(/\s+/),
 );
 
-/** Functions of harmless chapters that are not harmless: what they do depends on settings that name files. */
-const refusedFunctions = new Set(['formatRow', 'formatRowNoNewline']);
+/**
+ * Functions of harmless chapters that are not harmless: formats may use files, as Protobuf's its schema, flame graphs
+ * the addresses of the process, and some end it.
+ */
+const refusedFunctions = new Set([
+  'formatRow',
+  'formatRowNoNewline',
+  'groupFormat',
+  'flameGraph',
+  'aggThrow',
+]);
+
+/** Longest name that is looked up, characters: each combinator in it is a step of a recursion. */
+const maxNameLength = 200;
 
 /**
  * Table functions. Those of `structured` take the columns of a table as text, which could carry an expression: policy.ts
@@ -102,10 +114,12 @@ export const structuredFunctions: ReadonlySet<string> = new Set([
   'generateRandom',
 ]);
 
-/** What looks like a call and is none: codecs, indexes, statistics, matchers. */
+/** What looks like a call and is none, or none that the engine lists: codecs, indexes, statistics, matchers. */
 const clauses = new Set(
   `CODEC NONE LZ4 LZ4HC ZSTD Delta DoubleDelta Gorilla FPC GCD T64 ALP minmax set bloom_filter tokenbf_v1 ngrambf_v1
-  sparse_grams text vector_similarity STATISTICS tdigest uniq countmin COLUMNS exists`.split(/\s+/),
+  sparse_grams text vector_similarity STATISTICS tdigest uniq countmin COLUMNS exists grouping untuple`.split(
+    /\s+/,
+  ),
 );
 
 /** Engines of tables: what Millrace makes, and what views and trials need. */
@@ -171,7 +185,7 @@ export class Vocabulary {
 
   /** Whether `name(…)` may be written. */
   isCallable(name: string): boolean {
-    if (this.isRefused(name)) return false;
+    if (name.length > maxNameLength || this.isRefused(name)) return false;
     if (this.#callable.has(name) || this.#callableAnyCase.has(name.toLowerCase())) return true;
     return this.#isCombined(name);
   }

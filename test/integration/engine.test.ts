@@ -427,9 +427,24 @@ describe('the HTTP interface', () => {
   });
 
   it('takes the database from a header', async () => {
-    const headers = { 'x-clickhouse-database': 'system' };
-    const response = await fetch(engine.url, { method: 'POST', body: 'SELECT * FROM one', headers });
-    expect(await response.text()).toBe('0\n');
+    const headers = { 'x-clickhouse-database': 'information_schema' };
+    const body = "SELECT count() FROM tables WHERE table_name = 'tables'";
+    const response = await fetch(engine.url, { method: 'POST', body, headers });
+    expect(await response.text()).toBe('1\n');
+  });
+
+  it.each([
+    ["SELECT hex('\\xff☃\\x80')", 'FFE2988380'],
+    ['SELECT * FROM (SELECT 1, 2) AS t(a, b)', '1\t2'],
+    [
+      'SELECT number % 2 AS a, grouping(a) FROM numbers(2) GROUP BY GROUPING SETS ((a)) ORDER BY a',
+      '0\t0\n1\t0',
+    ],
+    ['SELECT untuple((1, 2))', '1\t2'],
+    ['SELECT * FROM format(JSONEachRow, \'{"a":1}\')', '1'],
+    ['SELECT -(-1), 1 - (2 - 3), NOT (1 AND 0), (NOT 1) IN (0), - -1', '1\t2\t1\t1\t1'],
+  ])('gives what the engine itself gives: %s', async (sql, rows) => {
+    expect(await select(sql)).toBe(rows);
   });
 
   it('answers what analysts ask the system tables', async () => {

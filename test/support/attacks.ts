@@ -91,6 +91,80 @@ const other: readonly Attack[] = [
     aim: 'read',
     sql: [`CREATE FUNCTION${nbsp}canary_function AS () -> file('{file}')`, 'SELECT canary_function()'],
   },
+  {
+    name: 'the function file in columns that are written in hex',
+    aim: 'read',
+    // a Int8, b String DEFAULT file('{file}'): a name of the length of the canary's is not needed to be refused.
+    sql: [
+      `SELECT * FROM format(JSONEachRow, unhex('${Buffer.from("a Int8, b String DEFAULT file('/etc/hostname')").toString('hex')}'), '{"a":1}')`,
+    ],
+  },
+  {
+    name: 'the function file in columns behind a format in quotes',
+    aim: 'read',
+    sql: [`SELECT * FROM format('JSONEachRow', 'a Int8, b String DEFAULT file(\\'{file}\\')', '{"a":1}')`],
+  },
+  {
+    name: 'the function file in columns in parentheses',
+    aim: 'read',
+    sql: [`SELECT * FROM format(JSONEachRow, ('a Int8, b String DEFAULT file(\\'{file}\\')'), '{"a":1}')`],
+  },
+  {
+    name: 'a time zone of a session that is a file',
+    aim: 'read',
+    sql: ["SELECT now() SETTINGS session_timezone = 'file:{file}'"],
+  },
+  { name: 'models of a bridge', aim: 'execute', sql: ['SELECT * FROM system.models'] },
+  { name: 'models of a bridge in a condition', aim: 'execute', sql: ['SELECT 1 IN (`system`.models)'] },
+  {
+    name: 'models of a bridge by a pattern',
+    aim: 'execute',
+    sql: ["SELECT * FROM merge('system', '^models$')"],
+  },
+  {
+    name: 'models of a bridge by a computed name',
+    aim: 'execute',
+    sql: ["SELECT * FROM merge(concat('sys', 'tem'), '^models$')"],
+  },
+  {
+    name: 'models of a bridge by a parameter',
+    aim: 'execute',
+    sql: ['SELECT * FROM {f:Identifier}.models'],
+    params: { f: 'system' },
+  },
+  {
+    name: 'models of a bridge in the current database',
+    aim: 'execute',
+    sql: ['SELECT * FROM models'],
+    settings: { database: 'system' },
+  },
+  {
+    name: 'a profile of the memory',
+    aim: 'write',
+    sql: ['SELECT * FROM system.jemalloc_profile_text'],
+  },
+  { name: 'the stacks of all threads', aim: 'stop', sql: ['SELECT * FROM system.stack_trace'] },
+  {
+    name: 'a schema that a format writes for itself',
+    aim: 'write',
+    sql: ["SELECT groupFormat('Protobuf')(number) FROM numbers(2)"],
+  },
+  {
+    name: 'a schema that a format writes for itself, by name',
+    aim: 'write',
+    sql: ["SELECT arrayReduce('groupFormat(\\'Protobuf\\')', [1])"],
+  },
+  {
+    name: "the engine's own log on the output of errors",
+    aim: 'write',
+    sql: ["SELECT 1 SETTINGS send_logs_level = 'trace'"],
+  },
+  {
+    name: 'threads by another name',
+    aim: 'stop',
+    sql: ['SELECT 1 SETTINGS max_final_threads = 100000'],
+  },
+  { name: 'a name of many combinators', aim: 'stop', sql: [`SELECT sum${'If'.repeat(50_000)}(1)`] },
   { name: 'the table function file', aim: 'read', sql: ["SELECT * FROM file('{file}', 'LineAsString')"] },
   { name: 'the table function filesystem', aim: 'read', sql: ["SELECT content FROM filesystem('{file}')"] },
   { name: 'a file as a table', aim: 'read', sql: ["SELECT * FROM '{file}'"] },

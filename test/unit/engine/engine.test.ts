@@ -23,6 +23,17 @@ describe('exceptions', () => {
   });
 });
 
+describe('a long message', () => {
+  it.each(['.', ' ', '(ABC)', '(version 1)', 'Code: 1. DB::Exception: '])('of %j is read at once', (part) => {
+    const error = toEngineError(
+      new Error(`Code: 395. DB::Exception: ${part.repeat(1_000_000)}x (FUNCTION_THROW)`),
+    );
+    expect(error.code).toBe(part.startsWith('Code') ? 1 : 395);
+    expect(error.type).toBe('FUNCTION_THROW');
+    expect(error.message.length).toBeLessThan(10_000);
+  });
+});
+
 describe('the gate', () => {
   it('keeps a slot for writes, bounds what runs, and refuses what cannot wait', async () => {
     const gate = new Gate({ slots: 2, readSlots: 1, readerSlots: 1, queue: 1 });
