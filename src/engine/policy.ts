@@ -8,7 +8,7 @@ import { type CanonicalToken, readCanonical } from './canonical.ts';
 import { EngineError } from './error.ts';
 import { checkSetting, checkTableSetting, type Limits } from './settings.ts';
 import { systemTables } from './system-tables.ts';
-import { engines, formats, structuredFunctions, type Vocabulary } from './vocabulary.ts';
+import { engines, formats, fragileFormats, structuredFunctions, type Vocabulary } from './vocabulary.ts';
 
 /** Who asks: the owner of the data, or somebody who may only read. */
 export type Role = 'owner' | 'reader';
@@ -304,9 +304,9 @@ class Judge {
       const format = this.#peek(at);
       if (format?.kind !== 'word') throw notLiteral();
       checkFormat(format.text);
-      // Its data are expressions.
-      if (format.text.toLowerCase() === 'values')
-        throw denied('Values is no format for the table function format');
+      if (fragileFormats.has(format.text.toLowerCase())) {
+        throw denied(`The function format of the embedded ClickHouse does not read ${format.text}`);
+      }
       at += 2;
     }
     const first = this.#peek(at);

@@ -71,7 +71,7 @@ const harmlessFunctions = new Set(
   currentUser defaultProfiles defaultRoles defaultValueOfArgumentType defaultValueOfTypeName digits displayName
   dumpColumnStructure enabledProfiles enabledRoles errorCodeToName finalizeAggregation flipCoordinates
   formatReadableDecimalSize formatReadableQuantity formatReadableSize formatReadableTimeDelta formatQuery
-  formatQueryOrNull formatQuerySingleLine formatQuerySingleLineOrNull generateSerialID getSetting
+  formatQueryOrNull formatQuerySingleLine formatQuerySingleLineOrNull getSetting
   getSettingOrDefault getSizeOfEnumType getSubcolumn getTypeSerializationStreams globalVariable
   hasThreadFuzzer highlightQuery hostName identity ignore indexHint initializeAggregation initialQueryID
   initialQueryStartTime isConstant isDecimalOverflow lowCardinalityIndices lowCardinalityKeys MACNumToString
@@ -93,6 +93,8 @@ const refusedFunctions = new Set([
   'groupFormat',
   'flameGraph',
   'aggThrow',
+  // RapidJSON reads by recursion: a deep value overflows the stack, and the engine with it.
+  'JSONMergePatch',
 ]);
 
 /** Longest name that is looked up, characters: each combinator in it is a step of a recursion. */
@@ -147,6 +149,16 @@ export const formats: ReadonlySet<string> = new Set(
   LineAsString LineAsStringWithNames LineAsStringWithNamesAndTypes RawBLOB Prometheus`
     .toLowerCase()
     .split(/\s+/),
+);
+
+/**
+ * Formats that `format()` does not read: Values, whose data are expressions, and binary ones, whose readers a crafted text brings down (that of ORC did, in a
+ * trial of a few mutants). Whoever inserts them has the data of the tables in hand anyway.
+ */
+export const fragileFormats: ReadonlySet<string> = new Set(
+  'values native parquet parquetmetadata arrow arrowstream orc avro msgpack npy bsoneachrow buffers'.split(
+    ' ',
+  ),
 );
 
 /** Which words a statement may use. */

@@ -164,6 +164,16 @@ const other: readonly Attack[] = [
     aim: 'stop',
     sql: ['SELECT 1 SETTINGS max_final_threads = 100000'],
   },
+  {
+    name: 'a value of JSON that overflows the stack',
+    aim: 'stop',
+    sql: ["SELECT JSONMergePatch(repeat('{\"a\":', 100000) || '1' || repeat('}', 100000), '{}')"],
+  },
+  {
+    name: 'a file of ORC that is damaged',
+    aim: 'stop',
+    sql: ["SELECT * FROM format(ORC, 'a UInt64', unhex('4f524311'))"],
+  },
   { name: 'a name of many combinators', aim: 'stop', sql: [`SELECT sum${'If'.repeat(50_000)}(1)`] },
   { name: 'the table function file', aim: 'read', sql: ["SELECT * FROM file('{file}', 'LineAsString')"] },
   { name: 'the table function filesystem', aim: 'read', sql: ["SELECT content FROM filesystem('{file}')"] },

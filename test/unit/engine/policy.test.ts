@@ -64,6 +64,7 @@ describe('what may not run', () => {
     "SELECT * FROM null('a String DEFAULT length(b)')",
     "SELECT * FROM `null`(('a String DEFAULT length(b)'))",
     "SELECT * FROM null(unhex('61'))",
+    "SELECT * FROM format(ORC, 'a String', unhex('4f5243'))",
     'SELECT * FROM system.models',
     'SELECT 1 IN (`system`.`models`)',
     "SELECT * FROM merge('system', 'models')",
