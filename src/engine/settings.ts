@@ -95,7 +95,8 @@ const names = new Set(
   analyzer_compatibility_join_using_top_level_identifier parallel_view_processing legacy_column_name_of_tuple_literal
   allow_experimental_json_type allow_experimental_variant_type allow_experimental_dynamic_type
   allow_experimental_object_type allow_experimental_analyzer allow_simdjson async_query_sending_for_remote
-  system_events_show_zero_values materialize_ttl_after_modify load_balancing min_bytes_to_use_direct_io`.split(/\s+/),
+  system_events_show_zero_values
+  materialize_ttl_after_modify load_balancing min_bytes_to_use_direct_io`.split(/\s+/),
 );
 
 /**

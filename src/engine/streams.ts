@@ -1,7 +1,6 @@
 /** Streamed queries, each opened on a thread of its own: stream-worker.ts says why. */
 import { Worker } from 'node:worker_threads';
 import type { StreamChunk } from './binding.ts';
-import { EngineError } from './error.ts';
 import type { StreamAnswer, StreamRequest } from './stream-worker.ts';
 
 /** A query whose result is read piece by piece. */
@@ -41,8 +40,6 @@ export class Streams {
   readonly #path: string;
   readonly #threads: Thread[] = [];
   readonly #waiting = new Map<number, Waiting>();
-  /** Streams that wait for a thread, in their order. */
-  readonly #queue: ((thread: Thread) => void)[] = [];
   #count = 0;
 
   /** @param path the engine's data */
@@ -51,19 +48,19 @@ export class Streams {
   }
 
   /**
-   * Opens a stream. It waits for a thread first and for its turn then: who has a turn must not wait for those who
-   * need one.
+   * Opens a stream. Whoever calls sees to it that there are at most {@link maxStreams}.
    * @param inTurn runs the call that opens it when the engine has room
-   * @throws Error with the engine's message; EngineError 202 when there are too many
+   * @throws Error with the engine's message
    */
   async open(query: StreamQuery, inTurn: InTurn): Promise<OpenStream> {
-    const thread = await this.#take();
+    const thread = this.#threads.find(({ isBusy }) => !isBusy) ?? this.#start();
+    thread.isBusy = true;
     this.#count += 1;
     const id = this.#count;
     try {
       await inTurn(() => this.#ask(thread, { id, kind: 'open', ...query }));
     } catch (thrown) {
-      this.#release(thread);
+      thread.isBusy = false;
       throw thrown;
     }
     return {
@@ -74,35 +71,9 @@ export class Streams {
       },
       close: async () => {
         await this.#ask(thread, { id, kind: 'close' });
-        this.#release(thread);
+        thread.isBusy = false;
       },
     };
-  }
-
-  /** A thread that has no stream, when there is one. */
-  async #take(): Promise<Thread> {
-    const idle = this.#threads.find(({ isBusy }) => !isBusy);
-    const thread = idle ?? (this.#threads.length < maxStreams ? this.#start() : undefined);
-    if (thread !== undefined) {
-      thread.isBusy = true;
-      return thread;
-    }
-    if (this.#queue.length >= maxStreams * 4) {
-      throw new EngineError(
-        202,
-        'TOO_MANY_SIMULTANEOUS_QUERIES',
-        `Too many simultaneous queries: ${maxStreams} results are being read and ${this.#queue.length} wait. Try again later`,
-        503,
-      );
-    }
-    return new Promise((resolve) => this.#queue.push(resolve));
-  }
-
-  /** Gives the thread to the next one that waits. */
-  #release(thread: Thread): void {
-    const next = this.#queue.shift();
-    if (next === undefined) thread.isBusy = false;
-    else next(thread);
   }
 
   #start(): Thread {
