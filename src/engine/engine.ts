@@ -135,14 +135,16 @@ export class Engine {
   }
 
   /**
-   * The statement as the engine's parser understands it, on one line.
+   * The statement as the engine's parser understands it, on one line: a text that the parser, asked again, writes as it
+   * is. Once is not enough. Some names are written without the quotes that they need, so that what was one name within
+   * two kinds of quotes (`APPLY("`file`")`) is another one, or several words, in the text that would run.
    * @param role who asks: what readers send may take long, and must not keep the owner's inserts waiting
    * @throws EngineError for what the parser does not take, as a whole, alone
    */
   async parse(sql: string, role: Role): Promise<string> {
     const known = this.#canonical.get(sql);
     if (known !== undefined) return known;
-    const query = `SELECT formatQuerySingleLine(${quoteLiteral(sql)}) SETTINGS ${parserSettings}`;
+    const query = `WITH ${format}(${format}(${quoteLiteral(sql)})) AS text SELECT if(${format}(text) = text, text, '') SETTINGS ${parserSettings}`;
     const canonical = await this.#parsers
       .run(role === 'reader' ? 'reader' : 'write', () =>
         this.#once(ownScope, (on) => this.#binding.QueryAsyncConnection(on, query, 'RawBLOB')),
@@ -151,6 +153,8 @@ export class Engine {
       .catch((thrown) => {
         throw withoutWrapping(living(toEngineError(thrown)));
       });
+    if (canonical === '')
+      throw new EngineError(62, 'SYNTAX_ERROR', 'Syntax error: this statement can be read in two ways');
     if (sql.length <= maxRememberedLength) {
       if (this.#canonical.size >= maxRemembered) {
         const [oldest = ''] = this.#canonical.keys();
@@ -269,8 +273,13 @@ function kindOf({ role }: Scope): CallKind {
   return role === 'reader' ? 'reader' : 'read';
 }
 
+const format = 'formatQuerySingleLine';
+
 /** The parser's complaint, without the query that asked for it. */
 function withoutWrapping(error: EngineError): EngineError {
-  const message = error.message.replace(/: In scope SELECT formatQuerySingleLine\([\s\S]*$/, '');
+  const message = error.message.replace(
+    /: (In scope|while executing) [\s\S]*formatQuerySingleLine[\s\S]*$/i,
+    '',
+  );
   return new EngineError(error.code, error.type, message, error.status);
 }

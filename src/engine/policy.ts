@@ -73,6 +73,9 @@ interface Group {
  */
 const unlikeTable = /[/\\*?{}[\]:~]/;
 
+/** Types that have names between their parentheses: a property may be called as a function is. */
+const typesWithNames = new Set(['JSON', 'Tuple', 'Nested']);
+
 /** Words that end a FROM clause. */
 const endOfFrom = new Set(
   'SELECT WHERE PREWHERE GROUP HAVING ORDER LIMIT OFFSET SETTINGS FORMAT UNION EXCEPT INTERSECT WINDOW QUALIFY WITH'.split(
@@ -172,7 +175,8 @@ class Judge {
     if ('([{'.includes(token.text)) {
       const before = this.#peek(-1);
       const isNamed = before?.kind === 'word' || before?.kind === 'name' || before?.text === ')';
-      const isCall = token.text === '[' || (isNamed && before.end === token.start);
+      const isCall =
+        token.text === '[' || (isNamed && before.end === token.start && !typesWithNames.has(before.text));
       this.#groups.push({ isCall, isFrom: false });
     } else if (')]}'.includes(token.text)) {
       this.#groups.pop();
@@ -222,7 +226,7 @@ class Judge {
   /** `name = value, …`. Anything else behind the word SETTINGS is no such clause: a column may have that name. */
   #assignments(distance: number): void {
     let at = distance;
-    while (this.#peek(at)?.kind === 'word' && this.#isSymbol(at + 1, '=')) {
+    while (/^(word|name)$/.test(this.#peek(at)?.kind ?? '') && this.#isSymbol(at + 1, '=')) {
       const name = this.#peek(at)?.text ?? '';
       const sign = this.#isSymbol(at + 2, '-') ? 1 : 0;
       const value = this.#peek(at + 2 + sign);

@@ -457,6 +457,15 @@ describe('the HTTP interface', () => {
   });
 });
 
+it('has columns and properties that are called as functions are that it has not', async () => {
+  const table = await createTable('data JSON(file String, tid Int64), file String ALIAS data.file');
+  await select(`INSERT INTO ${table} (data) FORMAT JSONEachRow {"data":{"file":"a","tid":7}}`);
+  expect(await select(`SELECT file, data.file, data.tid FROM ${table} WHERE file = 'a' ORDER BY file`)).toBe(
+    'a\ta\t7',
+  );
+  expect(await select(`SELECT uniq(${table}.file), any(data.file) FROM ${table} GROUP BY file`)).toBe('1\ta');
+});
+
 describe('concurrent requests', () => {
   it('never see the settings, the database or the parameters of another', async () => {
     await Promise.all(['one', 'two'].map((name) => select(`CREATE DATABASE IF NOT EXISTS ${name}`)));

@@ -56,6 +56,34 @@ const scalarFile: readonly Attack[] = [
 
 const other: readonly Attack[] = [
   {
+    name: 'the function file as a transformer in two kinds of quotes',
+    aim: 'read',
+    sql: ['SELECT * APPLY("`f\\x69le`") FROM (SELECT \'{file}\' AS x)'],
+  },
+  {
+    name: 'the function file behind a transformer that is more than a name',
+    aim: 'read',
+    sql: ["SELECT * APPLY(\"upper), file ('{file}'\") FROM (SELECT 'x' AS x)"],
+  },
+  {
+    name: 'INTO OUTFILE behind a transformer that is more than a name',
+    aim: 'write',
+    sql: [
+      "SELECT * APPLY(\"upper) FROM (SELECT 'x' AS x) into outfile '{out}' format CSV settings max_threads = (1\") FROM (SELECT 'x' AS x)",
+      "SELECT * APPLY(\"upper FROM (SELECT 'x' AS x) into outfile '{out}'\")",
+    ],
+  },
+  {
+    name: 'a template by a setting in two kinds of quotes',
+    aim: 'read',
+    sql: ['SELECT 1 AS a SETTINGS "`format_template_row`" = \'{file}\' FORMAT Template'],
+  },
+  {
+    name: 'a filter of results by a setting in two kinds of quotes',
+    aim: 'read',
+    sql: ["SELECT 'x' AS x SETTINGS \"`additional_result_filter`\" = 'throwIf(1, file(\\'{file}\\'))'"],
+  },
+  {
     name: 'the function file by a parameter',
     aim: 'read',
     sql: ["SELECT arrayMap({f:Identifier}, ['{file}'])"],
