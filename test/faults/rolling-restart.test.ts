@@ -78,9 +78,10 @@ async function countAccepted(): Promise<number> {
 describe.skipIf(brokers === undefined || !isInstalled)('two collectors behind HAProxy', () => {
   beforeAll(async () => {
     ports = await freePorts(4);
-    clickhouse = ['--clickhouse-url', `http://127.0.0.1:${ports[2]}`];
+    // The password of ClickHouse is in its data directory.
+    clickhouse = ['--clickhouse-url', `http://127.0.0.1:${ports[2]}`, '--data-dir', directory.path];
     streamer = `127.0.0.1:${ports[3]}`;
-    await start(['clickhouse', '--data-dir', directory.path, ...clickhouse]);
+    await start(['clickhouse', ...clickhouse]);
     await start(['stream', '--stream-listen', streamer, ...kafka, ...group, ...clickhouse]);
     collectors = [await startCollector(ports[0]), await startCollector(ports[1])];
     proxy = await startHaproxy([`127.0.0.1:${ports[0]}`, `127.0.0.1:${ports[1]}`], directory.path);

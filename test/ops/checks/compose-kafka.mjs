@@ -22,7 +22,8 @@ async function run({ root, scratch }) {
   const { kafkaVersion } = await import(
     new URL('../../../dist/tools/kafka-settings.js', import.meta.url).href
   );
-  if (image !== `apache/kafka:${kafkaVersion}`)
+  const [name] = image.split('@');
+  if (name !== `apache/kafka:${kafkaVersion}`)
     throw new CheckError(`${file}: ${image} is not the Kafka ${kafkaVersion} that the tests use`);
   const classPath = `${await fetchKafkaJars(() => {})}/*`;
   const port = await freePort();
