@@ -115,7 +115,14 @@ export class Rig {
   /** The embedded ClickHouse. */
   async startEngine(options: LaunchOptions = {}): Promise<Member> {
     const url = `http://127.0.0.1:${await findPort()}`;
-    const flags = ['--data-dir', `${this.#directory.path}/engine`, '--clickhouse-url', url];
+    // Who may log in is tested elsewhere; here streamers and proxies have directories of their own.
+    const flags = [
+      '--data-dir',
+      `${this.#directory.path}/engine`,
+      '--clickhouse-url',
+      url,
+      '--no-clickhouse-auth',
+    ];
     this.engine = await this.#start('engine', url, ['clickhouse', ...flags], options);
     if (this.clickhouseForStreamers === '') this.clickhouseForStreamers = url;
     return this.engine;
@@ -127,7 +134,7 @@ export class Rig {
     const listen = ['--listen', `127.0.0.1:${collect}`, '--stream-listen', `127.0.0.1:${stream}`];
     const url = `http://127.0.0.1:${clickhouse}`;
     this.clickhouseForStreamers = url;
-    const flags = [...listen, ...this.streamerFlags(), '--batch-age', '100ms'];
+    const flags = [...listen, ...this.streamerFlags(), '--batch-age', '100ms', '--no-clickhouse-auth'];
     const all = await this.#start('start', `http://127.0.0.1:${collect}`, ['start', ...flags], {});
     this.engine = Object.create(all, { url: { value: url } });
     return all;
