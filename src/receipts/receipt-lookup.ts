@@ -1,6 +1,6 @@
 /** What became of an acknowledged event: asks the buffer and ClickHouse about one receipt. */
 import { type BufferInspector, OffsetOutOfRangeError, type TopicView } from '../buffer/buffer.ts';
-import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
+import { authenticationCodes, type ClickHouse, ClickHouseError, quoteText } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
 import { deliveryTables, findTables, type Tables } from '../clickhouse/tables.ts';
@@ -103,10 +103,18 @@ class Lookup implements ReceiptLookup {
       if (this.#isClosed) return { state: 'unavailable', detail: 'the collector is stopping' };
       return await this.#findRecord(name);
     } catch (error) {
+      if (error instanceof ClickHouseError && authenticationCodes.includes(error.code)) this.#forgetClient();
       return { state: 'unavailable', detail: messageOf(error).slice(0, 500) };
     } finally {
       this.#running--;
     }
+  }
+
+  /** The next lookup asks with a password that may have been made since. */
+  #forgetClient(): void {
+    const client = this.#clickhouse;
+    this.#clickhouse = undefined;
+    void client?.close().catch(() => {});
   }
 
   async close(): Promise<void> {
