@@ -1,5 +1,6 @@
 /** ClickHouse's exceptions, and the HTTP status that its HTTP interface gives to each. */
-import { messageOf } from '../errors.ts';
+import type { Address } from '../config/types.ts';
+import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 
 /** An exception of the engine, or one that its HTTP interface would raise. */
 export class EngineError extends Error {
@@ -77,4 +78,15 @@ function shortened(message: string): string {
 export function exceptionText(error: EngineError, version: string): string {
   const message = error.message.replace(/\.+$/, '');
   return `Code: ${error.code}. DB::Exception: ${message}. (${error.type}) (version ${version} (embedded))\n`;
+}
+
+/** The error for an address that the embedded ClickHouse cannot listen on. */
+export function cannotListen({ host, port }: Address, cause: unknown): OperatorError {
+  const isInUse = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+  return new OperatorError(
+    `the embedded ClickHouse cannot listen on ${host}:${port}: ${isInUse ? 'the port is in use' : messageOf(cause)}. ` +
+      'Stop what uses the port, or set another one with --clickhouse-url.',
+    exitCodes.unavailable,
+    { cause },
+  );
 }

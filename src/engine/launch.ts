@@ -5,11 +5,11 @@ import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { confinedFlags } from '../process/node-flags.ts';
 import { nodePaths, type Sandbox } from '../process/sandbox.ts';
 import { type EngineFiles, prepareFiles } from './access.ts';
 import type { Account } from './auth.ts';
+import { cannotListen } from './error.ts';
 
 /** How to start it. */
 export interface LaunchOptions {
@@ -86,13 +86,7 @@ async function listen({ host, port }: LaunchOptions): Promise<Server> {
   const server = createServer({ pauseOnConnect: true }, (socket) => socket.destroy());
   server.listen({ host, port });
   await once(server, 'listening').catch((cause) => {
-    const isInUse = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
-    throw new OperatorError(
-      `the embedded ClickHouse cannot listen on ${host}:${port}: ${isInUse ? 'the port is in use' : messageOf(cause)}. ` +
-        'Stop what uses the port, or set another one with --clickhouse-url.',
-      exitCodes.unavailable,
-      { cause },
-    );
+    throw cannotListen({ host, port }, cause);
   });
   return server;
 }

@@ -2,10 +2,10 @@
 import { createServer, type Server } from 'node:http';
 import { isIP, type Server as Listener } from 'node:net';
 import type { Logger } from 'pino';
-import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import type { EngineFiles } from './access.ts';
 import { type Account, Guard } from './auth.ts';
 import { Engine } from './engine.ts';
+import { cannotListen } from './error.ts';
 import { handleRequest } from './handler.ts';
 import type { ServerFacts } from './response.ts';
 import { ownScope } from './scope.ts';
@@ -101,20 +101,10 @@ async function listen(server: Server, { host, port, listener }: EngineOptions): 
     if (listener === undefined) server.listen({ host, port }, resolve);
     else server.listen(listener, resolve);
   }).catch((cause) => {
-    throw new OperatorError(
-      `the embedded ClickHouse cannot listen on ${host}:${port}: ${explain(cause)}. ` +
-        'Stop what uses the port, or set another one with --clickhouse-url.',
-      exitCodes.unavailable,
-      { cause },
-    );
+    throw cannotListen({ host, port }, cause);
   });
   const address = server.address();
   return typeof address === 'object' && address !== null ? address.port : port;
-}
-
-function explain(cause: unknown): string {
-  const isInUse = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
-  return isInUse ? 'the port is in use' : messageOf(cause);
 }
 
 async function closeServer(server: Server, requests: ReadonlySet<Promise<void>>): Promise<void> {
