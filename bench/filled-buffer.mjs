@@ -39,7 +39,7 @@ export async function encodeRows(block, identity, dataType) {
   const { encodeNative } = await importBuilt('streamer/native-block.js');
   const rows = new BatchRows(identity);
   for (let i = 0; i < block.count; i++) rows.add(block, i);
-  return encodeNative(rows, [...Array(block.count).keys()], dataType);
+  return encodeNative(rows, [...Array(block.count).keys()], { dataType, withRaw: true });
 }
 
 /**

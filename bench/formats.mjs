@@ -88,7 +88,7 @@ async function prepareServer(undo) {
   await clickhouse.execute(
     `ALTER TABLE ${database}.events MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1`,
   );
-  const { dataType } = await readStructure(clickhouse, database);
+  const { dataType } = await readStructure(clickhouse, { database });
   return { engine, dataType };
 }
 

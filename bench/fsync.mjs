@@ -46,7 +46,7 @@ async function main(undo) {
   process.stdout.write(`${describe(version, dir, options)}\n\n`);
   const bodies = new Map();
   const { readStructure } = await importBuilt('clickhouse/tables.js');
-  const { dataType } = await readStructure(client, databases.on);
+  const { dataType } = await readStructure(client, { database: databases.on });
   for (const rows of options.sizes) bodies.set(rows, await buildBody(rows, dataType));
   const runs = [];
   for (let round = 0; round <= options.rounds; round++) {

@@ -149,7 +149,7 @@ async function insert(client, number) {
     offsets: of((i) => number * rowsOfInsert + i),
     receivedAt: of((i) => 1_767_225_600_000 + i),
   };
-  const { dataType } = await readStructure(client, benchDatabase);
+  const { dataType } = await readStructure(client, { database: benchDatabase });
   const identity = { topic: 'events', topicId: 'power', partition: 0 };
   const { columns, body } = await encodeRows(block, identity, dataType);
   const sql = insertEventsStatement({ events: table }, columns);

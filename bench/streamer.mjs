@@ -121,7 +121,7 @@ async function readPattern(clickhouse) {
   const [{ sql }] = await clickhouse.query(
     `SELECT create_table_query AS sql FROM system.tables WHERE database = '${database}' AND name = 'events'`,
   );
-  const { dataType } = await readStructure(clickhouse, database);
+  const { dataType } = await readStructure(clickhouse, { database });
   await clickhouse.execute(`DROP DATABASE ${database} SYNC`);
   return { createSql: sql.replace(`${database}.events`, 'events'), dataType };
 }

@@ -1,6 +1,6 @@
 /** The structure of `events` for those who insert: read again before it can be long out of date. */
 import type { ClickHouse } from './client.ts';
-import { type RowStructure, readStructure } from './tables.ts';
+import { type RowStructure, readStructure, type TablesOptions } from './tables.ts';
 
 /**
  * How long a structure is used. When the type of `data` is altered meanwhile, rows sent with the former one are cast
@@ -11,12 +11,12 @@ const maxAgeMs = 10_000;
 /** Knows the structure of the table of one database. */
 export class EventsStructure {
   readonly #clickhouse: ClickHouse;
-  readonly #database: string;
+  readonly #options: Pick<TablesOptions, 'database' | 'keepRaw'>;
   #known: { readonly structure: RowStructure; readonly readAt: number } | undefined;
 
-  constructor(clickhouse: ClickHouse, database: string) {
+  constructor(clickhouse: ClickHouse, options: Pick<TablesOptions, 'database' | 'keepRaw'>) {
     this.#clickhouse = clickhouse;
-    this.#database = database;
+    this.#options = options;
   }
 
   /** The structure, at most a few seconds old. @throws ClickHouseError, ClickHouseUnavailableError */
@@ -29,7 +29,7 @@ export class EventsStructure {
   /** The structure as it is now. @throws ClickHouseError, ClickHouseUnavailableError */
   async read(): Promise<RowStructure> {
     const readAt = performance.now();
-    const structure = await readStructure(this.#clickhouse, this.#database);
+    const structure = await readStructure(this.#clickhouse, this.#options);
     this.#known = { structure, readAt };
     return structure;
   }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
 import type { Column } from '../schema/columns.ts';
 import { type ClickHouse, ClickHouseError, quoteName, quoteText } from './client.ts';
+import { changeOfRaw, type KeepRaw, rawColumn } from './raw-column.ts';
 import { formatMissingSettings, formatTableSettings } from './table-settings.ts';
 
 /** Where the tables are and what they hold. */
@@ -11,6 +12,10 @@ export interface TablesOptions {
   /** Cluster for ON CLUSTER; tables are replicated then. */
   readonly cluster: string | undefined;
   readonly columns: readonly Column[];
+  /** How long `events` and `repeats` keep the bytes of each event. Default: always. */
+  readonly keepRaw?: KeepRaw | undefined;
+  /** Paths of `data` that get a column of their own in each part of a new table, 0 to 1024. Default: 256. */
+  readonly maxDynamicPaths?: number | undefined;
 }
 
 /** Names of the tables, quoted for use in statements. */
@@ -46,11 +51,26 @@ export const insertSettings: Readonly<Record<string, string | number>> = {
   max_insert_block_size: 1_048_449,
   min_insert_block_size_bytes: 268_402_944,
   date_time_input_format: 'best_effort',
+  // What a value is, its own JSON says: a text stays a text whatever it looks like and whatever else is in the insert,
+  // and so does a boolean in an array. Typed paths are parsed all the same.
+  input_format_try_infer_dates: 0,
+  input_format_try_infer_datetimes: 0,
+  input_format_try_infer_variants: 0,
+  input_format_json_try_infer_numbers_from_strings: 0,
+  input_format_json_read_bools_as_numbers: 0,
+  input_format_json_read_bools_as_strings: 0,
+  input_format_json_read_numbers_as_strings: 0,
+  // Arrays of whole and other numbers are arrays of Float64: docs/data.md says what that changes.
+  input_format_try_infer_integers: 1,
+  // A path is there once, and dots in keys are nesting.
+  type_json_skip_duplicated_paths: 0,
+  type_json_skip_invalid_typed_paths: 0,
+  json_type_escape_dots_in_keys: 0,
   // Receive times of a wrong clock may be spread over more months than ClickHouse allows by default.
   max_partitions_per_insert_block: 0,
 };
 
-/** Columns of `events` that the streamer fills, in the order of the insert. */
+/** Columns of `events` that the streamer fills, in the order of the insert; where it is kept, `raw` comes after them. */
 export const insertedColumns: readonly string[] = [
   'received_at',
   'topic',
@@ -59,6 +79,23 @@ export const insertedColumns: readonly string[] = [
   'offset',
   'event_id',
   'data',
+];
+
+/** Columns of `dead_letters` in the order in which its rows are written. */
+const letterColumns = [
+  ...['topic', 'topic_id', 'partition', 'offset', 'received_at', 'refused_at', 'event_id', 'code', 'column'],
+  ...['reason', 'raw'],
+];
+
+/** Columns of `repeats` in the order in which its rows are written; where it is kept, `raw` comes after them. */
+const repeatColumns = [
+  'topic',
+  'topic_id',
+  'partition',
+  'offset',
+  'received_at',
+  'event_id',
+  'earlier_offset',
 ];
 
 /** Names the tables. */
@@ -86,6 +123,17 @@ export function insertEventsStatement(
   return `INSERT INTO ${events} (${columns.join(', ')}) FORMAT Native`;
 }
 
+/** The statement that inserts dead letters in RowBinary. */
+export function insertLettersStatement({ deadLetters }: Pick<Tables, 'deadLetters'>): string {
+  return `INSERT INTO ${deadLetters} (${letterColumns.map(quoteName).join(', ')}) FORMAT RowBinary`;
+}
+
+/** The statement that inserts repeats in RowBinary, their bytes last if they are kept. */
+export function insertRepeatsStatement({ repeats }: Pick<Tables, 'repeats'>, withRaw: boolean): string {
+  const columns = withRaw ? [...repeatColumns, 'raw'] : repeatColumns;
+  return `INSERT INTO ${repeats} (${columns.map(quoteName).join(', ')}) FORMAT RowBinary`;
+}
+
 /**
  * Names the tables as they are: whether they are replicated is up to who made them.
  * @throws ClickHouseError, ClickHouseUnavailableError
@@ -102,23 +150,32 @@ export async function findTables(
   return row === undefined ? named : { ...named, isReplicated: row.engine.startsWith('Replicated') };
 }
 
-/** How rows of `events` are read. */
+/** How rows of `events` are written. */
 export interface RowStructure {
-  /** The inserted columns and their types, quoted as the argument of a table function. */
+  /** The inserted columns and their types, `raw` left out, quoted as the argument of a table function. */
   readonly columns: string;
   /** Type of `data`. */
   readonly dataType: string;
+  /** Whether rows carry the bytes of their events: they are wanted, and the tables have a column for them. */
+  readonly withRaw: boolean;
 }
 
 /**
  * Structure of the rows of `events` as the table has it now. Not that of the schema: a path that the schema no
  * longer names is still typed in the table.
  */
-export async function readStructure(clickhouse: ClickHouse, database: string): Promise<RowStructure> {
-  const columns = await readColumns(clickhouse, database, 'events');
+export async function readStructure(
+  clickhouse: ClickHouse,
+  { database, keepRaw = 'always' }: Pick<TablesOptions, 'database' | 'keepRaw'>,
+): Promise<RowStructure> {
+  const [columns, repeats] = await Promise.all([
+    readColumns(clickhouse, database, 'events'),
+    readColumns(clickhouse, database, 'repeats'),
+  ]);
   const types = new Map(columns.map(({ name, type }) => [name, type]));
+  const withRaw = keepRaw !== 'never' && types.has('raw') && repeats.some(({ name }) => name === 'raw');
   const list = insertedColumns.map((name) => `${quoteName(name)} ${types.get(name)}`).join(', ');
-  return { columns: quoteText(list), dataType: types.get('data') ?? 'JSON' };
+  return { columns: quoteText(list), dataType: types.get('data') ?? 'JSON', withRaw };
 }
 
 /** One change that the tables need. */
@@ -139,7 +196,7 @@ export interface TableChange {
 export async function planTables(clickhouse: ClickHouse, options: TablesOptions): Promise<TableChange[]> {
   const { database, cluster, columns } = options;
   const tables = nameTables(options);
-  const [existing, deadLetters, repeats, databases, settings] = await Promise.all([
+  const [existing, deadLetters, repeats, databases, settings, raws] = await Promise.all([
     readColumns(clickhouse, database, 'events'),
     readColumns(clickhouse, database, 'dead_letters'),
     readColumns(clickhouse, database, 'repeats'),
@@ -147,6 +204,7 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
       params: { database },
     }),
     planSettings(clickhouse, options),
+    planRaw(clickhouse, options),
   ]);
   const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
   const changes: TableChange[] = [
@@ -166,7 +224,7 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
       isNeeded: repeats.length === 0,
     },
   ];
-  changes.push(...settings);
+  changes.push(...settings, ...raws);
   if (existing.length === 0) {
     const sql = createEvents(tables.events, options);
     return [...changes, { sql, description: 'create table events', isNeeded: true }];
@@ -210,6 +268,32 @@ async function planSettings(
   });
 }
 
+/** The column `raw` of tables that are there: made where an earlier version left it out, and kept as long as it is wanted. */
+async function planRaw(
+  clickhouse: ClickHouse,
+  { database, cluster, keepRaw = 'always' }: TablesOptions,
+): Promise<TableChange[]> {
+  const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
+  const tables = await clickhouse.query<{ readonly name: string; readonly create_table_query: string }>(
+    `SELECT name, create_table_query FROM system.tables
+     WHERE database = {database:String} AND name IN ('events', 'repeats')`,
+    { params: { database } },
+  );
+  return tables.flatMap(({ name, create_table_query }) => {
+    const change = changeOfRaw(create_table_query, keepRaw);
+    if (change === undefined) return [];
+    const sql = `ALTER TABLE ${quoteName(database)}.${name}${onCluster} ${change}`;
+    return [
+      {
+        sql,
+        description: `make column raw of table ${name} fit --keep-raw`,
+        isNeeded: true,
+        isOptional: true,
+      },
+    ];
+  });
+}
+
 const accessDenied = 497;
 
 /**
@@ -233,11 +317,17 @@ export async function ensureTables(
       if (!isDenied || !isDispensable) throw error;
       log.warn(
         isNeeded
-          ? `the user may not ${description}; without it, rows can be lost or repeated when the machine of ClickHouse loses power. Run: ${sql}`
+          ? `the user may not ${description}; ${withoutIt(sql)}. Run: ${sql}`
           : `the user may not ${description} on the other nodes of the cluster; it is on this one. Where a node lacks it, run: ${sql}`,
       );
     }
   }
+}
+
+function withoutIt(sql: string): string {
+  return sql.includes('MODIFY SETTING')
+    ? 'without it, rows can be lost or repeated when the machine of ClickHouse loses power'
+    : 'without it, the bytes of events are not kept as --keep-raw says';
 }
 
 function refuseChangedTypes(types: ReadonlyMap<string, string>, { columns, database }: TablesOptions): void {
@@ -268,7 +358,7 @@ function normalise(type: string): string {
  * `data` would forbid every later change of `data` (ALTER_OF_COLUMN_IS_FORBIDDEN, seen on 26.7).
  */
 function createEvents(name: string, options: TablesOptions): string {
-  const { columns, cluster } = options;
+  const { columns, cluster, keepRaw = 'always' } = options;
   const has = (column: string) => columns.some((candidate) => candidate.name === column);
   const lines = [
     `event_id String${has('id') ? ' DEFAULT data.id' : ''}`,
@@ -278,11 +368,12 @@ function createEvents(name: string, options: TablesOptions): string {
     'topic_id LowCardinality(String)',
     'partition UInt32',
     'offset UInt64 CODEC(Delta, ZSTD(1))',
-    `data ${jsonType(columns)}`,
+    `data ${jsonType(options)}`,
     ...columns.map(({ name: column, type }) => {
       const kind = column === 'event' ? 'DEFAULT' : 'ALIAS';
       return `${quoteName(column)} ${type} ${kind} data.${quoteName(column)}`;
     }),
+    rawColumn(keepRaw),
     'INDEX offset_range offset TYPE minmax GRANULARITY 1',
   ];
   const order = has('event') ? '(event, received_at)' : 'received_at';
@@ -303,8 +394,8 @@ function createDeadLetters(name: string, { cluster }: TablesOptions): string {
 }
 
 /** `earlier_offset` is where the last record with the same id lies, which may be a repeat itself: same topic, same partition. */
-function createRepeats(name: string, { cluster }: TablesOptions): string {
-  const lines = [...identityLines, 'event_id String', 'earlier_offset UInt64'];
+function createRepeats(name: string, { cluster, keepRaw = 'always' }: TablesOptions): string {
+  const lines = [...identityLines, 'event_id String', 'earlier_offset UInt64', rawColumn(keepRaw)];
   return createTable(name, lines, identityLayout, cluster);
 }
 
@@ -330,8 +421,12 @@ export function createTable(
   return `${head} (\n  ${lines.join(',\n  ')}\n) ENGINE = ${engine} ${layout} SETTINGS ${settings}`;
 }
 
-function jsonType(columns: readonly Column[]): string {
-  return `JSON(${columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', ')})`;
+/** Beyond so many, paths share columns: a part has files for each that has one of its own. Measured: docs/data.md. */
+export const defaultDynamicPaths = 256;
+
+function jsonType({ columns, maxDynamicPaths = defaultDynamicPaths }: TablesOptions): string {
+  const paths = columns.map(({ name, type }) => `${quoteName(name)} ${type}`);
+  return `JSON(${[`max_dynamic_paths = ${maxDynamicPaths}`, ...paths].join(', ')})`;
 }
 
 /**

@@ -35,6 +35,8 @@ export const check: Command = {
     ...collectorOptions,
     ...bufferOptions,
     ...clickhouseOptions,
+    'keepRaw',
+    'maxDynamicPaths',
     'clickhouseSandbox',
     'embeddedClickhouse',
     'create',
@@ -50,6 +52,8 @@ export const check: Command = {
       database: config.clickhouseDatabase,
       cluster: config.clickhouseCluster,
       columns: schema.columns,
+      keepRaw: config.keepRaw,
+      maxDynamicPaths: config.maxDynamicPaths,
     };
     const findings = [
       await checkBuffer(config),

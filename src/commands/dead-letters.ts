@@ -14,7 +14,7 @@ import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 
 /** Options that have a meaning for one of the two only. */
 const listOptions: readonly OptionKey[] = ['limit'];
-const replayOptions: readonly OptionKey[] = ['dryRun', 'skipDuplicatePaths'];
+const replayOptions: readonly OptionKey[] = ['dryRun', 'skipDuplicatePaths', 'keepRaw'];
 
 /**
  * `millrace dead-letters list|replay`. Exit codes: 0, also when there is nothing to do; 1 when `replay` leaves some
@@ -69,8 +69,9 @@ async function run(context: CommandContext): Promise<ExitCode> {
       });
       return exitCodes.ok;
     }
-    const { dryRun, skipDuplicatePaths } = config;
-    const result = await replayLetters({ ...options, cluster, dryRun, skipDuplicatePaths, log: context.log });
+    const { keepRaw, dryRun, skipDuplicatePaths } = config;
+    const how = { cluster, keepRaw, dryRun, skipDuplicatePaths, log: context.log };
+    const result = await replayLetters({ ...options, ...how });
     await print(
       config.json
         ? printableJson(formatReplayJson(result, dryRun))

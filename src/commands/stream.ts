@@ -35,6 +35,8 @@ export const streamerOptions = [
   'deduplicationWindow',
   'deduplicationIds',
   'settleAfter',
+  'keepRaw',
+  'maxDynamicPaths',
 ] as const satisfies readonly OptionKey[];
 
 /** Options of what is told to others about this process. */
@@ -102,6 +104,8 @@ export const stream: Command = {
         database: config.clickhouseDatabase,
         cluster: config.clickhouseCluster,
         columns: schema.columns,
+        keepRaw: config.keepRaw,
+        maxDynamicPaths: config.maxDynamicPaths,
       },
       limits: { rows: config.batchRows, bytes: config.batchBytes, ageMs: config.batchAge },
       idsLimits: { windowMs: config.deduplicationWindow, maxIds: config.deduplicationIds },

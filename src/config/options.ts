@@ -337,10 +337,10 @@ export const options = {
     group: 'streamer',
   }),
   batchBytes: option({
-    schema: type.bytes(1024, 128 * 1024 ** 2),
+    schema: type.bytes(1024, 64 * 1024 ** 2),
     default: '32MiB',
     placeholder: '<size>',
-    doc: 'Most bytes of one insert. A partition holds up to two batches in memory, and a copy of what is sent.',
+    doc: 'Most bytes of events in one insert, up to 64 MiB; with their bytes in `raw`, it carries them twice. A partition holds up to two batches in memory, and a copy of what is sent.',
     group: 'streamer',
   }),
   batchAge: option({
@@ -418,6 +418,20 @@ export const options = {
     schema: type.text.optional(),
     placeholder: '<cluster>',
     doc: 'Cluster for ON CLUSTER; tables become ReplicatedMergeTree.',
+    group: 'clickhouse',
+  }),
+  keepRaw: option({
+    schema: type.keeping(60_000),
+    default: 'always',
+    placeholder: '<time>',
+    doc: 'How long the column `raw` keeps the bytes of each event: always, never, or a duration of at least 1m after it was received. Without them, `verify --content` has nothing to compare. See docs/data.md.',
+    group: 'clickhouse',
+  }),
+  maxDynamicPaths: option({
+    schema: type.integer(0, 1024),
+    default: '256',
+    placeholder: '<n>',
+    doc: 'Undeclared properties that have columns of their own in each part of table `events`, 0 to 1024; the others share some. For tables that are made: an existing one keeps its own. See docs/data.md.',
     group: 'clickhouse',
   }),
   clickhouseTimeout: option({

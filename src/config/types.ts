@@ -77,6 +77,17 @@ export function duration(minMs: number, maxMs: number = Number.MAX_SAFE_INTEGER)
   });
 }
 
+/** How long something is kept: `always`, `never`, or a duration in milliseconds. */
+export function keeping(minMs: number) {
+  return scalar.transform((value, context): 'always' | 'never' | number => {
+    if (value === 'always' || value === 'never') return value;
+    const kept = duration(minMs).safeParse(value);
+    return kept.success
+      ? kept.data
+      : fault(context, `must be always, never or a duration as 30d, not '${value}'`);
+  });
+}
+
 /** A moment as milliseconds since the epoch: a duration ago (`90s`, `1h`, `7d`), or an RFC 3339 time with a zone. */
 export const time = scalar.transform((value, context) => {
   const ago = duration(0).safeParse(value);

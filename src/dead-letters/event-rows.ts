@@ -1,5 +1,5 @@
 /** Dead letters as rows of `events`, and which of them ClickHouse would still refuse. */
-
+import type { RowStructure } from '../clickhouse/tables.ts';
 import { BatchRows } from '../streamer/batch-rows.ts';
 import { encodeNative, type NativeBlock } from '../streamer/native-block.ts';
 import { findRefusedRows, type RowProbe } from '../streamer/refused-rows.ts';
@@ -30,8 +30,8 @@ export function rowsOf(letters: readonly DeadLetter[]): BatchRows {
 }
 
 /** Dead letters of one partition as the body of an insert, as the streamer would have made it. */
-export function encodeEvents(letters: readonly DeadLetter[], dataType: string): NativeBlock {
-  return encodeNative(rowsOf(letters), [...letters.keys()], dataType);
+export function encodeEvents(letters: readonly DeadLetter[], structure: RowStructure): NativeBlock {
+  return encodeNative(rowsOf(letters), [...letters.keys()], structure);
 }
 
 /** Finds those that are refused now. They are of one partition. What could not be read is no event, and is not tried. */

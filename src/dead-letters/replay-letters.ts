@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
+import type { KeepRaw } from '../clickhouse/raw-column.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
 import {
   insertEventsStatement,
@@ -31,6 +32,8 @@ export interface ReplayOptions {
   readonly filter: DeadLetterFilter;
   /** Change nothing; say what would be done. */
   readonly dryRun: boolean;
+  /** Whether rows keep the bytes of their events. Default: always. */
+  readonly keepRaw?: KeepRaw | undefined;
   /** Of a path that an event has twice, keep the first value. */
   readonly skipDuplicatePaths: boolean;
   readonly log: Logger;
@@ -67,8 +70,8 @@ export interface ClosedPlan {
  * A plan whose rows do not appear is closed all the same, or its token would stand in the way of every later replay.
  */
 export async function replayLetters(options: ReplayOptions): Promise<ReplayResult> {
-  const { clickhouse, tables } = options;
-  const structure = await readStructure(clickhouse, tables.database);
+  const { clickhouse, tables, keepRaw } = options;
+  const structure = await readStructure(clickhouse, { database: tables.database, keepRaw });
   const replay = new Replay(options, structure);
   return await replay.run();
 }
@@ -77,7 +80,7 @@ class Replay {
   readonly #options: ReplayOptions;
   readonly #replays: ReplayLog;
   readonly #probe: RowProbe;
-  readonly #dataType: string;
+  readonly #structure: RowStructure;
   readonly #result: ReplayResult = {
     ...{ replayed: 0, alreadyThere: 0, vanished: 0 },
     closedPlans: [],
@@ -89,7 +92,7 @@ class Replay {
     this.#options = options;
     this.#replays = new ReplayLog(clickhouse, tables.database, cluster);
     this.#probe = createRowProbe(clickhouse, structure, { settings: settingsOf(options) });
-    this.#dataType = structure.dataType;
+    this.#structure = structure;
   }
 
   async run(): Promise<ReplayResult> {
@@ -177,7 +180,7 @@ class Replay {
   async #insertPlan(plan: ReplayPlan, letters: readonly DeadLetter[]): Promise<number | ClickHouseError> {
     const { clickhouse, tables, log } = this.#options;
     const settings = { ...settingsOf(plan), insert_deduplication_token: plan.token };
-    const { columns, body } = encodeEvents(letters, this.#dataType);
+    const { columns, body } = encodeEvents(letters, this.#structure);
     try {
       if (letters.length > 0)
         await clickhouse.insert(insertEventsStatement(tables, columns), body, { settings });

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { BufferUnavailableError, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
 import { ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import { EventsStructure } from '../clickhouse/events-structure.ts';
+import type { KeepRaw } from '../clickhouse/raw-column.ts';
 import type { Tables } from '../clickhouse/tables.ts';
 import { unreadableCode } from '../dead-letters/dead-letter.ts';
 import { messageOf } from '../errors.ts';
@@ -42,6 +43,8 @@ export interface InsertResult {
 /** What the sink needs. */
 export interface SinkOptions extends Omit<BlockTarget, 'structure' | 'refused'> {
   readonly observer: InsertObserver;
+  /** Whether rows keep the bytes of their events. Default: always. */
+  readonly keepRaw?: KeepRaw | undefined;
   /** A plan older than this is settled by asking ClickHouse, milliseconds. */
   readonly settleAfterMs: number;
   readonly log: Logger;
@@ -99,9 +102,9 @@ function reportDeadLetters(
 
 /** Makes the sink. */
 export function createClickHouseSink(options: SinkOptions): Sink {
-  const { clickhouse, tables, observer, settleAfterMs, log } = options;
+  const { clickhouse, tables, keepRaw, observer, settleAfterMs, log } = options;
   const refused = ({ code }: ClickHouseError): void => observer.refused(code);
-  const structure = new EventsStructure(clickhouse, tables.database);
+  const structure = new EventsStructure(clickhouse, { database: tables.database, keepRaw });
   const target: BlockTarget = { ...options, structure, refused };
 
   /** Why the token must not be relied on in this attempt. */

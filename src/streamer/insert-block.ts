@@ -3,7 +3,13 @@ import { crc32 } from 'node:zlib';
 import type { OwnedPartition } from '../buffer/buffer.ts';
 import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
 import type { EventsStructure } from '../clickhouse/events-structure.ts';
-import { insertEventsStatement, insertSettings, type Tables } from '../clickhouse/tables.ts';
+import {
+  insertEventsStatement,
+  insertLettersStatement,
+  insertRepeatsStatement,
+  insertSettings,
+  type Tables,
+} from '../clickhouse/tables.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../process/fault-point.ts';
 import { type Block, recordOf } from './block.ts';
@@ -73,8 +79,7 @@ export async function insertBlock(
   }
 
   async function sendRows(rows: readonly number[], token: string): Promise<void> {
-    const { dataType } = await structure.current();
-    const { columns, body } = encodeNative(batch.rows, rows, dataType);
+    const { columns, body } = encodeNative(batch.rows, rows, await structure.current());
     passFaultPoint('insert-sent', midInsertMs);
     await send(insertEventsStatement(tables, columns), body, token);
   }
@@ -91,7 +96,7 @@ export async function insertBlock(
       const letters = deadLettersOf(batch, news, partition);
       // Before the table: what is in the table is not looked at again.
       await deadLetterTopic?.publish(letters);
-      const sql = `INSERT INTO ${tables.deadLetters} FORMAT RowBinary`;
+      const sql = insertLettersStatement(tables);
       const body = encodeDeadLetters(letters, batch.plan.sealedAt);
       await send(sql, body, partToken(block, 'dead', news));
     }
@@ -102,8 +107,9 @@ export async function insertBlock(
   const isHere = new Set(hasOthers ? block.rows : []);
   const repeats = batch.repeats.filter(({ index }) => isHere.has(index));
   if (repeats.length > 0) {
-    const sql = `INSERT INTO ${tables.repeats} FORMAT RowBinary`;
-    await send(sql, encodeRepeats(block, partition), partToken(block, 'repeats', repeats));
+    const { withRaw } = await structure.current();
+    const sql = insertRepeatsStatement(tables, withRaw);
+    await send(sql, encodeRepeats(block, partition, withRaw), partToken(block, 'repeats', repeats));
     passFaultPoint('repeats-written');
   }
   const unreadable = unreadableOf(batch).filter(({ index }) => isHere.has(index));
@@ -166,15 +172,20 @@ async function withoutWritten(
   return refused.filter(({ index }) => !written.has(recordOf(batch, index).offset));
 }
 
-/** The rows of `repeats` in RowBinary, in the order of the table's columns. */
-function encodeRepeats({ batch, rows }: Block, { topic, topicId, partition }: PartitionIdentity): Buffer {
+/** The rows of `repeats` in RowBinary, in the order of {@link insertRepeatsStatement}. */
+function encodeRepeats(
+  { batch, rows }: Block,
+  { topic, topicId, partition }: PartitionIdentity,
+  withRaw: boolean,
+): Buffer {
   const encoded = new RowBinary();
   const isHere = new Set(rows);
   for (const { index, earlierOffset } of batch.repeats) {
     if (!isHere.has(index)) continue;
-    const { offset, receivedAt, eventId } = recordOf(batch, index);
+    const { offset, receivedAt, eventId, raw } = recordOf(batch, index);
     encoded.text(topic).text(topicId).uint32(partition).int64(offset).int64(receivedAt);
     encoded.text(eventId).int64(earlierOffset);
+    if (withRaw) encoded.text(raw);
   }
   return encoded.build();
 }

@@ -9,6 +9,7 @@ import { recordOf } from './block.ts';
 import { encodeNative } from './native-block.ts';
 import type { PartitionIdentity } from './plan.ts';
 import { RowBinary } from './row-binary.ts';
+import { withoutLoneSurrogates } from './surrogates.ts';
 
 /** A row of a batch that is for the dead letters: ClickHouse refuses it by itself, or it cannot be read. */
 export interface RefusedRow {
@@ -49,7 +50,7 @@ export interface RowProbe {
    * Positions of values that cannot be read as `data`, all at one go; it may name too many, and may know only
    * of this reason to refuse a row. Undefined when ClickHouse cannot tell.
    */
-  findUnreadable(values: readonly Uint8Array[]): Promise<number[] | undefined>;
+  findUnreadable(values: readonly Buffer[]): Promise<number[] | undefined>;
 }
 
 /**
@@ -126,7 +127,7 @@ export function createRowProbe(
     indexes: readonly number[],
   ): Promise<ClickHouseError | undefined> => {
     check();
-    const { columns, body } = encodeNative(rows, indexes, dataType);
+    const { columns, body } = encodeNative(rows, indexes, { dataType, withRaw: false });
     const sql = `INSERT INTO FUNCTION null(${structure}) (${columns.join(', ')}) FORMAT Native`;
     try {
       await clickhouse.insert(sql, body, { settings });
@@ -136,7 +137,7 @@ export function createRowProbe(
       throw error;
     }
   };
-  const findUnreadable = async (values: readonly Uint8Array[]): Promise<number[] | undefined> => {
+  const findUnreadable = async (values: readonly Buffer[]): Promise<number[] | undefined> => {
     const found: number[] = [];
     for (let from = 0; from < values.length; ) {
       check();
@@ -155,12 +156,12 @@ export function createRowProbe(
  * As many values as fit one statement, with their positions. Where the cast meets some errors (a number beyond
  * DateTime64, for one) it makes NULL of the next value, too (seen on 26.7): so none of ours is the next one.
  */
-function encodeValues(values: readonly Uint8Array[], from: number): { rows: Buffer; next: number } {
+function encodeValues(values: readonly Buffer[], from: number): { rows: Buffer; next: number } {
   const rows = new RowBinary();
   let bytes = 0;
   let next = from;
   for (; next < values.length && (next === from || bytes < castBytes); next++) {
-    const value = values[next] as Uint8Array;
+    const value = withoutLoneSurrogates(values[next] as Buffer);
     bytes += value.length;
     rows.uint32(next).text(value).uint32(betweenValues).text('{}');
   }

@@ -107,7 +107,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   const done = tablesReady
     .then((tables) => {
       const { deadLetterTopic } = options;
-      const target = { clickhouse, tables, deadLetterTopic };
+      const target = { clickhouse, tables, deadLetterTopic, keepRaw: options.tables.keepRaw };
       const plain = createClickHouseSink({ ...target, observer: tally, settleAfterMs, log });
       const sink = tracer === undefined ? plain : traceInserts(plain, tracer);
       const delivery = { limits, idsLimits, observer: tally, isTraced: tracer !== undefined };

@@ -390,8 +390,8 @@ describe('a replay that ended before it could say so', () => {
         [0, 1],
       );
       const settings = { ...insertSettings, insert_deduplication_token: plan?.token ?? '' };
-      const { dataType } = await readStructure(clickhouse, tables.database);
-      const { columns, body } = encodeEvents(letters, dataType);
+      const structure = await readStructure(clickhouse, { database: tables.database });
+      const { columns, body } = encodeEvents(letters, structure);
       await clickhouse.insert(insertEventsStatement(tables.tables, columns), body, { settings });
       if (isForgotten) await forgetTokens(tables);
       expect(await replay(tables)).toMatchObject({ replayed: 0, alreadyThere: 3, closedPlans: [] });

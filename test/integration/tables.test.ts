@@ -9,7 +9,14 @@ import {
   ClickHouseUnavailableError,
   createClickHouse,
 } from '../../src/clickhouse/client.ts';
-import { ensureTables, insertSettings, nameTables, planTables } from '../../src/clickhouse/tables.ts';
+import type { KeepRaw } from '../../src/clickhouse/raw-column.ts';
+import {
+  ensureTables,
+  insertSettings,
+  nameTables,
+  planTables,
+  readStructure,
+} from '../../src/clickhouse/tables.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 
@@ -216,6 +223,53 @@ describe('tables', () => {
     expect(await clickhouse.query(`SELECT count() = 1 AS once FROM ${database}.events`)).toEqual([
       { once: 1 },
     ]);
+  });
+
+  test('of an earlier version gain a column for the bytes of events, kept as long as is wanted', async () => {
+    const database = freshDatabase();
+    const options = { database, cluster: undefined, columns: columnsOf({}) };
+    const needed = async (keepRaw: KeepRaw) =>
+      (await planTables(clickhouse, { ...options, keepRaw })).filter(({ isNeeded }) => isNeeded);
+    await ensureTables(clickhouse, options, log);
+    await insert(database, 0, { event: 'earlier' });
+    for (const table of ['events', 'repeats'])
+      await clickhouse.execute(
+        `ALTER TABLE ${database}.${table} DROP COLUMN raw SETTINGS mutations_sync = 1`,
+      );
+    expect(await readStructure(clickhouse, options)).toMatchObject({ withRaw: false });
+
+    expect((await needed('always')).map(({ description }) => description).sort()).toEqual([
+      'make column raw of table events fit --keep-raw',
+      'make column raw of table repeats fit --keep-raw',
+    ]);
+    await ensureTables(clickhouse, options, log);
+    expect(await needed('always')).toEqual([]);
+    expect(await needed('never')).toEqual([]);
+    expect(await readStructure(clickhouse, options)).toMatchObject({ withRaw: true });
+    expect(await readStructure(clickhouse, { database, keepRaw: 'never' })).toMatchObject({ withRaw: false });
+    expect(await clickhouse.query(`SELECT event, raw FROM ${database}.events`)).toEqual([
+      { event: 'earlier', raw: '' },
+    ]);
+
+    const rows = `INSERT INTO ${database}.events (received_at, offset, data, raw) VALUES
+      (now64(3) - INTERVAL 3 DAY, 1, '{}', 'old'), (now64(3), 2, '{}', 'new')`;
+    await clickhouse.execute(rows);
+    for (const keepRaw of [86_400_000, 172_800_000]) {
+      const how = { ...options, keepRaw };
+      await ensureTables(clickhouse, how, log);
+      expect(await needed(keepRaw)).toEqual([]);
+    }
+    await clickhouse.execute(`OPTIMIZE TABLE ${database}.events FINAL`);
+    const left = `SELECT raw FROM ${database}.events WHERE offset > 0 ORDER BY offset`;
+    expect(await clickhouse.query(left)).toEqual([{ raw: '' }, { raw: 'new' }]);
+
+    await ensureTables(clickhouse, options, log);
+    expect(await needed('always')).toEqual([]);
+    const own = 'TTL toDateTime(received_at) + toIntervalMonth(1)';
+    await clickhouse.execute(`ALTER TABLE ${database}.events MODIFY COLUMN raw String ${own}`);
+    // What somebody has chosen stays: only `repeats` changes.
+    expect(await needed(86_400_000)).toHaveLength(1);
+    expect(await needed('always')).toEqual([]);
   });
 
   test('on a cluster are replicated, on every node, with a window that outlives an outage', async () => {

@@ -100,7 +100,7 @@ export async function openDeliveryStore(): Promise<DeliveryStore> {
 
 /** Where blocks go. */
 export function targetOf(clickhouse: ClickHouse, tables: Tables): BlockTarget {
-  return { clickhouse, tables, structure: new EventsStructure(clickhouse, tables.database) };
+  return { clickhouse, tables, structure: new EventsStructure(clickhouse, { database: tables.database }) };
 }
 
 /** A real sink, and what it said. */

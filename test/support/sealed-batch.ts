@@ -49,5 +49,5 @@ export function valuesOf(batch: SealedBatch | undefined): string[] | undefined {
 
 /** Rows of a batch, all by default, as they are sent. */
 export function bodyOf(batch: SealedBatch, indexes: readonly number[] = allRowsOf(batch)): Buffer {
-  return encodeNative(batch.rows, indexes, 'JSON').body;
+  return encodeNative(batch.rows, indexes, { dataType: 'JSON', withRaw: false }).body;
 }

@@ -73,7 +73,7 @@ test('an owner that was stopped and replaced sends no request, neither the first
     },
   } as unknown as ClickHouse;
   const tables = nameTables({ database: 'd', cluster: undefined });
-  const read = async () => ({ columns: '', dataType: 'JSON' });
+  const read = async () => ({ columns: '', dataType: 'JSON', withRaw: false });
   const target = { clickhouse, tables, structure: { current: read, read } };
   const repeating = { ...batch, repeats: [{ index: 1, earlierOffset: 7 }] };
   await expect(insertBlock(target, blockOf(repeating), { partition, lease })).rejects.toThrow(FencedError);

@@ -30,15 +30,15 @@ describe('a block', () => {
         const indexes = all(list).filter((index) => isTaken(index));
         const taken = indexes.map((index) => list[index] as Row);
         fc.pre(taken.some(({ id }) => id !== undefined) || list.every(({ id }) => id === undefined));
-        const block = encodeNative(rowsOf(list), indexes, 'JSON');
-        expect(block).toEqual(encodeNative(rowsOf(taken), all(taken), 'JSON'));
+        const block = encodeNative(rowsOf(list), indexes, { dataType: 'JSON', withRaw: false });
+        expect(block).toEqual(encodeNative(rowsOf(taken), all(taken), { dataType: 'JSON', withRaw: false }));
       }),
     );
   });
 
   test('begins with its columns and rows, and has an id column only when there are ids', () => {
     const rowsWithout = rowsOf([{ value: Buffer.from('{}'), offset: 1, id: undefined }]);
-    const without = encodeNative(rowsWithout, [0], 'JSON(a String)');
+    const without = encodeNative(rowsWithout, [0], { dataType: 'JSON(a String)', withRaw: false });
     expect(without.columns).toEqual(['received_at', 'topic', 'topic_id', 'partition', 'offset', 'data']);
     expect([...without.body.subarray(0, 2)]).toEqual([6, 1]);
     expect(without.body.includes('\x04data\x0eJSON(a String)\x01\0\0\0\0\0\0\0\x02{}')).toBe(true);
@@ -46,8 +46,11 @@ describe('a block', () => {
       { value: Buffer.from('{}'), offset: 1, id: undefined },
       { value: Buffer.from('{}'), offset: 2, id: 'x' },
     ]);
-    const { columns, body } = encodeNative(rowsWith, [0, 1], 'JSON');
+    const { columns, body } = encodeNative(rowsWith, [0, 1], { dataType: 'JSON', withRaw: false });
     expect(columns).toEqual([...without.columns.slice(0, 5), 'event_id', 'data']);
+    const kept = encodeNative(rowsWith, [0, 1], { dataType: 'JSON', withRaw: true });
+    expect(kept.columns).toEqual([...columns, 'raw']);
+    expect(kept.body.subarray(-17).toString()).toBe('\x03raw\x06String\x02{}\x02{}');
     expect(body.includes('\x08event_id\x10Nullable(String)\x01\0\0\x01x')).toBe(true);
   });
 });
