@@ -51,6 +51,7 @@ const families = [
   'format_binary_',
   'date_time_',
   'type_json_',
+  'json_type_',
   'cast_',
   'optimize_',
   'query_plan_',

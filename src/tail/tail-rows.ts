@@ -7,7 +7,7 @@ import { type Condition, type RowPosition, Watermarks } from './watermarks.ts';
 export interface TailRow extends RowPosition {
   /** ISO 8601, UTC. */
   readonly received_at: string;
-  /** The event as ClickHouse holds it: JSON text, since its numbers may be larger than JavaScript's. */
+  /** The event as it was posted, on one line; where its bytes are not kept, as ClickHouse holds it. */
   readonly data: string;
 }
 
@@ -27,11 +27,11 @@ export interface TailOptions {
 /** Most rows of one look; bounds the memory when rows arrive faster than they can be printed. */
 const pageRows = 5_000;
 /**
- * The event without the typed paths that are absent from it: ClickHouse gives those as null, '' or [], twenty of
+ * The bytes of the event, else what `data` has, without the typed paths that are absent from it: ClickHouse gives those as null, '' or [], twenty of
  * them in every row. Raw text all the way, so that no number is rounded.
  */
-const json = `concat('{', arrayStringConcat(arrayMap(p -> concat(toJSONString(p.1), ':', p.2), arrayFilter(
-  p -> p.2 NOT IN ('null', '""', '[]'), JSONExtractKeysAndValuesRaw(toJSONString(data)))), ','), '}') AS json`;
+const json = `if(raw != '', raw, concat('{', arrayStringConcat(arrayMap(p -> concat(toJSONString(p.1), ':', p.2), arrayFilter(
+  p -> p.2 NOT IN ('null', '""', '[]'), JSONExtractKeysAndValuesRaw(toJSONString(data)))), ','), '}')) AS json`;
 const columns = `received_at, topic, partition, offset, ${json}`;
 const settings = { date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0 };
 
@@ -103,8 +103,9 @@ function filterClause(filter: string | undefined): string {
   return filter === undefined ? '' : ` AND (\n${filter}\n)`;
 }
 
+/** Between the values of an event a line break is no more than a space, and within them it is an escape. */
 function toTailRow({ json, ...position }: QueriedRow): TailRow {
-  return { ...position, data: json };
+  return { ...position, data: json.replace(/[\r\n]+/g, ' ') };
 }
 
 function sortByTime(rows: readonly TailRow[]): TailRow[] {
