@@ -31,6 +31,7 @@ export const verify: Command = {
   arguments: [],
   options: [
     'receipts',
+    'content',
     'wait',
     'since',
     'until',
@@ -47,13 +48,14 @@ export const verify: Command = {
     'config',
   ],
   exitCodes: {
-    98: 'loss, doubles, or rows of no record were found',
+    98: 'loss, doubles, rows of no record, or other bytes than were posted were found',
     99: 'not everything is delivered yet, or not within --wait',
   },
   examples: [
     'millrace verify',
     'millrace verify --wait 1m --json',
     'millrace verify --since 2h',
+    'millrace verify --content',
     'millrace verify --receipts receipts.ndjson --wait 30s',
     'millrace verify --buffer kafka --kafka-brokers 10.0.0.1:9092 --clickhouse-url http://10.0.0.2:8123',
   ],
@@ -76,6 +78,7 @@ async function run({ config, log }: CommandContext): Promise<ExitCode> {
       since: config.since,
       until: config.until,
       all: config.all,
+      content: config.content,
       waitMs: config.wait,
       onStep: progress.show,
     });

@@ -621,6 +621,13 @@ export const options = {
     doc: 'For `dead-letters replay`: take events that have a key twice: the first value is kept, the others are dropped.',
     group: 'client',
   }),
+  content: option({
+    schema: type.boolean,
+    default: 'false',
+    placeholder: '',
+    doc: 'Compare the bytes of every record with column `raw` as well, not only whether it is there. Reads both whole.',
+    group: 'client',
+  }),
   all: option({
     schema: type.boolean,
     default: 'false',

@@ -13,20 +13,22 @@ export function formatReport(report: Report): string {
     '',
     ...formatPartitions(report),
     ...formatFaults(report),
+    ...formatContent(report),
     ...formatReceipts(report),
     ...report.notes.flatMap((note) => ['', note]),
     '',
   ].join('\n');
 }
 
-function verdictOf({ verdict, total, receipts, seconds }: Report): string {
+function verdictOf({ verdict, total, receipts, content, seconds }: Report): string {
   const compared = `${offsetsText(total.offsets)} compared in ${seconds.toFixed(1)} s`;
   const open = [
     ...(total.in_flight > 0 ? [`${formatNumber(total.in_flight)} in flight`] : []),
     ...(total.waiting > 0 ? [`${formatNumber(total.waiting)} waiting`] : []),
   ];
   const rest = open.length === 0 ? '.' : `; ${open.join(', ')}.`;
-  if (verdict === 'ok') return `Nothing lost, nothing twice: ${compared}${rest}`;
+  if (verdict === 'ok')
+    return `Nothing lost, nothing twice${(content?.checked ?? 0) > 0 ? ', nothing changed' : ''}: ${compared}${rest}`;
   if (verdict === 'not_delivered')
     return `Not delivered yet, nothing lost, nothing twice so far: ${compared}${rest}`;
   const lostReceipts = receipts === null ? 0 : receipts.missing + receipts.unknown;
@@ -39,9 +41,19 @@ function verdictOf({ verdict, total, receipts, seconds }: Report): string {
       : []),
     ...(total.repeats_kept > 0 ? [`${formatNumber(total.repeats_kept)} in repeats and stored as well`] : []),
     ...(total.foreign > 0 ? [`${formatNumber(total.foreign)} rows of no record`] : []),
+    ...((content?.different ?? 0) > 0 ? [`${formatNumber(content?.different ?? 0)} with other bytes`] : []),
   ];
-  const word = total.missing + lostReceipts > 0 ? 'LOSS' : total.foreign === 0 ? 'TWICE' : 'FOREIGN ROWS';
-  return `${word}: ${faults.join(', ')}; ${compared}${rest}`;
+  return `${faultWord(total, lostReceipts, receipts)}: ${faults.join(', ')}; ${compared}${rest}`;
+}
+
+function faultWord(
+  { missing, duplicated, repeats_kept, foreign }: Counts,
+  lostReceipts: number,
+  receipts: Report['receipts'],
+): string {
+  if (missing + lostReceipts > 0) return 'LOSS';
+  if (foreign > 0) return 'FOREIGN ROWS';
+  return duplicated + repeats_kept + (receipts?.spooled_duplicated ?? 0) > 0 ? 'TWICE' : 'CHANGED';
 }
 
 const columns: readonly [title: string, countOf: (counts: Counts) => number][] = [
@@ -102,6 +114,23 @@ function formatFaults({ partitions, foreign_rows }: Report): string[] {
       `  ${formatNumber(rows)} rows in ${table} say partition ${partition}, ${rangeText({ start: first, end: last + 1 })}, which the buffer does not have`,
   );
   return lines.length + foreign.length === 0 ? [] : ['', ...lines, ...foreign];
+}
+
+function formatContent({ content }: Report): string[] {
+  if (content === null) return [];
+  const { checked, unchecked, different, partitions } = content;
+  const parts = [
+    `${formatNumber(checked)} as they were posted`,
+    ...(different > 0 ? [`${formatNumber(different)} not`] : []),
+    ...(unchecked > 0 ? [`${formatNumber(unchecked)} cannot be checked`] : []),
+  ];
+  return [
+    '',
+    `Content: ${parts.join(', ')}.`,
+    ...partitions.flatMap(({ partition, different_ranges }) =>
+      listOf(different_ranges, (range) => `  ${partition}: ${rangeText(range)} with other bytes`),
+    ),
+  ];
 }
 
 function formatReceipts({ receipts }: Report): string[] {

@@ -7,7 +7,7 @@ export function collectNotes(
   report: Omit<Report, 'verdict' | 'notes'>,
   options: ScopeOptions & { readonly isDense: boolean; readonly isBudgetUsed: boolean },
 ): string[] {
-  const { total, partitions, receipts, earlier_topics, all_delivered } = report;
+  const { total, partitions, receipts, content, earlier_topics, all_delivered } = report;
   const notes: string[] = [];
   const expired = partitions.filter((partition) => partition.expired !== null);
   if (expired.length > 0) {
@@ -40,6 +40,11 @@ export function collectNotes(
   if (receipts !== null && receipts.spooled_not_found > 0) {
     notes.push(
       `${receipts.spooled_not_found} spooled receipts are in no table. They are in the spool of a collector, or in the buffer; when no collector has a spool left and nothing is waiting, they are lost. An event that brought an id of its own keeps it, and cannot be found by its receipt.`,
+    );
+  }
+  if (content !== null && content.unchecked > 0) {
+    notes.push(
+      `The content of ${content.unchecked} records cannot be checked: the tables do not have their bytes (--keep-raw, or an earlier version stored them), or the buffer has them no longer.`,
     );
   }
   if (earlier_topics.length > 0) {

@@ -1,9 +1,10 @@
 /** What `verify` found: the object that `--json` prints. Names are those of the JSON. */
+import type { ContentCounts, PartitionContent } from './content.ts';
 import type { RepeatedRange } from './duplicates.ts';
 import type { EarlierTopic, ForeignRows } from './foreign.ts';
 import type { Range } from './ranges.ts';
 
-/** `loss` stands for every fault: missing, twice, foreign. */
+/** `loss` stands for every fault: missing, twice, foreign, changed. */
 export type Verdict = 'ok' | 'loss' | 'not_delivered';
 
 /** Counts that are the same for a partition and in total. */
@@ -79,6 +80,11 @@ export interface ReceiptsReport {
   readonly not_found: readonly (Range & { readonly spool: string })[];
 }
 
+/** Whether the tables hold the bytes of the buffer. */
+export interface ContentReport extends ContentCounts {
+  readonly partitions: readonly PartitionContent[];
+}
+
 /** Everything. */
 export interface Report {
   readonly verdict: Verdict;
@@ -92,6 +98,8 @@ export interface Report {
   /** Whether everything that was in the buffer at the start was delivered within `--wait`; null without it. */
   readonly all_delivered: boolean | null;
   readonly receipts: ReceiptsReport | null;
+  /** Null without `--content`. */
+  readonly content: ContentReport | null;
   /** What to know about these figures, for a person. */
   readonly notes: readonly string[];
   readonly seconds: number;
@@ -116,12 +124,19 @@ export function sumCounts(list: readonly Counts[]): Counts {
   };
 }
 
+/** Adds up what was found of each partition. */
+export function sumContent(partitions: readonly PartitionContent[]): ContentReport {
+  const sum = (key: keyof ContentCounts) => partitions.reduce((total, counts) => total + counts[key], 0);
+  return { checked: sum('checked'), unchecked: sum('unchecked'), different: sum('different'), partitions };
+}
+
 /** What it comes to. */
-export function judge(report: Pick<Report, 'total' | 'receipts' | 'all_delivered'>): Verdict {
+export function judge(report: Pick<Report, 'total' | 'receipts' | 'content' | 'all_delivered'>): Verdict {
   const { missing, duplicated, repeats_kept, foreign } = report.total;
   const { receipts } = report;
   const lost = receipts === null ? 0 : receipts.missing + receipts.unknown + receipts.spooled_duplicated;
-  if (missing + duplicated + repeats_kept + foreign + lost > 0) return 'loss';
+  const changed = report.content?.different ?? 0;
+  if (missing + duplicated + repeats_kept + foreign + lost + changed > 0) return 'loss';
   const isOpen = report.all_delivered === false || (receipts?.spooled_not_found ?? 0) > 0;
   return isOpen ? 'not_delivered' : 'ok';
 }

@@ -11,6 +11,7 @@ import { isMissingTable } from '../clickhouse/missing-tables.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
 import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
+import { compareContent } from './content.ts';
 import { type Bucket, readBuckets, regions, type Source } from './coverage.ts';
 import { findDuplicates } from './duplicates.ts';
 import { findExpired } from './expired.ts';
@@ -21,7 +22,7 @@ import { collectNotes } from './notes.ts';
 import { mostListed } from './ranges.ts';
 import type { Receipts } from './receipts.ts';
 import { reportReceipts, type UndeliveredReceipts } from './receipts-report.ts';
-import { judge, type PartitionReport, type Report, sumCounts } from './report.ts';
+import { judge, type PartitionReport, type Report, sumContent, sumCounts } from './report.ts';
 import { chooseScope, type PartitionScope, type ScopeOptions } from './scope.ts';
 import { checkSpools } from './spools.ts';
 import { findFirst, waitForDelivery } from './undelivered.ts';
@@ -36,6 +37,8 @@ export interface VerifyOptions extends ScopeOptions {
   readonly receipts: Receipts | undefined;
   /** Most bytes of records read to tell missing records from gaps. Default 1 GiB. */
   readonly maxReadBytes?: number;
+  /** Whether to compare the bytes of records as well. */
+  readonly content?: boolean;
   /** Told what is being done, for a person who waits. */
   readonly onStep?: (step: string) => void;
 }
@@ -78,6 +81,9 @@ export async function verify(options: VerifyOptions): Promise<Report> {
       }),
     );
   }
+  if (options.content === true) onStep('comparing bytes');
+  const content =
+    options.content === true && isUsed(scopes) ? await compareContent({ source, inspector, scopes }) : [];
   const spools = await checkSpools(source, receipts?.spools ?? new Map());
   const total = sumCounts(partitions);
   const report = {
@@ -89,6 +95,7 @@ export async function verify(options: VerifyOptions): Promise<Report> {
     earlier_topics: isUsed(scopes) ? await findEarlierTopics(source) : [],
     all_delivered: allDelivered,
     receipts: receipts === undefined ? null : reportReceipts(receipts, { scopes, missing, spools }),
+    content: options.content === true ? sumContent(content) : null,
     seconds: Math.round(performance.now() - startedAt) / 1_000,
   };
   const notes = collectNotes(report, {

@@ -154,7 +154,15 @@ describe.skipIf(brokers === undefined || !isInstalled)('two collectors behind HA
         `rolling restart: ${failed} of ${requests.sent} requests failed over ${name} connections, at ${achieved_rate} of ${asked_rate} requests/s, p99 ${latency_ms.p99} ms, max ${latency_ms.max} ms`,
       );
     }
-    const verified = await runProgram(['verify', '--wait', '60s', ...kafka, ...group, ...clickhouse]);
+    const verified = await runProgram([
+      'verify',
+      '--content',
+      '--wait',
+      '60s',
+      ...kafka,
+      ...group,
+      ...clickhouse,
+    ]);
     expect([verified.code, verified.stdout]).toEqual([0, expect.any(String)]);
   }, 400_000);
 });

@@ -136,7 +136,7 @@ describe('verify', () => {
        SELECT received_at, topic, topic_id, partition, offset, '{"event":"mended"}' FROM $.dead_letters`,
     );
     await sql(
-      'INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1 FROM $.events WHERE partition = 1 AND offset = 7',
+      'INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1, raw FROM $.events WHERE partition = 1 AND offset = 7',
     );
     await sql('DELETE FROM $.events WHERE partition = 1 AND offset = 7');
     expect(await compare()).toMatchObject({
@@ -350,11 +350,11 @@ describe('verify', () => {
     await startStreaming();
     await compare({ waitMs: 30_000 });
     await sql(
-      `INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1
+      `INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1, raw
        FROM (SELECT * EXCEPT data FROM $.events WHERE offset IN (4, 5, 9))`,
     );
     await sql(
-      'INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1 FROM $.dead_letters',
+      'INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1, raw FROM $.dead_letters',
     );
     const report = await compare();
     expect(report).toMatchObject({
@@ -596,5 +596,60 @@ describe.skipIf(brokers === '')('verify with Kafka', () => {
     await stopStreaming();
     await looker.close();
     await topic.remove();
+  });
+});
+
+describe('the content', () => {
+  const contentOf = async () => {
+    const report = await compare({ content: true });
+    return { verdict: report.verdict, text: formatReport(report), ...report.content };
+  };
+  const alter = (change: string) =>
+    clickhouse.execute(`ALTER TABLE ${database}.events ${change} SETTINGS mutations_sync = 1`);
+
+  test('is that of the buffer: rows, dead letters and repeats; and rows changed by hand are named', async () => {
+    const odd = ['{"event":"view","n":1e400}', '{"event":"\\ud83d"}', '{ "event" : "a" }', ''];
+    await append(0, [...views(3_000), ...odd]);
+    await append(1, views(10));
+    await startStreaming();
+    await compare({ waitMs: 30_000 });
+    expect(await contentOf()).toMatchObject({ verdict: 'ok', checked: 3_014, unchecked: 0, different: 0 });
+    expect((await contentOf()).text).toContain('nothing changed');
+
+    await alter(`UPDATE raw = concat(raw, ' ') WHERE partition = 0 AND offset IN (5, 6, 2999)`);
+    await alter(`UPDATE raw = '{"event":"view","n":3}' WHERE partition = 1 AND offset = 4`);
+    // Two rows that have each other's bytes.
+    await alter(
+      `UPDATE raw = if(offset = 1500, '{"event":"view","n":1501}', '{"event":"view","n":1500}') WHERE partition = 0 AND offset IN (1500, 1501)`,
+    );
+    const changed = await contentOf();
+    expect(changed).toMatchObject({ verdict: 'loss', checked: 3_008, unchecked: 0, different: 6 });
+    expect(changed.partitions?.map(({ different_ranges }) => different_ranges)).toEqual([
+      [
+        { start: 5, end: 7 },
+        { start: 1_500, end: 1_502 },
+        { start: 2_999, end: 3_000 },
+      ],
+      [{ start: 4, end: 5 }],
+    ]);
+    expect(changed.text).toMatch(/^CHANGED: 6 with other bytes/);
+    expect(changed.text).toContain('0: offsets 5 to 6 with other bytes');
+  });
+
+  test('cannot be checked where the bytes are not kept, and the report says so', async () => {
+    await append(0, views(2_500));
+    await startStreaming();
+    await compare({ waitMs: 30_000 });
+    await alter("UPDATE raw = '' WHERE offset < 100");
+    const some = await contentOf();
+    expect(some).toMatchObject({ verdict: 'ok', checked: 2_400, unchecked: 100, different: 0 });
+    expect(some.text).toContain('The content of 100 records cannot be checked');
+    await alter("UPDATE raw = '' WHERE 1");
+    expect(await contentOf()).toMatchObject({ verdict: 'ok', checked: 0, unchecked: 2_500 });
+    await stopStreaming();
+    await alter('DROP COLUMN raw');
+    const none = await contentOf();
+    expect(none).toMatchObject({ verdict: 'ok', checked: 0, unchecked: 2_500 });
+    expect(none.text).not.toContain('nothing changed');
   });
 });

@@ -289,7 +289,8 @@ export class Rig {
   async #verify(receipts: string): Promise<void> {
     const kafka = this.#brokers === undefined ? [] : ['--buffer', 'kafka', '--kafka-brokers', this.#brokers];
     const { code, stdout, stderr } = await runProgram([
-      ...['verify', '--receipts', receipts, '--wait', '60s', '--json', '--data-dir', this.dataDir],
+      ...['verify', '--receipts', receipts, '--content', '--wait', '60s', '--json'],
+      ...['--data-dir', this.dataDir],
       ...[...kafka, '--kafka-topic', this.topic, '--kafka-group', this.group],
       ...['--clickhouse-url', this.clickhouse],
     ]);
