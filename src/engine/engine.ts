@@ -181,6 +181,7 @@ export class Engine {
       combinators: await names('SELECT name FROM system.aggregate_function_combinators'),
       settings: await settings('settings'),
       tableSettings: await settings('merge_tree_settings'),
+      timezones: new Set(await names('SELECT time_zone AS name FROM system.time_zones')),
     });
   }
 

@@ -37,9 +37,6 @@ const texts = new Set([
   'ignore_data_skipping_indices',
 ]);
 
-/** A time zone is a name: `file:/p` would be a file that the engine opens. */
-const timezone = /^'?[A-Za-z][\w+-]*(\/[A-Za-z][\w+-]*)*'?$/;
-
 /** Beginnings of names whose settings shape a result or its computation, and nothing else. */
 const families = [
   'output_format_',
@@ -122,7 +119,8 @@ const refused = new Set([
 export function checkSetting(vocabulary: Vocabulary, limits: Limits, name: string, value: string): void {
   const type = vocabulary.settings.get(name);
   if (type === undefined) throw new EngineError(115, 'UNKNOWN_SETTING', `Unknown setting '${name}'`);
-  if (texts.has(name) || (name === 'session_timezone' && timezone.test(value))) return;
+  if (texts.has(name)) return;
+  if (name === 'session_timezone' && vocabulary.timezones.has(value.replace(/^'(.*)'$/, '$1'))) return;
   const isKnown = names.has(name) || families.some((family) => name.startsWith(family));
   if (!isKnown || refused.has(name) || textual.test(type)) throw denied(name);
   const plain = value.replace(/^'(.*)'$/, '$1');

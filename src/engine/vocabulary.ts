@@ -24,6 +24,8 @@ export interface EngineWords {
   /** Settings of queries and of tables, with the names of their types: `max_threads` is of `MaxThreads`. */
   readonly settings: ReadonlyMap<string, string>;
   readonly tableSettings: ReadonlyMap<string, string>;
+  /** Time zones that are part of the engine: for any other it looks for a file. */
+  readonly timezones: ReadonlySet<string>;
 }
 
 /** Chapters whose functions compute from their arguments and nothing else. */
@@ -173,11 +175,13 @@ export class Vocabulary {
   readonly settings: ReadonlyMap<string, string>;
   /** Settings of tables, with the names of their types. */
   readonly tableSettings: ReadonlyMap<string, string>;
+  readonly timezones: ReadonlySet<string>;
 
   constructor(words: EngineWords) {
     this.#combinators = words.combinators;
     this.settings = words.settings;
     this.tableSettings = words.tableSettings;
+    this.timezones = words.timezones;
     const chapters = new Map(words.functions.map((row) => [row.name, row]));
     for (const row of words.functions) this.#learn(row, chapters.get(row.alias_to) ?? row);
     for (const name of [...words.types, ...tableFunctions, ...structuredFunctions]) this.#callable.add(name);

@@ -26,6 +26,7 @@ const vocabulary = new Vocabulary({
     ['format_schema', 'String'],
   ]),
   tableSettings: new Map([['index_granularity', 'UInt64']]),
+  timezones: new Set(['America/Argentina/Buenos_Aires']),
 });
 const limits = new Map([['max_threads', 4]]);
 
@@ -75,6 +76,8 @@ describe('what may not run', () => {
     'SELECT 1 SETTINGS max_threads = 5',
     "SELECT 1 SETTINGS format_schema = 'a'",
     "SELECT 1 SETTINGS session_timezone = 'file:/p'",
+    "SELECT 1 SETTINGS session_timezone = 'fi'",
+    "SELECT 1 SETTINGS session_timezone = 'America'",
     "CREATE TABLE a (`b` String) ENGINE = File('CSV')",
     "BACKUP TABLE a TO Disk('backups', '../b')",
     "BACKUP TABLE a TO File('b')",
