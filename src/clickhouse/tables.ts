@@ -4,7 +4,7 @@ import { exitCodes, OperatorError } from '../errors.ts';
 import type { Column } from '../schema/columns.ts';
 import { type ClickHouse, ClickHouseError, quoteName, quoteText } from './client.ts';
 import { changeOfRaw, type KeepRaw, rawColumn } from './raw-column.ts';
-import { formatMissingSettings, formatTableSettings } from './table-settings.ts';
+import { formatMissingSettings, formatTableSettings, lateSetting } from './table-settings.ts';
 
 /** Where the tables are and what they hold. */
 export interface TablesOptions {
@@ -14,7 +14,7 @@ export interface TablesOptions {
   readonly columns: readonly Column[];
   /** How long `events` and `repeats` keep the bytes of each event. Default: always. */
   readonly keepRaw?: KeepRaw | undefined;
-  /** Paths of `data` that get a column of their own in each part of a new table, 0 to 1024. Default: 256. */
+  /** Paths of `data` that get a column of their own in each part of a new table, 0 to 1024. Default: 128. */
   readonly maxDynamicPaths?: number | undefined;
 }
 
@@ -196,7 +196,7 @@ export interface TableChange {
 export async function planTables(clickhouse: ClickHouse, options: TablesOptions): Promise<TableChange[]> {
   const { database, cluster, columns } = options;
   const tables = nameTables(options);
-  const [existing, deadLetters, repeats, databases, settings, raws] = await Promise.all([
+  const [existing, deadLetters, repeats, databases, settings, raws, isLate] = await Promise.all([
     readColumns(clickhouse, database, 'events'),
     readColumns(clickhouse, database, 'dead_letters'),
     readColumns(clickhouse, database, 'repeats'),
@@ -205,6 +205,7 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
     }),
     planSettings(clickhouse, options),
     planRaw(clickhouse, options),
+    knowsLateSetting(clickhouse),
   ]);
   const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
   const changes: TableChange[] = [
@@ -226,7 +227,7 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
   ];
   changes.push(...settings, ...raws);
   if (existing.length === 0) {
-    const sql = createEvents(tables.events, options);
+    const sql = createEvents(tables.events, options, isLate);
     return [...changes, { sql, description: 'create table events', isNeeded: true }];
   }
   const types = new Map(existing.map(({ name, type }) => [name, type]));
@@ -255,17 +256,25 @@ async function planSettings(
   { database, cluster }: TablesOptions,
 ): Promise<TableChange[]> {
   const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
-  const tables = await clickhouse.query<{ readonly name: string; readonly engine_full: string }>(
-    `SELECT name, engine_full FROM system.tables
-     WHERE database = {database:String} AND name IN ('events', 'dead_letters', 'repeats')`,
-    { params: { database } },
-  );
+  const [isLate, tables] = await Promise.all([
+    knowsLateSetting(clickhouse),
+    clickhouse.query<{ readonly name: string; readonly engine_full: string }>(
+      `SELECT name, engine_full FROM system.tables
+       WHERE database = {database:String} AND name IN ('events', 'dead_letters', 'repeats')`,
+      { params: { database } },
+    ),
+  ]);
   return tables.flatMap(({ name, engine_full }) => {
-    const missing = formatMissingSettings(engine_full);
+    const missing = formatMissingSettings(engine_full, { hasEvents: name === 'events', isLate });
     if (missing === undefined) return [];
     const sql = `ALTER TABLE ${quoteName(database)}.${name}${onCluster} MODIFY SETTING ${missing}`;
     return [{ sql, description: `set ${missing} of table ${name}`, isNeeded: true, isOptional: true }];
   });
+}
+
+async function knowsLateSetting(clickhouse: ClickHouse): Promise<boolean> {
+  const sql = 'SELECT name FROM system.merge_tree_settings WHERE name = {name:String}';
+  return (await clickhouse.query(sql, { params: { name: lateSetting } })).length > 0;
 }
 
 /** The column `raw` of tables that are there: made where an earlier version left it out, and kept as long as it is wanted. */
@@ -357,7 +366,7 @@ function normalise(type: string): string {
  * Rows are sorted by event and time. `event` is stored beside the JSON for that: a sorting key on a path of
  * `data` would forbid every later change of `data` (ALTER_OF_COLUMN_IS_FORBIDDEN, seen on 26.7).
  */
-function createEvents(name: string, options: TablesOptions): string {
+function createEvents(name: string, options: TablesOptions, isLate: boolean): string {
   const { columns, cluster, keepRaw = 'always' } = options;
   const has = (column: string) => columns.some((candidate) => candidate.name === column);
   const lines = [
@@ -377,7 +386,8 @@ function createEvents(name: string, options: TablesOptions): string {
     'INDEX offset_range offset TYPE minmax GRANULARITY 1',
   ];
   const order = has('event') ? '(event, received_at)' : 'received_at';
-  return createTable(name, lines, `PARTITION BY toYYYYMM(received_at) ORDER BY ${order}`, cluster);
+  const layout = `PARTITION BY toYYYYMM(received_at) ORDER BY ${order}`;
+  return createTable(name, { lines, layout, cluster, hasEvents: true, isLate });
 }
 
 function createDeadLetters(name: string, { cluster }: TablesOptions): string {
@@ -390,13 +400,13 @@ function createDeadLetters(name: string, { cluster }: TablesOptions): string {
     'reason String',
     'raw String',
   ];
-  return createTable(name, lines, identityLayout, cluster);
+  return createTable(name, { lines, layout: identityLayout, cluster });
 }
 
 /** `earlier_offset` is where the last record with the same id lies, which may be a repeat itself: same topic, same partition. */
 function createRepeats(name: string, { cluster, keepRaw = 'always' }: TablesOptions): string {
   const lines = [...identityLines, 'event_id String', 'earlier_offset UInt64', rawColumn(keepRaw)];
-  return createTable(name, lines, identityLayout, cluster);
+  return createTable(name, { lines, layout: identityLayout, cluster });
 }
 
 const identityLines = [
@@ -408,21 +418,33 @@ const identityLines = [
 ];
 const identityLayout = 'PARTITION BY toYYYYMM(received_at) ORDER BY (topic_id, partition, offset)';
 
+/** A table to make. */
+export interface TableDefinition {
+  /** Columns and indexes, one each. */
+  readonly lines: readonly string[];
+  /** What stands behind ENGINE: its partitions and its order. */
+  readonly layout: string;
+  /** Cluster for ON CLUSTER; the table is replicated then. */
+  readonly cluster: string | undefined;
+  /** Whether it is `events`. Default: no. */
+  readonly hasEvents?: boolean;
+  /** Whether the server knows {@link lateSetting}. Default: no. */
+  readonly isLate?: boolean;
+}
+
 /** Statement that makes a table of Millrace unless it exists: replicated on a cluster, and with a window of its own. */
 export function createTable(
   name: string,
-  lines: readonly string[],
-  layout: string,
-  cluster: string | undefined,
+  { lines, layout, cluster, hasEvents = false, isLate = false }: TableDefinition,
 ): string {
-  const settings = formatTableSettings(cluster !== undefined);
+  const settings = formatTableSettings({ isReplicated: cluster !== undefined, hasEvents, isLate });
   const head = `CREATE TABLE IF NOT EXISTS ${name}${cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`}`;
   const engine = cluster === undefined ? 'MergeTree' : 'ReplicatedMergeTree';
   return `${head} (\n  ${lines.join(',\n  ')}\n) ENGINE = ${engine} ${layout} SETTINGS ${settings}`;
 }
 
 /** Beyond so many, paths share columns: a part has files for each that has one of its own. Measured: docs/data.md. */
-export const defaultDynamicPaths = 256;
+const defaultDynamicPaths = 128;
 
 function jsonType({ columns, maxDynamicPaths = defaultDynamicPaths }: TablesOptions): string {
   const paths = columns.map(({ name, type }) => `${quoteName(name)} ${type}`);

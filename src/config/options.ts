@@ -429,7 +429,7 @@ export const options = {
   }),
   maxDynamicPaths: option({
     schema: type.integer(0, 1024),
-    default: '256',
+    default: '128',
     placeholder: '<n>',
     doc: 'Undeclared properties that have columns of their own in each part of table `events`, 0 to 1024; the others share some. For tables that are made: an existing one keeps its own. See docs/data.md.',
     group: 'clickhouse',

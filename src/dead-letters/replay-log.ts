@@ -62,7 +62,9 @@ export class ReplayLog {
       'token String',
       'skip_duplicate_paths Bool',
     ];
-    await this.#clickhouse.execute(createTable(this.#table, lines, 'ORDER BY (number, step)', this.#cluster));
+    await this.#clickhouse.execute(
+      createTable(this.#table, { lines, layout: 'ORDER BY (number, step)', cluster: this.#cluster }),
+    );
     const [step] = await this.#clickhouse.query<{ readonly type: string }>(
       `SELECT type FROM system.columns
        WHERE database = ${quoteText(this.#database)} AND table = 'dead_letter_replays' AND name = 'step'`,

@@ -134,11 +134,15 @@ export function checkSetting(vocabulary: Vocabulary, limits: Limits, name: strin
   checkLimit(limits, name, plain);
 }
 
-/** Lets a setting of a table pass, or not: numbers only, since the others name disks, policies and paths. */
+/** Settings of tables whose value is one of a few words. */
+const tableWords = new Set(['object_shared_data_serialization_version']);
+
+/** Lets a setting of a table pass, or not: numbers and a few words, since the others name disks, policies and paths. */
 export function checkTableSetting(vocabulary: Vocabulary, name: string, value: string): boolean {
   const type = vocabulary.tableSettings.get(name);
   if (type === undefined) return false;
-  if (!numeric.test(type) || !number.test(value)) throw denied(name);
+  if (tableWords.has(name) ? !/^'\w{1,64}'$/.test(value) : !numeric.test(type) || !number.test(value))
+    throw denied(name);
   return true;
 }
 
