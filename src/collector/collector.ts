@@ -39,6 +39,8 @@ export interface CollectorOptions {
   readonly maxBodyBytes: number;
   readonly maxEventBytes: number;
   readonly maxEventDepth: number;
+  /** Most keys of an event. */
+  readonly maxEventKeys: number;
   readonly maxBatchEvents: number;
   readonly maxBodyValues: number;
   readonly maxCompressionRatio: number;

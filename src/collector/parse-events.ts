@@ -27,6 +27,9 @@ export interface PostedEvent {
   readonly value: unknown;
   /** Position in the request, from 0. */
   readonly index: number;
+  /** Whether it, or another event of its body, may have an escape `\u` or a dot. */
+  readonly hasEscapes: boolean;
+  readonly hasDots: boolean;
 }
 
 /** The events of a body. */
@@ -55,15 +58,20 @@ export function parseEvents(body: Buffer, type: BodyType, limits: ParseLimits): 
   }
   const batch = batchOf(value);
   if (batch === undefined) {
-    return { isSingle: true, events: [{ bytes: body.subarray(start, end), value, index: 0 }], rejected: [] };
+    const event = eventOf(body.subarray(start, end), value, 0, text as string);
+    return { isSingle: true, events: [event], rejected: [] };
   }
   if (batch.length === 0) return { code: 'EMPTY_BODY', detail: 'the batch is empty' };
   if (batch.length > maxBatchEvents) return tooManyEvents(batch.length, maxBatchEvents);
   const ranges = splitArray(body, Array.isArray(value) ? start : findProperty(body, start, 'batch'));
+  const hasEscapes = mayHaveEscapes(text as string);
+  const hasDots = (text as string).includes('.');
   const events = batch.map((element, index) => ({
     bytes: body.subarray(ranges[2 * index], ranges[2 * index + 1]),
     value: element,
     index,
+    hasEscapes,
+    hasDots,
   }));
   return { isSingle: false, events, rejected: [] };
 }
@@ -99,7 +107,8 @@ function readLines(body: Buffer, maxEvents: number): PostedEvents | Problem {
     if (index >= maxEvents) return tooManyEvents(index + 1, maxEvents);
     const text = readText(body, start, end);
     const value = typeof text === 'string' ? parseJson(text) : text;
-    if (!(value instanceof Error)) events.push({ bytes: body.subarray(start, end), value, index });
+    if (!(value instanceof Error))
+      events.push(eventOf(body.subarray(start, end), value, index, text as string));
     else if (rejected.length < mostUnreadableLines) {
       rejected.push({ index, code: 'INVALID_JSON', detail: messageOf(value) });
     } else return tooManyUnreadable(messageOf(value));
@@ -115,6 +124,14 @@ function readText(body: Buffer, start: number, end: number): string | Error {
   if (text.includes('\ufffd') && !isUtf8(body.subarray(start, end)))
     return new Error('the text is not valid UTF-8');
   return text;
+}
+
+function eventOf(bytes: Buffer, value: unknown, index: number, text: string): PostedEvent {
+  return { bytes, value, index, hasEscapes: mayHaveEscapes(text), hasDots: text.includes('.') };
+}
+
+function mayHaveEscapes(text: string): boolean {
+  return text.includes('\\u');
 }
 
 function parseJson(text: string): unknown {

@@ -47,6 +47,7 @@ export const collectorOptions = [
   'maxBodyBytes',
   'maxEventBytes',
   'maxEventDepth',
+  'maxEventKeys',
   'maxBatchEvents',
   'maxBodyValues',
   'maxCompressionRatio',

@@ -130,6 +130,13 @@ export const options = {
     doc: 'Deepest nesting of objects and arrays within an event.',
     group: 'collector',
   }),
+  maxEventKeys: option({
+    schema: type.integer(1, 100_000),
+    default: '2000',
+    placeholder: '<n>',
+    doc: 'Most keys of an event, those of nested objects and of objects in arrays included.',
+    group: 'collector',
+  }),
   maxBatchEvents: option({
     schema: type.integer(1, 1_000_000),
     default: '20000',

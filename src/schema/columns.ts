@@ -44,7 +44,12 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function typeOf(property: Record<string, unknown>): string | undefined {
-  switch (property.type) {
+  const { type } = property;
+  if (Array.isArray(type) && type.length === 2 && type.includes('null')) {
+    const own = typeOf({ ...property, type: type.find((name) => name !== 'null') });
+    return own === 'String' ? 'Nullable(String)' : own;
+  }
+  switch (type) {
     case 'string':
       return property.format === 'date-time' ? "Nullable(DateTime64(3, 'UTC'))" : 'String';
     case 'integer':

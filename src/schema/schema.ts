@@ -5,6 +5,7 @@ import type { ErrorObject } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { admittedSchema } from './admitted-schema.ts';
 import { type Column, columnOf, isRecord } from './columns.ts';
 
 const bundledSchema = fileURLToPath(new URL('../../schemas/event.json', import.meta.url));
@@ -21,6 +22,8 @@ export interface EventSchema {
   readonly file: string;
   /** Typed columns, in the order of the schema. */
   readonly columns: readonly Column[];
+  /** Properties whose numbers, or those of their arrays, go into columns of Int64. */
+  readonly signed: ReadonlySet<string>;
   /** Whether it declares a text property `id`: then that is the id of an event. */
   readonly hasId: boolean;
   /** Checks a parsed event; undefined when it matches. */
@@ -48,10 +51,11 @@ export function loadSchema(file: string = bundledSchema): EventSchema {
     const columns = Object.entries(schema.properties).flatMap(
       ([name, property]) => columnOf(name, property) ?? [],
     );
-    const validate = createAjv().compile(schema);
+    const validate = createAjv().compile(admittedSchema(schema));
     return {
       file,
       columns,
+      signed: new Set(columns.filter(({ type }) => /\bInt64\b/.test(type)).map(({ name }) => name)),
       hasId: isText(schema.properties.id),
       validate: (event) => (validate(event) ? undefined : describe(validate.errors?.[0])),
     };
@@ -85,5 +89,11 @@ function describe(error: ErrorObject | undefined): Mismatch {
   if (error.keyword === 'required') {
     return { path: `${error.instancePath}/${error.params.missingProperty}`, reason: 'is required' };
   }
+  if (error.keyword === 'type') {
+    const types: string[] = [error.params.type].flat();
+    return { path: error.instancePath, reason: `must be ${types.join(' or ')}` };
+  }
+  if (error.keyword === 'format' && error.params.format === 'date-time')
+    return { path: error.instancePath, reason: 'must be a time with a zone, such as 2026-01-31T08:00:00Z' };
   return { path: error.instancePath, reason: error.message ?? 'does not match the schema' };
 }

@@ -67,6 +67,7 @@ function createCollector(
     schema: loadSchema(),
     maxEventBytes: 1e5,
     maxEventDepth: 10,
+    maxEventKeys: 100,
     batcher,
     budget,
     maxBodyBytes: 1e6,
