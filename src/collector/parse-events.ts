@@ -5,11 +5,13 @@ import type { Problem, Rejection } from './problem.ts';
 import { findProperty, hasMoreValues, isSpace, skipSpace, splitArray } from './split-json.ts';
 
 const newline = 0x0a;
+const openBrace = 0x7b;
+const openBracket = 0x5b;
 /** A body with more lines that are no JSON is no NDJSON: each of them costs as much as an event. */
 const mostUnreadableLines = 1_000;
 
-/** What the content type says about the body. `text` is what sendBeacon sends: any of the others. */
-export type BodyType = 'json' | 'ndjson' | 'text';
+/** What the content type says about the body. `text` is what sendBeacon sends: any of the others; `form` what curl says unasked. */
+export type BodyType = 'json' | 'ndjson' | 'text' | 'form';
 
 /** What bounds the events of a body. */
 export interface ParseLimits {
@@ -42,18 +44,23 @@ export interface PostedEvents {
 }
 
 /** Parses a body within its limits. */
-export function parseEvents(body: Buffer, type: BodyType, limits: ParseLimits): PostedEvents | Problem {
+export function parseEvents(posted: Buffer, type: BodyType, limits: ParseLimits): PostedEvents | Problem {
+  // A byte order mark may be ignored (RFC 8259, section 8.1).
+  const body = posted[0] === 0xef && posted[1] === 0xbb && posted[2] === 0xbf ? posted.subarray(3) : posted;
   const { start, end } = trim(body, 0, body.length);
   if (start === end) return { code: 'EMPTY_BODY', detail: 'the body is empty' };
   const { maxBatchEvents, maxBodyValues } = limits;
   // A value takes a byte at least: only large bodies are counted, before anything is made of them.
   if (end - start > maxBodyValues && hasMoreValues(body, maxBodyValues)) return tooManyValues(maxBodyValues);
-  if (type === 'ndjson') return parseLines(body, maxBatchEvents);
+  const isArray = body[start] === openBracket;
+  if (type === 'form' && !isArray && body[start] !== openBrace) return notJson();
+  if (type === 'ndjson') return isArray ? arrayAsLines() : parseLines(body, maxBatchEvents);
 
   const text = readText(body, start, end);
   const value = typeof text === 'string' ? parseJson(text) : text;
   if (value instanceof Error) {
-    if (type === 'text' && body.indexOf(newline, start) !== -1) return parseLines(body, maxBatchEvents);
+    if (isLines(type) && !isArray && body.indexOf(newline, start) !== -1)
+      return parseLines(body, maxBatchEvents);
     return { code: 'INVALID_JSON', detail: messageOf(value) };
   }
   const batch = batchOf(value);
@@ -121,8 +128,12 @@ function readLines(body: Buffer, maxEvents: number): PostedEvents | Problem {
 function readText(body: Buffer, start: number, end: number): string | Error {
   const text = body.toString('utf8', start, end);
   // The decoder puts U+FFFD where bytes are wrong. A text of one-byte characters cannot hold it, and V8 knows.
-  if (text.includes('\ufffd') && !isUtf8(body.subarray(start, end)))
-    return new Error('the text is not valid UTF-8');
+  if (text.includes('\ufffd') && !isUtf8(body.subarray(start, end))) {
+    const isGzip = body[start] === 0x1f && body[start + 1] === 0x8b;
+    return new Error(
+      isGzip ? 'the body looks like gzip: send Content-Encoding: gzip' : 'the text is not valid UTF-8',
+    );
+  }
   return text;
 }
 
@@ -140,6 +151,22 @@ function parseJson(text: string): unknown {
   } catch (error) {
     return error;
   }
+}
+
+function isLines(type: BodyType): boolean {
+  return type === 'text' || type === 'form';
+}
+
+function notJson(): Problem {
+  const detail = 'the body is a form: send JSON, as application/json, application/x-ndjson or text/plain';
+  return { code: 'UNSUPPORTED_TYPE', detail };
+}
+
+/** As lines, all but the last element of an array would be refused, for a reason that misleads. */
+function arrayAsLines(): Problem {
+  const detail =
+    'the body begins with [, as a JSON array does, and is sent as NDJSON: send it as application/json';
+  return { code: 'INVALID_JSON', detail };
 }
 
 function trim(body: Buffer, from: number, to: number): { start: number; end: number } {

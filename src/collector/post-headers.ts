@@ -29,6 +29,8 @@ const bodyTypes: ReadonlyMap<string, BodyType> = new Map([
   ['application/ndjson', 'ndjson'],
   ['application/jsonl', 'ndjson'],
   ['text/plain', 'text'],
+  ['text/json', 'json'],
+  ['application/x-www-form-urlencoded', 'form'],
 ]);
 
 /** Reads the headers of a post; a problem when its body is not wanted. */
@@ -36,12 +38,12 @@ export function readPostHeaders(
   req: HttpRequest,
   { maxBodyBytes, budget }: HeaderLimits,
 ): PostHeaders | Problem {
-  const type = bodyTypes.get(mediaType(req.getHeader('content-type')));
+  const type = typeOf(mediaType(req.getHeader('content-type')));
   if (type === undefined) {
     const detail = 'send application/json, application/x-ndjson, or text/plain holding one of them';
     return { code: 'UNSUPPORTED_TYPE', detail };
   }
-  const encoding = (req.getHeader('content-encoding') || 'identity').toLowerCase() as Encoding;
+  const encoding = encodingOf(req.getHeader('content-encoding'));
   if (!supportedEncodings.includes(encoding)) {
     return { code: 'UNSUPPORTED_ENCODING', detail: `send one of ${supportedEncodings.join(', ')}` };
   }
@@ -54,6 +56,18 @@ export function readPostHeaders(
   const contentLength = Number(length);
   if (contentLength > maxBodyBytes) return tooLarge(maxBodyBytes);
   return budget.used + contentLength > budget.max ? overloaded(budget.max) : { type, encoding, key };
+}
+
+/** Formats that are JSON say so at the end of their name (RFC 6839, section 3.1). */
+function typeOf(mediaType: string): BodyType | undefined {
+  return bodyTypes.get(mediaType) ?? (mediaType.endsWith('+json') ? 'json' : undefined);
+}
+
+/** `x-gzip` is another name of gzip (RFC 9110, section 8.4.1.3). */
+function encodingOf(header: string): Encoding {
+  if (header === '') return 'identity';
+  const name = header.toLowerCase();
+  return (name === 'x-gzip' ? 'gzip' : name) as Encoding;
 }
 
 /** The type without its parameters, in lower case. */

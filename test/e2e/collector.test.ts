@@ -180,6 +180,9 @@ describe.each(['auto', 'node'])('one collector, http-server %s', (kind) => {
         415,
         'UNSUPPORTED_TYPE',
       ],
+      ['a key twice', '{"event":"a","n":1,"n":2}', {}, 422, 'DUPLICATE_KEY'],
+      ['a number beyond 64 bits', '{"event":"a","n":18446744073709551616}', {}, 422, 'NUMBER_OUT_OF_RANGE'],
+      ['half a character in a key', '{"event":"a","\\ud83d":1}', {}, 422, 'INVALID_KEY'],
       ['an unknown encoding', 'a', { 'content-encoding': 'compress' }, 415, 'UNSUPPORTED_ENCODING'],
       ['two encodings', 'a', { 'content-encoding': 'gzip, br' }, 415, 'UNSUPPORTED_ENCODING'],
       ['a missing event', '{"os":"linux"}', {}, 422, 'INVALID_EVENT'],
@@ -195,7 +198,7 @@ describe.each(['auto', 'node'])('one collector, http-server %s', (kind) => {
 
     test('a wrong type with the path and the reason', async () => {
       const problem = await expectProblem(await send('{"event":"a","os":7}'), 422, 'INVALID_EVENT');
-      expect(problem.detail).toBe('/os must be string');
+      expect(problem.detail).toBe('/os must be string or null');
     });
 
     test('an unknown path, and a wrong method with Allow', async () => {
