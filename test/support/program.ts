@@ -113,18 +113,51 @@ export function runCommand(
   });
 }
 
-/** Ports that nobody listens on. */
+/**
+ * Ports that nobody listens on, each another one. Not of those that the system gives to outgoing connections: such a
+ * connection could take the port before a program listens on it, the program's own to itself, even.
+ */
 export async function freePorts<const N extends number>(count: N): Promise<number[] & { length: N }> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await new Promise((resolve) => server.once('listening', resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = drawPort();
+    if (!drawnPorts.has(port) && (await isFree(port))) {
+      drawnPorts.add(port);
+      ports.push(port);
+    }
+  }
   return ports as number[] & { length: N };
+}
+
+/** Those that were given away: whoever asked may not listen yet. */
+const drawnPorts = new Set<number>();
+
+/** By chance without a seed: test runs beside this one draw, too. */
+function drawPort(): number {
+  const [low, high] = ephemeralPorts();
+  const below = Math.max(low - 10_000, 0);
+  const above = 65_535 - high;
+  const drawn = Math.floor(Math.random() * (below + above));
+  return drawn < below ? 10_000 + drawn : high + 1 + drawn - below;
+}
+
+/** First and last of the ports for outgoing connections. */
+function ephemeralPorts(): readonly [number, number] {
+  try {
+    const [low, high] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').trim().split(/\s+/);
+    return [Number(low), Number(high)];
+  } catch {
+    // What IANA gives them; RFC 6335.
+    return [49_152, 65_535];
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return await new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 /** A directory that `remove` deletes. */
@@ -222,7 +255,7 @@ export async function until<T>(
 }
 
 /** Without options that the person who runs the tests has set. */
-function cleanEnvironment(): NodeJS.ProcessEnv {
+export function cleanEnvironment(): NodeJS.ProcessEnv {
   const entries = Object.entries(process.env).filter(([name]) => !name.startsWith('MILLRACE_'));
   return Object.fromEntries(entries);
 }
