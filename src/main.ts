@@ -11,6 +11,7 @@ import { type Config, optionName, options } from './config/options.ts';
 import { exitCodes, OperatorError } from './errors.ts';
 import { createLogger } from './logger.ts';
 import { printableLines } from './printable.ts';
+import { endWithParent } from './process/lifecycle.ts';
 import { version } from './version.ts';
 
 try {
@@ -36,8 +37,11 @@ async function main(argv: readonly string[]) {
   if (flags.help === true || flags.h === true) return print(formatCommandHelp(command));
   const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
   if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(command, args);
-  // For their child processes, too.
-  if (servers.has(command)) process.umask(0o077);
+  if (servers.has(command)) {
+    // For their child processes, too.
+    process.umask(0o077);
+    endWithParent();
+  }
   const log = await openLog(command.name, config);
   return await command.run({ config, args, flags, log });
 }

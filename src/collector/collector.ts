@@ -2,6 +2,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { BufferWriter } from '../buffer/buffer.ts';
+import { pause } from '../buffer/pause.ts';
 import type { Address } from '../config/types.ts';
 import { messageOf } from '../errors.ts';
 import { Counter, createRegistry, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
@@ -67,10 +68,10 @@ export interface Collector {
   /** Metrics of this process, for merging with those of others. */
   readonly metricsAsJson: () => Promise<object[]>;
   /**
-   * Readiness off and, unless there is a fault, the drain delay; then no new connections, requests in flight finished,
-   * buffer flushed and closed.
+   * Readiness off and the drain delay, which ends early when `hurry` aborts; then no new connections, requests in flight
+   * finished, buffer flushed and closed.
    */
-  stop(reason?: { readonly isFault: boolean }): Promise<void>;
+  stop(hurry?: AbortSignal): Promise<void>;
 }
 
 const stopping: Problem = { code: 'STOPPING', detail: 'send it to another collector, or try again' };
@@ -96,7 +97,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     ...createTraceInstruments(tracer),
   });
   const failures = new FailureLog(log);
-  const startedAt = Date.now();
+  const startedAt = performance.now();
   const intake = createIntake(options, tally);
 
   const posts: PostContext = {
@@ -121,7 +122,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       ready: problem === undefined,
       ...(problem === undefined ? {} : { reason: problem.detail }),
       version,
-      uptime_seconds: Math.round((Date.now() - startedAt) / 1_000),
+      uptime_seconds: Math.round((performance.now() - startedAt) / 1_000),
       buffer: { kind: options.buffer, topic: writer.topic, partitions: writer.partitions, ...state },
       ...(spool === undefined ? {} : { spool: describeSpool(spool) }),
       in_flight: { requests: tally.requestsOpen, bytes: budget.used, max_bytes: budget.max },
@@ -152,11 +153,11 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   return {
     port: server.port,
     metricsAsJson: () => registry.getMetricsAsJSON(),
-    async stop({ isFault } = { isFault: false }) {
+    async stop(hurry) {
       // Not for a moment without a delay: whoever is told to connect again must not find the port still open.
-      if (!isFault && options.drainDelay > 0) {
+      if (hurry?.aborted !== true && options.drainDelay > 0) {
         intake.phase = 'draining';
-        await setTimeout(options.drainDelay);
+        await pause(options.drainDelay, hurry);
       }
       intake.phase = 'stopping';
       server.stopListening();
@@ -209,11 +210,11 @@ async function untilQuiet(tally: {
   readonly requestsOpen: number;
   readonly answered: number;
 }): Promise<void> {
-  const deadline = Date.now() + mostQuietMs;
+  const deadline = performance.now() + mostQuietMs;
   for (;;) {
     const before = tally.answered;
     await setTimeout(quietMs);
-    if (tally.requestsOpen === 0 && (tally.answered === before || Date.now() > deadline)) return;
+    if (tally.requestsOpen === 0 && (tally.answered === before || performance.now() > deadline)) return;
   }
 }
 

@@ -6,7 +6,7 @@ import { ensurePasswords, type Password, readerUser } from '../clickhouse/creden
 import type { Config, OptionKey } from '../config/options.ts';
 import type { Account } from '../engine/auth.ts';
 import { launchEngine } from '../engine/launch.ts';
-import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
+import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { endChild } from '../process/end-child.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { isLoopback } from '../process/own-host.ts';
@@ -94,8 +94,8 @@ export async function prepareEngine(config: Config, log: Logger): Promise<Prepar
   }
   const sandbox = await findSandbox(config.clickhouseSandbox);
   if (sandbox.kind === 'none') log.warn(`the embedded ClickHouse runs without a sandbox: ${sandbox.advice}`);
-  const start = () =>
-    launchEngine({
+  const start = async () => {
+    const child = await launchEngine({
       dataDir: config.dataDir,
       databases: [config.clickhouseDatabase],
       host,
@@ -107,6 +107,10 @@ export async function prepareEngine(config: Config, log: Logger): Promise<Prepar
       stopTimeoutMs: config.stopTimeout,
       sandbox,
     });
+    child.on('error', (err) => log.error({ err }, `the embedded ClickHouse: ${messageOf(err)}`));
+    if (child.pid !== undefined) return child;
+    throw new OperatorError('the embedded ClickHouse could not be started', exitCodes.unavailable);
+  };
   return { sandbox, start };
 }
 

@@ -102,14 +102,14 @@ async function runParent(context: CommandContext): Promise<void> {
   }
   const address = { host: config.listen.host, port };
   const workers = await startWorkers(config.workers, formatAddress(address), log);
-  stopGracefully(() => workers.stop(), { log, timeoutMs: stopTimeoutMs(config) + 1_000 });
+  stopGracefully(workers.stop, { log, timeoutMs: stopTimeoutMs(config) + 1_000 });
   announce(context, workers.port);
 }
 
 async function runWorker(context: CommandContext): Promise<void> {
   const { config, log } = context;
   let collector: Collector | undefined;
-  const { gatherMetrics } = connectToParent(async () => (await collector?.metricsAsJson()) ?? []);
+  const { gatherMetrics } = connectToParent(async () => (await collector?.metricsAsJson()) ?? [], log);
   collector = await start(context, gatherMetrics);
   const { stop, port } = collector;
   stopGracefully(stop, { log, timeoutMs: stopTimeoutMs(config) });

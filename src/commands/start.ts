@@ -8,7 +8,7 @@ import { lockDirectory } from '../process/data-lock.ts';
 import { stopGracefully } from '../process/lifecycle.ts';
 import { portInUse, probePort } from '../process/probe-port.ts';
 import type { Sandbox } from '../process/sandbox.ts';
-import { forkCommand, type ProcessOptions, type Supervised, supervise } from '../process/supervisor.ts';
+import { forkProgram, type ProcessOptions, type Supervised, supervise } from '../process/supervisor.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { version } from '../version.ts';
 import { engineOptions, type PreparedEngine, prepareEngine } from './clickhouse.ts';
@@ -49,17 +49,21 @@ export const start: Command = {
     let engine: PreparedEngine | undefined;
     // Data order: events stop coming in, then they stop being delivered, then ClickHouse closes.
     const stopping = new AbortController();
-    const stop = async (): Promise<void> => {
+    const stop = async (hurry?: AbortSignal): Promise<void> => {
       stopping.abort();
       // A signal may have reached the children, too: none of them is missed now.
       for (const child of running) child.expectEnd();
       if (running.length > 0)
         process.stdout.write('Stopping: requests in flight are finished, inserts committed.\n');
-      for (const child of [...running].reverse()) await child.stop();
+      for (const child of [...running].reverse()) await child.stop(hurry);
       unlock();
     };
     if (config.logLevel === 'info') log.level = 'warn';
-    stopGracefully(stop, { log, timeoutMs: config.drainDelay + 4 * config.stopTimeout });
+    stopGracefully(stop, {
+      log,
+      timeoutMs: config.drainDelay + 4 * config.stopTimeout,
+      isBelowNpm: process.env.npm_lifecycle_event === 'start',
+    });
     try {
       await probePorts(config);
       engine = config.embeddedClickhouse ? await prepareEngine(config, log) : undefined;
@@ -84,7 +88,7 @@ async function launchAll(
   const env = childEnvironment(config, flags);
   const launch = async (
     command: string,
-    start: ProcessOptions['start'] = () => forkCommand(command, env),
+    start: ProcessOptions['start'] = () => forkProgram([command], env),
   ) => {
     stopping.throwIfAborted();
     const stopTimeoutMs = config.stopTimeout + (command === 'collect' ? config.drainDelay : 0) + 2_000;

@@ -3,6 +3,7 @@ import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf } from '../errors.ts';
 import { flushReports } from '../logger.ts';
+import { stopMessage, tell } from './channel.ts';
 
 /** Asked when the process begins: the parent may be gone by the time that it serves. */
 const isSupervised = process.send !== undefined;
@@ -13,45 +14,123 @@ const isSupervised = process.send !== undefined;
  */
 const faultSignals = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const;
 
+/** Signals by which people, their terminals and service managers stop a process. */
+const stopSignals = ['SIGINT', 'SIGTERM'] as const;
+
+/**
+ * npm hands these signals on to what it runs (`forwardedSignals` in signal-manager.js of @npmcli/run-script), which a
+ * terminal or a service manager has signalled, too: the same one again within this time is no second word. Milliseconds.
+ */
+const echoMs = 500;
+
+/** How often it is looked whether the process that started this one is still there. Milliseconds. */
+const parentPollMs = 500;
+
 /** Tells a supervising parent (`start`, or the parent of the workers) that this process serves. */
 export function announceReady(details: Record<string, unknown> = {}): void {
-  if (process.connected) process.send?.({ type: 'ready', ...details });
-}
-
-/** Why a process stops. */
-export interface StopReason {
-  /** An uncaught error: the process must end soon. */
-  readonly isFault: boolean;
+  tell(process, { type: 'ready', ...details });
 }
 
 /**
- * Ends the process in order: on SIGTERM, SIGINT, an uncaught error, or the parent's death, `stop` runs once,
- * within `timeoutMs`. A second signal exits at once. Never returns: the process exits with 0, or with 1 when
- * it stopped because of an error or too late.
+ * Ends the process when its parent goes away while it still starts: there is nothing to finish then, and what it waits
+ * for may never come. From {@link stopGracefully} on the parent's end stops it in order.
+ */
+export function endWithParent(): void {
+  if (isSupervised) process.once('disconnect', exitAsOrphan);
+}
+
+function exitAsOrphan(): void {
+  process.exit(exitCodes.failure);
+}
+
+/** How {@link stopGracefully} stops. */
+export interface StopOptions {
+  readonly log: Logger;
+  /** Stopping takes at most so long, milliseconds > 0. */
+  readonly timeoutMs: number;
+  /**
+   * Whether npm runs this process. It repeats signals that this one had already, and may end without a word. Default: no.
+   */
+  readonly isBelowNpm?: boolean;
+}
+
+/**
+ * Ends the process in order: on SIGTERM, SIGINT, an uncaught error, the parent's word, or its death, `stop` runs once,
+ * within `timeoutMs`. Its signal aborts when the process must end soon: after an uncaught error, and once nobody watches
+ * over it any more. A second signal of the system exits at once. The process exits with 0, or with 1 when it stopped
+ * because of an error or too late.
  */
 export function stopGracefully(
-  stop: (reason: StopReason) => Promise<void>,
-  options: { log: Logger; timeoutMs: number },
+  stop: (hurry: AbortSignal) => Promise<void>,
+  { log, timeoutMs, isBelowNpm = false }: StopOptions,
 ): void {
-  const { log, timeoutMs } = options;
-  let isClosing = false;
-  const how = { delay: timeoutMs, logger: false, skip: [...faultSignals] } satisfies closeWithGrace.Options;
+  let reason = 'there is nothing left to do';
+  /** What it stops for; undefined while it does not. */
+  let closing: { readonly signal: string | undefined; readonly at: number } | undefined;
+  const hurry = new AbortController();
+  const how = {
+    delay: timeoutMs,
+    logger: false,
+    skip: [...faultSignals, ...stopSignals],
+    // The process exits behind each of these: without a line nobody would know why.
+    onSecondError: (err) => log.fatal({ err }, `an error while stopping, exiting at once: ${messageOf(err)}`),
+    onSecondSignal: (signal) => log.warn(`${signal} while stopping, exiting at once`),
+    onTimeout: (ms) => log.error(`stopping took more than ${ms} ms, exiting at once`),
+  } satisfies closeWithGrace.Options;
   const { close } = closeWithGrace(how, async ({ signal, err }) => {
-    isClosing = true;
+    closing ??= { signal, at: performance.now() };
     if (err !== undefined) {
       log.fatal({ err }, `stopping: ${messageOf(err)}`);
       process.exitCode = exitCodes.failure;
+      hurry.abort();
     } else {
-      log.info(`stopping: ${signal ?? 'parent is gone'}`);
+      log.info(`stopping: ${signal ?? reason}`);
     }
-    await stop({ isFault: err !== undefined });
+    try {
+      await stop(hurry.signal);
+    } catch (error) {
+      log.fatal({ err: error }, `could not stop in order: ${messageOf(error)}`);
+      throw error;
+    }
     log.info('stopped');
     await flushReports(log);
   });
-  if (!isSupervised) return;
-  const closeOnce = (): void => {
-    if (!isClosing) void close();
+  const closeFor = (why: string, signal?: string): void => {
+    if (closing !== undefined) return;
+    reason = why;
+    closing = { signal, at: performance.now() };
+    void close();
   };
-  if (process.connected) process.once('disconnect', closeOnce);
-  else closeOnce();
+  for (const signal of stopSignals) {
+    process.on(signal, () => {
+      if (closing === undefined) closeFor(signal, signal);
+      else if (!isBelowNpm || signal !== closing.signal || performance.now() - closing.at > echoMs) {
+        how.onSecondSignal(signal);
+        process.exit(exitCodes.failure);
+      }
+    });
+  }
+  const closeAsOrphan = (): void => {
+    hurry.abort();
+    closeFor('parent is gone');
+  };
+  if (isBelowNpm) watchParent(closeAsOrphan);
+  if (!isSupervised) return;
+  process.off('disconnect', exitAsOrphan);
+  process.on('message', (message: { readonly type?: unknown } | null) => {
+    if (message?.type === stopMessage.type) closeFor('told by the parent');
+  });
+  if (process.connected) process.once('disconnect', closeAsOrphan);
+  else closeAsOrphan();
+}
+
+/** Calls `onGone` once, when this process gets another parent: the system gives one to a process whose own has ended. */
+function watchParent(onGone: () => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    onGone();
+  }, parentPollMs);
+  timer.unref();
 }
