@@ -45,13 +45,13 @@ export function createErrorReporter({ dsn, service, secrets }: ReporterOptions):
   const url = `${dsn.origin}${path}api/${project}/envelope/`;
   const auth = `Sentry sentry_version=7, sentry_client=millrace/${version}, sentry_key=${dsn.username}`;
   const underway = new Set<Promise<void>>();
-  let minute = 0;
+  let minute = -1;
   let sent = 0;
-  /** Until then the receiver wants none, in ms since the epoch. */
+  /** Until then the receiver wants none, in ms of `performance.now`. */
   let pausedUntil = 0;
 
   function mayReport(): boolean {
-    const now = Date.now();
+    const now = performance.now();
     if (Math.floor(now / 60_000) !== minute) {
       minute = Math.floor(now / 60_000);
       sent = 0;
@@ -72,7 +72,7 @@ export function createErrorReporter({ dsn, service, secrets }: ReporterOptions):
       await response.body.dump();
       if (response.statusCode !== 429) return;
       const seconds = Number(response.headers['retry-after'] ?? 60);
-      pausedUntil = Date.now() + (seconds > 0 ? seconds : 60) * 1_000;
+      pausedUntil = performance.now() + (seconds > 0 ? seconds : 60) * 1_000;
     } catch {
       // The line is in the log, whatever becomes of the report.
     }

@@ -57,3 +57,16 @@ export function assertInvariant(condition: boolean, message: string): asserts co
 export class InvariantError extends Error {
   override readonly name = 'InvariantError';
 }
+
+/**
+ * For code that catches errors and goes on: hands a broken invariant to the process as an uncaught error, which stops it
+ * in order, with a line in the log.
+ * @returns whether `error` was one
+ */
+export function escalateInvariant(error: unknown): error is InvariantError {
+  if (!(error instanceof InvariantError)) return false;
+  process.nextTick(() => {
+    throw error;
+  });
+  return true;
+}

@@ -5,8 +5,13 @@
 import type { EventBatch } from './event-batch.ts';
 import type { RecordBlock } from './record-block.ts';
 
-/** Whether a dependency can be used now; `detail` says what is wrong and which setting points at it. */
-export type DependencyState = { readonly ok: true } | { readonly ok: false; readonly detail: string };
+/**
+ * Whether a dependency can be used now; `detail` says what is wrong and which setting points at it, and `code` what kind
+ * of trouble it is, where somebody decides by that: `FULL` is a limit of its own that it has reached.
+ */
+export type DependencyState =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code?: 'FULL'; readonly detail: string };
 
 /**
  * The writing end of a buffer.

@@ -7,7 +7,8 @@ const leastSampleMs = 5;
 
 /**
  * Spaces appends out while events come fast. An append costs about as much as five events, in the collector and again
- * in the broker, so with few events in each it is most of the cost. A lone event and a full batch never wait.
+ * in the broker, so with few events in each it is most of the cost. A lone event never
+ * waits, 32 events do not, and the batcher lets no full batch wait.
  */
 export class AppendPace {
   readonly #intervalMs: number;

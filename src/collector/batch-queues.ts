@@ -54,6 +54,14 @@ export class BatchQueues {
     return events;
   }
 
+  /** Whether a batch that nothing can join waits, but not for a partition that is busy. */
+  hasFull(busy: ReadonlySet<number>): boolean {
+    // Only the last of a queue grows.
+    if (this.#plain.length > 1) return true;
+    if (this.#keyedCount <= 1) return false;
+    return this.#keyed.some((queue, partition) => queue.length > 1 && !busy.has(partition));
+  }
+
   /** The growing batch for any partition, with room for this many bytes. */
   growing(bytes: number): OpenBatch {
     return this.#lastWithRoom(this.#plain, this.#lastTaken, bytes) ?? this.#open(this.#plain);

@@ -11,6 +11,7 @@ import {
 } from '../buffer/buffer.ts';
 import { idAmong, partitionOf } from '../buffer/partition-of.ts';
 import type { RecordHeaders } from '../buffer/record-block.ts';
+import { escalateInvariant } from '../errors.ts';
 import { AppendPace } from './append-pace.ts';
 import { BatchQueues, type Placed } from './batch-queues.ts';
 import { type BatchLimits, headersSize, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
@@ -142,6 +143,7 @@ export class Batcher {
 
   /** Whether it is not yet time for the next append; then it is sent when it is. */
   #waitsForMore(): boolean {
+    if (this.#queues.hasFull(this.#busy)) return false;
     const waitMs = this.#pace.waitMs(performance.now(), this.#queues.countSendable(this.#busy));
     if (waitMs <= 0) return false;
     this.#timer ??= setTimeout(this.#sendDue, Math.ceil(waitMs));
@@ -253,6 +255,8 @@ export class Batcher {
   }
 
   #fail(batch: OpenBatch, error: unknown): void {
+    // The process ends; whoever waits is told before that nobody knows what became of the events.
+    escalateInvariant(error);
     this.#observer.appendFailed(batch.events.count, error);
     this.#settle(batch, (waiter, part) => waiter.failed(error, part));
   }

@@ -258,8 +258,9 @@ class Post implements Waiter, BodyReceiver {
   /** What failed for a reason that an operator would look up has a line in the log, under the same id. */
   #answerProblem(problem: Problem, isUnread = false, req?: HttpRequest): void {
     this.#problem = problem;
-    const retryAfterSeconds = this.#context.retryAfterSeconds();
-    const requestId = problems[problem.code].status >= 500 ? this.#note(problem, req) : undefined;
+    const { status, retry } = problems[problem.code];
+    const retryAfterSeconds = retry ? this.#context.retryAfterSeconds() : undefined;
+    const requestId = status >= 500 ? this.#note(problem, req) : undefined;
     this.#answer(problemAnswer(problem, { retryAfterSeconds, requestId }), isUnread);
   }
 

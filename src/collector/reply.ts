@@ -80,7 +80,7 @@ const commonHead = formatHead(200, 'application/json') + readableByPages;
 export function problemAnswer(
   problem: Problem,
   options: {
-    retryAfterSeconds?: number;
+    retryAfterSeconds?: number | undefined;
     headers?: Readonly<Record<string, string>>;
     rejected?: readonly Rejection[];
     /** Id of the request in the log. */

@@ -183,7 +183,7 @@ export const options = {
     schema: type.duration(0, 1_000),
     default: '2ms',
     placeholder: '<duration>',
-    doc: 'Shortest time from one append to the next while more than two events come in it and fewer than 32 wait. Longer: an event costs less, and its answer comes up to that much later. 0ms: never wait.',
+    doc: 'Shortest time from one append to the next while more than two events come in it, fewer than 32 wait and no batch is full. Longer: an event costs less, and its answer comes up to that much later. 0ms: never wait.',
     group: 'collector',
   }),
   onOutage: option({

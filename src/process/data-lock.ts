@@ -57,7 +57,7 @@ export async function lockDirectory(
   const path = join(directory, 'millrace.lock');
   const me: Required<Holder> = {
     pid: process.pid,
-    startedAt: startOf(process.pid),
+    startedAt: readProcess(process.pid).startedAt,
     where: namespace(),
     id: randomUUID(),
   };
@@ -125,7 +125,8 @@ async function isAlive(holder: Holder, path: string): Promise<boolean> {
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
-  return startOf(pid) === startedAt;
+  const found = readProcess(pid);
+  return found.startedAt === startedAt && !found.hasEnded;
 }
 
 async function isTouched(path: string): Promise<boolean> {
@@ -162,13 +163,17 @@ function namespace(): string {
   }
 }
 
-function startOf(pid: number): string {
+/** What the system says about a process; nothing where it does not tell. */
+function readProcess(pid: number): { readonly startedAt: string; readonly hasEnded: boolean } {
   try {
-    // Field 22 of proc(5); the name in field 2 may hold spaces and brackets, so count from behind it.
+    // By proc(5); the name in field 2 may hold spaces and brackets, so count from behind it.
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const [state = '', threads = '', startedAt = ''] = [fields[0], fields[17], fields[19]];
+    // A zombie keeps its id until its parent asks for it. One whose other threads still run has not ended.
+    return { startedAt, hasEnded: ['Z', 'X', 'x'].includes(state) && Number(threads) <= 1 };
   } catch {
-    return '';
+    return { startedAt: '', hasEnded: false };
   }
 }
 

@@ -1,9 +1,10 @@
 /** Drains a spool whenever there is something to drain and the buffer is there. */
-import { type BufferReader, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
+import type { BufferReader, OwnedPartition } from '../buffer/buffer.ts';
 import type { Backlog } from '../buffer/embedded/backlog.ts';
 import type { Lease } from '../buffer/embedded/lease.ts';
+import { TakenOverError } from '../buffer/embedded/reader.ts';
 import { pause } from '../buffer/pause.ts';
-import { messageOf } from '../errors.ts';
+import { escalateInvariant, messageOf } from '../errors.ts';
 import { drainPartition } from './drain.ts';
 import type { DrainContext, DrainTaskObserver } from './send.ts';
 
@@ -55,6 +56,8 @@ export class DrainTask {
       try {
         if (!backlog.isEmpty() && writer.state().ok && (await this.#lease.take())) await this.#drain();
       } catch (error) {
+        // What was sent may not be what the plan says: trying again could repeat events, or lose some.
+        if (escalateInvariant(error)) return;
         this.#tell(error);
         await pause(retryMs, signal);
       }
@@ -96,18 +99,13 @@ export class DrainTask {
     const finished = new Promise<void>((resolve) => {
       finish = resolve;
     });
+    const deliver = (partition: OwnedPartition): Promise<void> =>
+      drainPartition(partition, this.#options, stop).finally(finish);
     let failure: unknown;
-    const deliver = async (partition: OwnedPartition): Promise<void> => {
-      try {
-        await drainPartition(partition, this.#options, stop);
-      } catch (error) {
-        if (!(error instanceof FencedError)) failure = error;
-      } finally {
-        finish();
-      }
-    };
-    // What `run` says when another process takes over is meant for streamers.
-    const running = reader.run(deliver).catch(() => undefined);
+    const running = reader.run(deliver).catch((error: unknown) => {
+      // That another process drains by now is as it should be.
+      if (!(error instanceof TakenOverError)) failure = error;
+    });
     await Promise.race([finished, running]);
     await reader.close();
     await running;

@@ -148,8 +148,8 @@ export class DurableSpool implements ObservedSpool {
 
   state(): DependencyState {
     const state = this.#store.state();
-    if (state.ok || !state.detail.includes('--log-max-bytes')) return state;
-    return { ok: false, detail: this.#fullMessage() };
+    if (state.ok || state.code !== 'FULL') return state;
+    return { ...state, detail: this.#fullMessage() };
   }
 
   figures(): SpoolFigures {

@@ -66,7 +66,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
     retentionSecondsLeft: retention.secondsLeft,
     ...createTraceInstruments(tracer),
   });
-  const startedAt = Date.now();
+  const startedAt = performance.now();
 
   function status(): StatusAnswer {
     const state = reader.state();
@@ -76,7 +76,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       live: true,
       ready: isOk,
       version,
-      uptime_seconds: Math.round((Date.now() - startedAt) / 1_000),
+      uptime_seconds: Math.round((performance.now() - startedAt) / 1_000),
       buffer: { kind: options.buffer, ...state },
       clickhouse: { url: clickhouse.url.origin, ...tally.clickhouseState() },
       partitions: tally.partitions(),

@@ -19,12 +19,12 @@ export function createTally(log: Logger) {
   const oldest = new Map<string, number>();
   let clickhouse: DependencyState = { ok: false, detail: 'not reached yet' };
   /** When an insert last told how ClickHouse is. */
-  let answeredAt = 0;
+  let answeredAt = Number.NEGATIVE_INFINITY;
 
   const observer: InsertObserver & DeliveryObserver = {
     inserted(batch, { partition }, { rows: inserted, milliseconds, ...others }) {
       clickhouse = { ok: true };
-      answeredAt = Date.now();
+      answeredAt = performance.now();
       rows.add(inserted, String(partition));
       deadLetters.add(others.deadLetters);
       repeats.add(others.repeats);
@@ -34,7 +34,7 @@ export function createTally(log: Logger) {
       freshness.observe(Math.max(Date.now() - batch.oldestAt, 0) / 1_000, inserted);
     },
     insertFailed(code, error) {
-      answeredAt = Date.now();
+      answeredAt = performance.now();
       clickhouse = { ok: false, detail: messageOf(error).slice(0, 500) };
       insertErrors.add(1, String(code));
     },
@@ -64,8 +64,8 @@ export function createTally(log: Logger) {
     partitions: () => [...lag].map(([partition, events]) => ({ partition: Number(partition), lag: events })),
     /** Without inserts nothing else would notice that ClickHouse went away, or came back. */
     async sampleClickHouse(server: ClickHouse): Promise<void> {
-      if (Date.now() - answeredAt < pingAfterMs) return;
-      answeredAt = Date.now();
+      if (performance.now() - answeredAt < pingAfterMs) return;
+      answeredAt = performance.now();
       await server.ping().then(
         () => {
           clickhouse = { ok: true };

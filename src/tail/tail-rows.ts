@@ -54,12 +54,13 @@ export async function* tailRows(
   for (const head of heads) watermarks.advance(head);
   if (limit > 0) yield await readPast(clickhouse, watermarks.isSeen(), options);
   while (follow && !signal.aborted) {
-    const startMs = Date.now();
+    const startMs = performance.now();
     const rows = await readNew(clickhouse, watermarks.isNew(), options);
     for (const row of rows) watermarks.advance(row);
     if (rows.length > 0) yield sortByTime(rows);
     // A look that takes long is a load on ClickHouse: rest for as long.
-    if (rows.length < pageRows) await delay(Math.max(pollMs, Date.now() - startMs), undefined, { signal });
+    if (rows.length < pageRows)
+      await delay(Math.max(pollMs, performance.now() - startMs), undefined, { signal });
   }
 }
 

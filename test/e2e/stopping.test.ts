@@ -98,7 +98,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     const { child, exited, pids, output } = await start(npm);
     process.kill(-(child.pid ?? 0), signal);
     await noneIsLeft(pids);
-    await exited;
+    expect(await exited).toEqual([0, null]);
     expect(output.stdout).toContain('Stopping:');
     expect(output.stderr).not.toMatch(/"level":"(warn|error|fatal)"/);
   },

@@ -11,7 +11,7 @@ import {
 } from '../../src/buffer/buffer.ts';
 import { decodeKey } from '../../src/buffer/embedded/block-key.ts';
 import { Environment, logPath } from '../../src/buffer/embedded/environment.ts';
-import { readTotals } from '../../src/buffer/embedded/log-state.ts';
+import { readTotals, writeRetentionTime } from '../../src/buffer/embedded/log-state.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { removeDelivered } from '../../src/buffer/embedded/retention.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
@@ -57,6 +57,18 @@ describe('embedded log', () => {
   }
 
   describe('when full', () => {
+    it('says so by a code, and tries again after a moment when the clock is set back meanwhile', async () => {
+      const writer = await openWriter();
+      await expect(fill(writer)).rejects.toThrow(BufferFullError);
+      expect(writer.state()).toMatchObject({ ok: false, code: 'FULL' });
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
+      try {
+        await expect.poll(() => writer.state().ok, { timeout: 5_000 }).toBe(true);
+      } finally {
+        vi.useRealTimers();
+      }
+    });
+
     it('refuses records by name of the option while nothing is delivered, and goes on after a commit', async () => {
       const writer = await openWriter();
       const { owned } = await own();
@@ -156,6 +168,17 @@ describe('embedded log', () => {
       expect(rounds).toEqual([true, true, false]);
       expect(await owned.bounds()).toEqual({ start: 600, end: 600 });
       expect([...environment.blocks.getKeys()]).toEqual([]);
+    });
+
+    it('runs by itself after the clock was set back', { timeout: 40_000 }, async () => {
+      const writer = await openWriter();
+      const { owned } = await own();
+      await writer.append(0, batchOf([1_000]));
+      await owned.commit(1, '');
+      const environment = await useEnvironment();
+      // As if it had just run, by a clock that was a day ahead.
+      await environment.write(() => writeRetentionTime(environment, Date.now() + 86_400_000));
+      await expect.poll(async () => (await owned.bounds()).start, { timeout: 30_000 }).toBe(1);
     });
 
     it('runs by itself', { timeout: 40_000 }, async () => {

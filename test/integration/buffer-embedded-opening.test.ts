@@ -1,12 +1,15 @@
 /** Opening an LMDB environment sets back the number of its last transaction: nothing may be undone by that. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { OutcomeUnknownError } from '../../src/buffer/buffer.ts';
 import { Environment } from '../../src/buffer/embedded/environment.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
 import { batchOf } from '../support/kafka-faults.ts';
-import { runCommand, temporaryDirectory } from '../support/program.ts';
+import { runCommand, temporaryDirectory, until } from '../support/program.ts';
 
 let directory: ReturnType<typeof temporaryDirectory>;
 
@@ -89,3 +92,39 @@ test('a position is not out of range because the end is out of sight for a momen
   await reader.close();
   await writer.close();
 });
+
+test('a log whose disk is stuck when its last user leaves is not opened twice, and is usable when the disk goes on', async () => {
+  const path = join(directory.path, 'log');
+  const environment = await Environment.acquire(path, 2 ** 30);
+  const holder = await holdWriteLock(path);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const write = environment.write(() => environment.meta.putSync(['a'], 1));
+  vi.advanceTimersByTime(15_000);
+  vi.useRealTimers();
+  await expect(write).rejects.toThrow(OutcomeUnknownError);
+  await environment.release();
+  // A second one would wait for the lock on the event loop, with a transaction of the first before it.
+  expect(await Environment.acquire(path, 0)).toBe(environment);
+  await environment.release();
+  holder.kill('SIGKILL');
+  await until('the end of the transaction', async () => !environment.isStuck);
+  const next = await Environment.acquire(path, 0);
+  await next.write(() => next.meta.putSync(['b'], 2));
+  expect(next.meta.get(['b'])).toBe(2);
+  await next.release();
+});
+
+/** Another process that stays in a write transaction, for a minute at most. */
+async function holdWriteLock(path: string) {
+  const environment = new URL('../../dist/buffer/embedded/environment.js', import.meta.url);
+  const script = `
+    const { Environment } = await import('${environment}');
+    const environment = await Environment.acquire('${path}', 0);
+    await environment.write(() => {
+      require('node:fs').writeSync(1, 'held');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60_000);
+    });`;
+  const child = spawn(process.execPath, ['-e', `(async () => {${script}})()`]);
+  await once(child.stdout, 'data');
+  return child;
+}

@@ -103,9 +103,13 @@ export class Environment {
   /** Ends one use; the last one closes the environment, after the transactions under way. */
   async release(): Promise<void> {
     if (--this.#users > 0) return;
+    // Closing waits for all transactions, and these may never end: it stays open, for whoever acquires it next, until
+    // they do or the process ends.
+    if (!this.isStuck) await this.#close();
+  }
+
+  async #close(): Promise<void> {
     shared.delete(this.path);
-    // Closing waits for all transactions, and these may never end; the end of the process closes the file.
-    if (this.isStuck) return;
     const closed = this.#root.close().then(() => this.#lastTransaction.close());
     closing.set(this.path, closed);
     try {
@@ -142,7 +146,9 @@ export class Environment {
       return work();
     });
     const onEnd = () => {
-      if (timedOut) this.#stuckWrites--;
+      if (!timedOut) return;
+      this.#stuckWrites--;
+      if (!this.isStuck && this.#users === 0) void this.#close();
     };
     attempt.then(onEnd, onEnd);
     try {

@@ -27,6 +27,13 @@ export interface EmbeddedReaderOptions extends EmbeddedLogOptions {
   readonly group: string;
 }
 
+/** Another reader of the group has taken the log over: this one has ended for good. Exit 69. */
+export class TakenOverError extends OperatorError {
+  constructor(message: string) {
+    super(message, exitCodes.unavailable);
+  }
+}
+
 const generationPollMs = 1_000;
 /** Between two tries to take the log over while the disk takes no writes. */
 const retryMs = 500;
@@ -123,7 +130,7 @@ class EmbeddedReader implements BufferReader {
     } finally {
       clearInterval(poll);
     }
-    if (this.#isFenced) throw new OperatorError(this.#fencedMessage(), exitCodes.unavailable);
+    if (this.#isFenced) throw new TakenOverError(this.#fencedMessage());
   }
 
   /** Waits while the disk takes no writes; undefined when the reader closes meanwhile. */

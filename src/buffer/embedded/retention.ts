@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { messageOf } from '../../errors.ts';
+import { escalateInvariant, messageOf } from '../../errors.ts';
 import { type BlockKey, decodeKey, keyFrom } from './block-key.ts';
 import type { Environment } from './environment.ts';
 import {
@@ -159,6 +159,7 @@ export class RetentionTask {
     if (this.#stopped || this.#pass !== undefined) return;
     this.#pass = this.#run(now)
       .catch((error) => {
+        if (escalateInvariant(error)) return;
         this.#options.log?.warn({ err: error }, `retention of the embedded log failed: ${messageOf(error)}`);
       })
       .finally(() => {
@@ -166,11 +167,17 @@ export class RetentionTask {
       });
   }
 
+  #ranLately(): boolean {
+    const sinceMs = Date.now() - readRetentionTime(this.#environment);
+    // A run in the future: the clock was set back since.
+    return sinceMs >= 0 && sinceMs < intervalMs * 0.9;
+  }
+
   async #run(now: boolean): Promise<void> {
     const environment = this.#environment;
     environment.releaseDeadReaders();
     environment.refresh();
-    if (!now && Date.now() - readRetentionTime(environment) < intervalMs * 0.9) return;
+    if (!now && this.#ranLately()) return;
     const { partitions, maxBytes, retentionMs } = this.#options;
     let more = true;
     for (let first = true; more && !this.#stopped; first = false) {

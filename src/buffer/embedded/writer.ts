@@ -1,7 +1,7 @@
 /** The writing end of the embedded log: any number of processes may have one open. */
 import { assertInvariant } from '../../errors.ts';
 import {
-  type BufferFullError,
+  BufferFullError,
   BufferUnavailableError,
   type BufferWriter,
   type DependencyState,
@@ -47,7 +47,8 @@ class EmbeddedWriter implements BufferWriter {
   readonly #retention: RetentionTask;
   #pending: PendingAppend[] = [];
   #flight: Promise<void> | undefined;
-  #trouble: { error: Error; untilMs: number } | undefined;
+  /** Why appends are refused, and until when by the clock of `performance.now`, which nobody sets back. */
+  #trouble: { error: BufferUnavailableError; untilMs: number } | undefined;
   #closed: Promise<void> | undefined;
 
   constructor({ environment, identity }: OpenLog, options: EmbeddedWriterOptions) {
@@ -73,7 +74,9 @@ class EmbeddedWriter implements BufferWriter {
 
   state(): DependencyState {
     const refusal = this.#refusal();
-    return refusal === undefined ? { ok: true } : { ok: false, detail: refusal.message };
+    if (refusal === undefined) return { ok: true };
+    const { message: detail } = refusal;
+    return refusal instanceof BufferFullError ? { ok: false, code: 'FULL', detail } : { ok: false, detail };
   }
 
   close(): Promise<void> {
@@ -88,11 +91,11 @@ class EmbeddedWriter implements BufferWriter {
     await this.#environment.release();
   }
 
-  #refusal(): Error | undefined {
+  #refusal(): BufferUnavailableError | undefined {
     if (this.#closed !== undefined) return new BufferUnavailableError('The embedded log is closed.');
     const trouble = this.#trouble;
     if (trouble === undefined) return undefined;
-    return Date.now() < trouble.untilMs || this.#environment.isStuck ? trouble.error : undefined;
+    return performance.now() < trouble.untilMs || this.#environment.isStuck ? trouble.error : undefined;
   }
 
   /**
@@ -131,13 +134,13 @@ class EmbeddedWriter implements BufferWriter {
         reject(error);
       }
       if (error instanceof BufferUnavailableError) {
-        this.#trouble = { error, untilMs: Date.now() + failurePauseMs };
+        this.#trouble = { error, untilMs: performance.now() + failurePauseMs };
       }
     }
   }
 
   #onFull(error: BufferFullError): void {
-    this.#trouble = { error, untilMs: Date.now() + fullPauseMs };
+    this.#trouble = { error, untilMs: performance.now() + fullPauseMs };
     this.#retention.hurry();
   }
 }

@@ -14,6 +14,8 @@ import { idHeader } from '../../../src/buffer/record-block.ts';
 import { Batcher } from '../../../src/collector/batcher.ts';
 import type { Part, Waiter } from '../../../src/collector/open-batch.ts';
 import type { Spool } from '../../../src/collector/spool.ts';
+import { InvariantError } from '../../../src/errors.ts';
+import { catchUncaught } from '../../support/uncaught.ts';
 
 interface Append {
   readonly partition: number;
@@ -97,6 +99,48 @@ describe('Batcher', () => {
     expect(appends.flatMap(({ texts }) => texts).map(Number)).toEqual(waiters.map((_, i) => i));
     expect(appends.length).toBeLessThan(50);
     for (const { log } of waiters) expect(log).toHaveLength(1);
+  });
+
+  test('a batch that is full by bytes is sent at once, however fast events come', async () => {
+    const clock = createClock();
+    const { writer, appends } = createWriter(1);
+    const batcher = new Batcher(
+      writer,
+      { maxBytes: 100, maxEvents: 1_000 },
+      { observer, appendIntervalMs: 1_000 },
+    );
+    const add = async (bytes: number) => {
+      batcher.add(Buffer.alloc(bytes, 'x'), 0, createWaiter().waiter);
+      await clock.pass(1);
+      for (const append of appends) append.finish(0);
+    };
+    for (let i = 0; i < 2_000; i++) await add(1);
+    await clock.pass(1_000);
+    const before = appends.length;
+    await add(60);
+    await add(60);
+    await add(60);
+    await turn();
+    expect(
+      appends
+        .slice(before)
+        .map(({ texts }) => texts.map((text) => text.length))
+        .slice(0, 1),
+    ).toEqual([[60]]);
+  });
+
+  test('a broken invariant is told as an unknown outcome, and ends the process', async () => {
+    const { writer, appends } = createWriter(1);
+    const batcher = new Batcher(writer, limits, { observer });
+    const { waiter, log } = createWaiter();
+    const errors = await catchUncaught(async () => {
+      batcher.add(Buffer.from('a'), 0, waiter);
+      await turn();
+      appends[0]?.fail(new InvariantError('broken'));
+      await batcher.drain();
+    });
+    expect(log).toEqual(['0+1 failed: broken']);
+    expect(errors).toEqual([expect.any(InvariantError)]);
   });
 
   test('many events for a partition that is busy do not let those for others be sent alone', async () => {

@@ -1,9 +1,9 @@
-import { fork } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { lockDirectory } from '../../../src/process/data-lock.ts';
 
 const fresh = () => join(mkdtempSync(join(tmpdir(), 'millrace-lock-')), 'data');
@@ -30,6 +30,24 @@ test('a lock of a living process is respected, and names it', async () => {
   child.kill('SIGKILL');
   await once(child, 'exit');
   (await lockDirectory(directory))();
+});
+
+test('a lock of a process that has ended is taken over although nobody has taken note of its end', async () => {
+  const directory = fresh();
+  (await lockDirectory(directory))();
+  // The shell becomes a program that does not ask for its child, which ends and stays a zombie.
+  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60']);
+  try {
+    const [printed] = await once(parent.stdout, 'data');
+    const pid = Number(String(printed));
+    await vi.waitUntil(() => / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8')), { timeout: 10_000 });
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const startedAt = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    writeFileSync(join(directory, 'millrace.lock'), JSON.stringify({ pid, startedAt }));
+    (await lockDirectory(directory))();
+  } finally {
+    parent.kill('SIGKILL');
+  }
 });
 
 test.each([
