@@ -27,10 +27,10 @@ const statusPage = z.object({
 });
 
 /** What the buffers of Millrace do before they acknowledge; no option weakens it. */
-const durabilities: Readonly<Record<string, string>> = {
-  embedded: 'flushed to the disk of the collector before each answer',
-  kafka: 'acks=all, idempotent: stored by all in-sync replicas before each answer',
-};
+const durabilities: ReadonlyMap<string, string> = new Map([
+  ['embedded', 'flushed to the disk of the collector before each answer'],
+  ['kafka', 'acks=all, idempotent: stored by all in-sync replicas before each answer'],
+]);
 
 /**
  * Asks the collector whether it is ready, and what it is.
@@ -59,7 +59,7 @@ export async function askCollector(
   const status = await http.get(new URL('/status', url));
   const { version, buffer } = statusPage.catch(unknown).parse(parseJson(status));
   const { kind, topic, partitions } = buffer;
-  const durability = durabilities[kind ?? ''] ?? null;
+  const durability = durabilities.get(kind ?? '') ?? null;
   return { url: url.origin, version, buffer: kind, topic, partitions, durability };
 }
 

@@ -1,19 +1,16 @@
-import { basename, relative, resolve } from 'node:path';
-import { passwordFile, readerUser } from '../clickhouse/credentials.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { optionName, options, variableName } from '../config/options.ts';
-import { type Address, formatAddress } from '../config/types.ts';
+import type { Address } from '../config/types.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { lockDirectory } from '../process/data-lock.ts';
 import { stopGracefully } from '../process/lifecycle.ts';
 import { portInUse, probePort } from '../process/probe-port.ts';
-import type { Sandbox } from '../process/sandbox.ts';
 import { forkProgram, type ProcessOptions, type Supervised, supervise } from '../process/supervisor.ts';
 import { loadSchema } from '../schema/schema.ts';
-import { version } from '../version.ts';
 import { engineOptions, type PreparedEngine, prepareEngine } from './clickhouse.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command, CommandContext } from './command.ts';
+import { formatBanner } from './start-banner.ts';
 import { clickhouseOptions, readerOptions, reportingOptions, streamerOptions } from './stream.ts';
 
 /** `millrace start`. */
@@ -43,7 +40,7 @@ export const start: Command = {
     const { config, log } = context;
     const startedAt = performance.now();
     checkOutage(config);
-    loadSchema(config.schema);
+    const schema = loadSchema(config.schema);
     const unlock = await lockDirectory(config.dataDir, { log });
     const running: Supervised[] = [];
     let engine: PreparedEngine | undefined;
@@ -75,7 +72,7 @@ export const start: Command = {
       throw error;
     }
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-    process.stdout.write(formatBanner(config, { seconds, engine }));
+    process.stdout.write(formatBanner(config, { seconds, engine, schema }));
     return undefined;
   },
 };
@@ -126,85 +123,4 @@ function childEnvironment(config: Config, flags: CommandContext['flags']): NodeJ
   // The console belongs to the person who typed `start`; children speak up when something is wrong.
   const quiet = config.logLevel === 'info' ? { MILLRACE_LOG_LEVEL: 'warn' } : {};
   return { ...process.env, ...Object.fromEntries(given), ...quiet };
-}
-
-function describeOutage({ onOutage, dataDir }: Config): string {
-  if (onOutage === 'spool') return `while Kafka is away events wait in ${resolve(dataDir, 'spool')}`;
-  return 'while Kafka is away posts get 503; --on-outage spool keeps them on this disk';
-}
-
-function formatBanner(
-  config: Config,
-  { seconds, engine }: { readonly seconds: string; readonly engine: PreparedEngine | undefined },
-): string {
-  const collector = `http://${formatAddress(config.listen)}`;
-  const streamer = `http://${formatAddress(config.streamListen)}`;
-  const clickhouse = config.clickhouseUrl.origin;
-  const database =
-    config.clickhouseDatabase === 'default'
-      ? ''
-      : `?database=${encodeURIComponent(config.clickhouseDatabase)}`;
-  const sql = 'SELECT received_at, event, os, browser FROM events ORDER BY received_at DESC LIMIT 5';
-  const buffer =
-    config.buffer === 'kafka'
-      ? `Kafka at ${config.kafkaBrokers.map(formatAddress).join(',')}, topic ${config.kafkaTopic}`
-      : `embedded log in ${resolve(config.dataDir)}`;
-  const outage = config.buffer === 'kafka' ? `\n  outage      ${describeOutage(config)}` : '';
-  return `Millrace ${version} is ready after ${seconds} s.
-
-  collector   ${collector}    events in; /status, /metrics
-  streamer    ${streamer}    events to ClickHouse; /status, /metrics
-  ClickHouse  ${clickhouse}    ${engine === undefined ? '' : `embedded, ${describeSafety(config, engine.sandbox)}; `}SQL
-  buffer      ${buffer}${outage}
-
-Send an event:
-  curl ${collector}/v1/events -H 'content-type: application/json' -d '{"event":"view","os":"linux","browser":"chrome"}'
-
-A second later, read it back:
-  ${ownName()} sql${sqlFlags(config)} "${sql}"
-
-or, with the file of the password, by any client of ClickHouse:
-  curl${formatLogin(config)} '${clickhouse}/${database}' --data-binary '${sql} FORMAT PrettyCompact'
-
-Ctrl-C stops everything in order; the next start goes on where this one stopped.
-`;
-}
-
-function describeSafety(config: Config, { kind, confines }: Sandbox): string {
-  const login = config.clickhouseAuth ? 'with a password' : 'WITHOUT A PASSWORD';
-  return kind === 'none' ? `${login}, without a sandbox` : `${login}, in a sandbox (${kind}: ${confines})`;
-}
-
-/**
- * How this program is run from here. Not by `npx`: where it finds no such package it installs whatever has that name in
- * the registry.
- */
-function ownName(): string {
-  const script = process.argv[1] ?? '';
-  return basename(script) === 'millrace' ? 'millrace' : `node ${quoteShell(relative('.', script) || script)}`;
-}
-
-/** What `millrace sql` must be told to find this ClickHouse: what was given to `start` as flags. */
-function sqlFlags(config: Config): string {
-  const wanted = [
-    ['data-dir', config.dataDir, './data'],
-    ['clickhouse-url', config.clickhouseUrl.origin, 'http://127.0.0.1:8123'],
-    ['clickhouse-database', config.clickhouseDatabase, 'default'],
-  ];
-  return wanted
-    .map(([name, value, usual]) => (value === usual ? '' : ` --${name} ${quoteShell(value)}`))
-    .join('');
-}
-
-/** The reader's login for curl, which takes the password out of its file. */
-function formatLogin(config: Config): string {
-  if (!config.embeddedClickhouse) return '';
-  if (!config.clickhouseAuth) return '';
-  const file = passwordFile(config.dataDir, 'reader');
-  const text = config.clickhouseReaderPassword === undefined ? `$(cat ${quoteShell(file)})` : 'PASSWORD';
-  return ` -u "${readerUser}:${text}"`;
-}
-
-function quoteShell(text: string | undefined): string {
-  return /^[\w@%+=:,./-]+$/.test(text ?? '') ? (text ?? '') : `'${(text ?? '').replaceAll("'", "'\\''")}'`;
 }

@@ -20,6 +20,8 @@ export interface Mismatch {
 export interface EventSchema {
   /** File that it came from. */
   readonly file: string;
+  /** What it says, as it was read. */
+  readonly definition: Readonly<Record<string, unknown>>;
   /** Typed columns, in the order of the schema. */
   readonly columns: readonly Column[];
   /** Properties whose numbers, or those of their arrays, go into columns of Int64. */
@@ -51,9 +53,10 @@ export function loadSchema(file: string = bundledSchema): EventSchema {
     const columns = Object.entries(schema.properties).flatMap(
       ([name, property]) => columnOf(name, property) ?? [],
     );
-    const validate = createAjv().compile(admittedSchema(schema));
+    const validate = createAjv(schema).compile(admittedSchema(schema));
     return {
       file,
+      definition: schema,
       columns,
       signed: new Set(columns.filter(({ type }) => /\bInt64\b/.test(type)).map(({ name }) => name)),
       hasId: isText(schema.properties.id),
@@ -68,8 +71,13 @@ function isText(property: unknown): boolean {
   return isRecord(property) && property.type === 'string';
 }
 
-function createAjv(): Ajv2020 {
-  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: false });
+function createAjv(schema: object): Ajv2020 {
+  const ajv = new Ajv2020({
+    strict: true,
+    allowUnionTypes: true,
+    allErrors: false,
+    ownProperties: namesInherited(schema),
+  });
   addFormats.default(ajv);
   // RFC 3339 lets 't' and 'z' be lower case; ClickHouse's best_effort parser does not, so neither do we.
   const dateTime = ajv.formats['date-time'];
@@ -82,6 +90,15 @@ function createAjv(): Ajv2020 {
   ajv.addFormat('date-time', isDateTime);
   ajv.addKeyword({ keyword: 'column', schemaType: 'string' });
   return ajv;
+}
+
+/**
+ * Whether a property may be named as something that every object has, as `constructor`. Only then it is looked whether a
+ * property is an event's own: that costs time.
+ */
+function namesInherited(schema: object): boolean {
+  const text = JSON.stringify(schema);
+  return Object.getOwnPropertyNames(Object.prototype).some((name) => text.includes(JSON.stringify(name)));
 }
 
 function describe(error: ErrorObject | undefined): Mismatch {

@@ -71,6 +71,53 @@ describe('a new user', () => {
     expect(output.stderr).not.toMatch(/error|fatal/i);
   });
 
+  test.each([
+    [
+      'orders',
+      {
+        required: ['order', 'at', 'kind', 'total'],
+        properties: {
+          kind: { type: 'string', enum: ["buyer's", 'return'], column: 'LowCardinality(String)' },
+          order: { type: 'string', format: 'uuid' },
+          at: { type: 'string', format: 'date-time' },
+          total: { type: 'number', minimum: 5 },
+        },
+      },
+    ],
+    [
+      'sensors',
+      {
+        required: ['from', 'reading'],
+        properties: {
+          id: { type: 'string' },
+          from: { type: 'string', minLength: 3 },
+          reading: { type: 'object', required: ['celsius'], properties: { celsius: { type: 'integer' } } },
+          tags: { type: 'array', items: { type: 'string' } },
+        },
+        additionalProperties: false,
+      },
+    ],
+  ])('with a schema of %s pastes what is printed, and reads the event back, too', async (name, schema) => {
+    const file = join(directory.path, `${name}.json`);
+    writeFileSync(file, JSON.stringify({ type: 'object', ...schema }));
+    const { output } = await start('--schema', file);
+    const [send = '', ...readers] = output.stdout
+      .split('\n')
+      .filter((line) => /^ {2}(curl|node) /.test(line));
+    const sent = await runCommand('sh', ['-c', send]);
+    expect([send, JSON.parse(sent.stdout)]).toEqual([send, { status: 'ok', partition: 0, offset: 0 }]);
+    await rowsReach(1);
+    expect(readers).toHaveLength(2);
+    for (const command of readers) {
+      const read = await runCommand('sh', ['-c', command]);
+      expect([command, read.stdout, read.code]).toEqual([
+        command,
+        expect.stringMatching(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}/),
+        0,
+      ]);
+    }
+  });
+
   test('finds /status of both processes ok, and what it promised in /metrics', async () => {
     await start();
     await post(site.collector, [{ event: 'a' }, { event: 'b' }, { nothing: true }]);

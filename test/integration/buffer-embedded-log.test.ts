@@ -57,10 +57,16 @@ describe('embedded log', () => {
   }
 
   describe('when full', () => {
-    it('says so by a code, and tries again after a moment when the clock is set back meanwhile', async () => {
+    it('says so by a code', async () => {
       const writer = await openWriter();
       await expect(fill(writer)).rejects.toThrow(BufferFullError);
       expect(writer.state()).toMatchObject({ ok: false, code: 'FULL' });
+    });
+
+    it('tries again after a moment, also when the clock is set back meanwhile', async () => {
+      const writer = await openWriter();
+      await expect(fill(writer)).rejects.toThrow(BufferFullError);
+      expect(writer.state().ok).toBe(false);
       vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
       try {
         await expect.poll(() => writer.state().ok, { timeout: 5_000 }).toBe(true);

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { BufferUnavailableError, type BufferWriter } from '../../../src/buffer/buffer.ts';
 import { partitionOf } from '../../../src/buffer/partition-of.ts';
 import { Batcher } from '../../../src/collector/batcher.ts';
@@ -429,6 +429,19 @@ describe('a batch of many refused events', () => {
 
 describe('headers of a post', () => {
   const unknownLength = { 'content-length': '' };
+
+  test('the state of the buffer is looked up only for an answer that says when to try again', async () => {
+    const retryAfterSeconds = vi.fn(() => 7);
+    const { send } = createCollector({ retryAfterSeconds });
+    expect((await send('{')).status).toBe(400);
+    expect(retryAfterSeconds).not.toHaveBeenCalled();
+    const refusing = createCollector({
+      retryAfterSeconds,
+      refusal: () => ({ code: 'BUFFER_UNAVAILABLE', detail: 'away' }),
+    });
+    expect((await refusing.send({ event: 'a' })).status).toBe(503);
+    expect(retryAfterSeconds).toHaveBeenCalledOnce();
+  });
 
   test.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
     'the type %s is none',

@@ -79,6 +79,16 @@ describe('columns', () => {
   );
 });
 
+test("a property that is named as something every object has is an event's own, or is not there", () => {
+  const properties = { constructor: { type: 'string' }, toString: { type: 'integer' } };
+  const optional = loadSchema(write({ type: 'object', properties }));
+  expect(optional.validate({ a: 1 })).toBeUndefined();
+  expect(optional.validate({ constructor: 1 })).toMatchObject({ path: '/constructor' });
+  const required = loadSchema(write({ type: 'object', properties, required: ['toString'] }));
+  expect(required.validate({ constructor: 'a' })).toEqual({ path: '/toString', reason: 'is required' });
+  expect(required.validate({ toString: 1 })).toBeUndefined();
+});
+
 describe('a schema that cannot be used', () => {
   test.each([
     ['{', 'JSON'],
