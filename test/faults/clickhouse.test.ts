@@ -21,9 +21,7 @@ async function loseAtRandom(rig: Rig): Promise<void> {
   const load = rig.load([collector.url], {
     rate: 500,
     makeEvent: (n) =>
-      rig.random.chance(0.02)
-        ? `{"event":"poison","n":${n},"bytes":9223372036854775808}`
-        : plainEvent(n, rig.random),
+      rig.random.chance(0.02) ? `{"event":"poison","n":${n},"narrow":256}` : plainEvent(n, rig.random),
   });
   const bad: RequestFate[] = ['lose-answer', 'lose-answer', 'lose-request', 'cut-body'];
   proxy.decide = () => (rig.random.chance(0.4) ? rig.random.pick(bad) : 'pass');

@@ -19,7 +19,7 @@ const faultPoints = [
 /** Every kind of row: plain ones, some that ClickHouse refuses, and some that repeat the id of another. */
 function mixedEvent(rig: Rig): (n: number) => string {
   return (n) => {
-    if (rig.random.chance(0.02)) return `{"event":"poison","n":${n},"bytes":9223372036854775808}`;
+    if (rig.random.chance(0.02)) return `{"event":"poison","n":${n},"narrow":256}`;
     if (rig.random.chance(0.1)) return `{"event":"again","n":${n},"id":"id-${rig.random.integer(0, 50)}"}`;
     return plainEvent(n, rig.random);
   };

@@ -174,7 +174,7 @@ function eventOf(random: Random): string {
   for (const [name, values] of Object.entries(typed))
     if (random.chance(0.15)) members.push(member(name, random.pick(values), random));
   for (let n = random.integer(0, 4); n > 0; n--)
-    members.push(member(random.pick(keys), valueOf(random, 3), random));
+    members.push(member(random.pick(keys), anyValue(random, 3), random));
   if (random.chance(0.5)) members.reverse();
   return `{${members.join(',')}}`;
 }
@@ -183,11 +183,11 @@ function member(key: string, value: string, random: Random): string {
   return `${random.pick(spaces)}"${key}"${random.pick(spaces)}:${random.pick(spaces)}${value}`;
 }
 
-function valueOf(random: Random, levels: number): string {
+function anyValue(random: Random, levels: number): string {
   if (levels === 0 || random.chance(0.6)) return random.pick(scalars);
   const size = random.integer(0, 3);
   if (random.chance(0.5))
-    return `[${Array.from({ length: size }, () => valueOf(random, levels - 1)).join(`,${random.pick(spaces)}`)}]`;
+    return `[${Array.from({ length: size }, () => anyValue(random, levels - 1)).join(`,${random.pick(spaces)}`)}]`;
   const names = Array.from({ length: size }, () => random.pick(keys));
-  return `{${names.map((name) => member(name, valueOf(random, levels - 1), random)).join(',')}}`;
+  return `{${names.map((name) => member(name, anyValue(random, levels - 1), random)).join(',')}}`;
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TopicView } from '../../../src/buffer/buffer.ts';
+import { narrowSchema } from '../narrow-schema.ts';
 import { runProgram, temporaryDirectory, until } from '../program.ts';
 import {
   type AuditOptions,
@@ -135,6 +136,7 @@ export class Rig {
     const url = `http://127.0.0.1:${clickhouse}`;
     this.clickhouseForStreamers = url;
     const flags = [...listen, ...this.streamerFlags(), '--batch-age', '100ms', '--no-clickhouse-auth'];
+    flags.push('--schema', narrowSchema);
     const all = await this.#start('start', `http://127.0.0.1:${collect}`, ['start', ...flags], {});
     this.engine = Object.create(all, { url: { value: url } });
     return all;
@@ -144,6 +146,7 @@ export class Rig {
   async startCollector(options: LaunchOptions = {}): Promise<Member> {
     const port = await findPort();
     const flags = ['--listen', `127.0.0.1:${port}`, ...this.bufferFlags(this.brokersForCollector)];
+    flags.push('--schema', narrowSchema);
     return await this.#start('collector', `http://127.0.0.1:${port}`, ['collect', ...flags], options);
   }
 
@@ -158,6 +161,7 @@ export class Rig {
   async launchStreamer(options: LaunchOptions = {}): Promise<Member> {
     const port = await findPort();
     const flags = ['--stream-listen', `127.0.0.1:${port}`, '--batch-age', '100ms', ...this.streamerFlags()];
+    flags.push('--schema', narrowSchema);
     return this.#launch('streamer', `http://127.0.0.1:${port}`, ['stream', ...flags], options);
   }
 
