@@ -17,6 +17,7 @@ import { createConnectionInstruments, describeConnections, limitConnections } fr
 import { FailureLog } from './failure-log.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
 import type { ObservedSpool } from './observed-spool.ts';
+import { PathSample } from './path-sample.ts';
 import type { Problem } from './problem.ts';
 import { answerReceipt } from './receipts.ts';
 import type { Answer } from './reply.ts';
@@ -230,6 +231,7 @@ function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
   const requestDuration = new Histogram(metricTable.requestDuration);
   const accepted = new Counter(metricTable.accepted);
   const rejectedCount = new Counter(metricTable.rejected);
+  const paths = new PathSample();
   const failed = new Counter(metricTable.failed);
   const appendDuration = new Histogram(metricTable.appendDuration);
   const appendEvents = new Histogram(metricTable.appendEvents);
@@ -251,6 +253,7 @@ function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
       requestDuration.observe(milliseconds / 1_000);
     },
     rejected: (code, events) => rejectedCount.add(events, code),
+    admitted: (value) => paths.add(value),
     appended: (events, milliseconds) => {
       appendMs += (milliseconds - appendMs) / 16;
       appendDuration.observe(milliseconds / 1_000);
@@ -280,6 +283,7 @@ function createTally(budget: ByteBudget, writer: BufferWriter, log: Logger) {
       requestDuration,
       accepted,
       rejected: rejectedCount,
+      paths: new Gauge(metricTable.paths, () => paths.size()),
       failed,
       appendDuration,
       appendEvents,

@@ -58,6 +58,8 @@ export interface PostObserver {
   closed(status: number): void;
   stored(events: number, milliseconds: number): void;
   rejected(code: string, events: number): void;
+  /** An event is valid. */
+  admitted(value: unknown): void;
 }
 
 /** Handles `POST /post` and `POST /v1/events`, which differ in `offsetName` only. */
@@ -187,6 +189,7 @@ class Post implements Waiter, BodyReceiver {
         this.#pending++;
         if (event.index !== this.added) this.#indexes ??= Array.from({ length: this.added }, (_, i) => i);
         this.#indexes?.push(event.index);
+        this.#context.observer.admitted(event.value);
         this.#context.batcher.add(event.bytes, this.#receivedAt, this, this.#headersOf(event));
       } else if (posted.isSingle) {
         this.refuse(problem);

@@ -46,6 +46,11 @@ export const metricTable = {
     type: 'counter',
     label: 'code',
   },
+  paths: {
+    name: 'millrace_event_paths',
+    help: 'Distinct paths of properties in every 64th valid event of the last one to two hours, 0 to 10,000. Many: ids are used as keys.',
+    type: 'gauge',
+  },
   failed: {
     name: 'millrace_events_failed_total',
     help: 'Valid events that the buffer did not take; their clients were told 503.',
