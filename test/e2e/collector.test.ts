@@ -243,7 +243,7 @@ describe.each(['auto', 'node'])('one collector, http-server %s', (kind) => {
         rejected: [
           { index: 1, code: 'INVALID_EVENT', detail: '/event must be string' },
           { index: 2, code: 'INVALID_JSON', detail: expect.any(String) },
-          { index: 4, code: 'INVALID_EVENT', detail: '/status must be integer' },
+          { index: 4, code: 'INVALID_EVENT', detail: '/status must be integer or null' },
         ],
         receipts: [{ partition: 0, offset: before + 1, count: 2 }],
       });
