@@ -43,7 +43,7 @@ const neededVariables = ['TZ', 'LANG', 'LC_ALL'] as const;
 
 /**
  * Starts the process. The socket is opened here, where there is a network, and handed over: connections wait until the
- * engine takes them. It sends `{type: 'ready'}` when it serves, and ends when its channel is cut.
+ * engine takes them. It sends `{type: 'booted'}` when it can take the socket, `{type: 'ready'}` when it serves, and ends when its channel is cut.
  * @throws OperatorError exit 69 when the port is in use or the data directory cannot be used
  */
 export async function launchEngine(options: LaunchOptions): Promise<ChildProcess> {
@@ -70,7 +70,8 @@ export async function launchEngine(options: LaunchOptions): Promise<ChildProcess
   });
   const orders: ProcessOrders = { ...rest, port, files };
   child.once('error', () => listener.close());
-  child.send(orders, listener, () => listener.close());
+  // Handed over before somebody there listens for it, the socket would take connections that nobody ever answers.
+  child.once('message', () => child.send(orders, listener, () => listener.close()));
   return child;
 }
 

@@ -7,7 +7,7 @@ import { messageOf, OperatorError } from '../errors.ts';
 import { createLogger } from '../logger.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import type { ProcessOrders } from './launch.ts';
-import { startEngine } from './server.ts';
+import { type HeldListener, holdConnections, startEngine } from './server.ts';
 
 /** A tenth of the CPU is still the engine's when others want it all (Linux, sched(7)). */
 const engineNice = constants.priority.PRIORITY_BELOW_NORMAL;
@@ -16,14 +16,16 @@ const engineNice = constants.priority.PRIORITY_BELOW_NORMAL;
 const patience = 0.5;
 
 process.once('message', (orders: ProcessOrders, listener?: Server) => {
-  run(orders, listener).catch((error) => {
+  run(orders, listener && holdConnections(listener)).catch((error) => {
     if (!(error instanceof OperatorError)) throw error;
     process.stderr.write(`millrace: ${error.message}\n`);
     process.exit(error.exitCode);
   });
 });
 
-async function run(orders: ProcessOrders, listener: Server | undefined): Promise<void> {
+process.send?.({ type: 'booted' });
+
+async function run(orders: ProcessOrders, listener: HeldListener | undefined): Promise<void> {
   const { stopTimeoutMs, logLevel, ...options } = orders;
   const log = createLogger('clickhouse', logLevel);
   yieldToOthers(log);

@@ -1,6 +1,6 @@
 /** The embedded ClickHouse as a server: the engine behind an HTTP listener. */
 import { createServer, type Server } from 'node:http';
-import { isIP, type Server as Listener } from 'node:net';
+import { isIP, type Server as Listener, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { EngineFiles } from './access.ts';
 import { type Account, Guard } from './auth.ts';
@@ -18,13 +18,31 @@ export interface EngineOptions {
   /** 0: any free port. */
   readonly port: number;
   /** A listening socket to use in place of an own one; `host` and `port` then only say where it is. */
-  readonly listener?: Listener | undefined;
+  readonly listener?: HeldListener | undefined;
   readonly accounts: readonly Account[];
   /** More names by which it is called: {@link DoorOptions}. */
   readonly hosts: readonly string[];
   /** Pages that may use it: {@link DoorOptions}. */
   readonly origins: readonly string[];
   readonly log: Logger;
+}
+
+/** A socket that another process has opened, and the connections that have come before there is a server for them. */
+export interface HeldListener {
+  readonly socket: Listener;
+  readonly early: Socket[];
+}
+
+/**
+ * Holds the connections of a socket that was just handed over: from then on it takes them, and without this nobody would
+ * ever answer those that come while the data is opened. To be called in the same turn.
+ */
+export function holdConnections(socket: Listener): HeldListener {
+  const early: Socket[] = [];
+  Object.assign(socket, { pauseOnConnect: true });
+  socket.maxConnections = maxConnections;
+  socket.on('connection', (connection) => early.push(connection));
+  return { socket, early };
 }
 
 /** A running embedded ClickHouse. */
@@ -99,10 +117,14 @@ async function listen(server: Server, { host, port, listener }: EngineOptions): 
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     if (listener === undefined) server.listen({ host, port }, resolve);
-    else server.listen(listener, resolve);
+    else server.listen(listener.socket, resolve);
   }).catch((cause) => {
     throw cannotListen({ host, port }, cause);
   });
+  for (const connection of listener?.early.splice(0) ?? []) {
+    server.emit('connection', connection);
+    connection.resume();
+  }
   const address = server.address();
   return typeof address === 'object' && address !== null ? address.port : port;
 }

@@ -362,3 +362,27 @@ test('events that ClickHouse cannot read become dead letters with their reason, 
     { offset: 3, event: 'also good' },
   ]);
 });
+
+test('a query that comes while the embedded ClickHouse starts is answered or refused, and not left waiting', async () => {
+  const flags = ['clickhouse', '--data-dir', directory.path, '--clickhouse-url', site.clickhouse];
+  const first = await startProgram([...flags, '--no-clickhouse-auth']);
+  await first.kill();
+  const second = launchProgram([...flags, '--no-clickhouse-auth']);
+  running.push(second);
+  const asked: Promise<string>[] = [];
+  let isAnswered = false;
+  while (!isAnswered) {
+    const answer = fetch(`${site.clickhouse}/ping`, { signal: AbortSignal.timeout(30_000) });
+    asked.push(
+      answer.then(
+        ({ status }) => {
+          isAnswered = true;
+          return String(status);
+        },
+        (error: Error) => (error.name === 'TimeoutError' ? 'left waiting' : 'refused'),
+      ),
+    );
+    await sleep(10);
+  }
+  expect(new Set(await Promise.all(asked))).toEqual(new Set(['refused', '200']));
+});
