@@ -64,11 +64,17 @@ export async function prepareFiles(dataDir: string, databases: readonly string[]
 
 const gibibyte = 1024 ** 3;
 
-/** Memory that the engine may use in all, bytes: half of what the machine or the container has. */
+/**
+ * Most memory that the engine may use, bytes. A result that is not streamed counts as memory of all, whatever limits its
+ * query has, and one of more than 4 GiB would end the process, since a Buffer of Node.js takes no more.
+ */
+const maxMemory = 4 * gibibyte;
+
+/** Memory that the engine may use in all, bytes: half of what the machine or the container has, up to 4 GiB. */
 function memoryLimit(): number {
   const constrained = process.constrainedMemory();
   const total = constrained > 0 && constrained < totalmem() ? constrained : totalmem();
-  return Math.max(gibibyte, Math.floor(total / 2));
+  return Math.min(maxMemory, Math.max(gibibyte, Math.floor(total / 2)));
 }
 
 /**
@@ -82,7 +88,7 @@ export const limits: Readonly<Record<Role, Limits>> = {
     ['max_threads', Math.max(4, availableParallelism())],
     ['max_final_threads', Math.max(4, availableParallelism())],
     ['max_insert_threads', Math.max(4, availableParallelism())],
-    ['max_result_bytes', 4 * gibibyte],
+    ['max_result_bytes', gibibyte],
     ['max_query_size', 64 * 1024 ** 2],
   ]),
   reader: new Map([
@@ -91,7 +97,7 @@ export const limits: Readonly<Record<Role, Limits>> = {
     ['max_threads', Math.max(4, availableParallelism())],
     ['max_final_threads', Math.max(4, availableParallelism())],
     ['max_insert_threads', Math.max(4, availableParallelism())],
-    ['max_result_bytes', 4 * gibibyte],
+    ['max_result_bytes', gibibyte / 4],
     ['max_query_size', 64 * 1024 ** 2],
   ]),
 };

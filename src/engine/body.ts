@@ -17,37 +17,63 @@ const decompressors: ReadonlyMap<string, () => Transform> = new Map([
   ...(createZstdDecompress === undefined ? [] : ([['zstd', createZstdDecompress]] as const)),
 ]);
 
+/** What a body may be. */
+export interface BodyLimits {
+  /** Most bytes, as they are sent and decompressed each. */
+  readonly maxBytes: number;
+  /** Longest time without a byte, milliseconds. How long all of it takes does not matter. */
+  readonly stalledMs: number;
+}
+
 /** The body of a request, read from front to back. */
 export class Body {
+  readonly #request: IncomingMessage;
   readonly #chunks: AsyncIterator<Buffer>;
+  readonly #limits: BodyLimits;
   #pushedBack: Buffer | undefined;
   #received = 0;
-  readonly #maxBytes: number;
 
-  /**
-   * @param maxBytes most bytes after decompression
-   * @throws EngineError for an unknown encoding, or a body that announces more
-   */
-  constructor(request: IncomingMessage, maxBytes: number) {
-    this.#maxBytes = maxBytes;
+  /** @throws EngineError for an unknown encoding, or a body that announces too much */
+  constructor(request: IncomingMessage, limits: BodyLimits) {
+    const { maxBytes } = limits;
     if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+    this.#request = request;
+    this.#limits = limits;
     this.#chunks = decompressed(request)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
-  /** The next piece; undefined at the end. */
+  /**
+   * The next piece; undefined at the end.
+   * @throws EngineError 209 when none came for too long, 229 when it is too large, 271 when it cannot be read
+   */
   async next(): Promise<Buffer | undefined> {
     if (this.#pushedBack !== undefined) {
       const chunk = this.#pushedBack;
       this.#pushedBack = undefined;
       return chunk;
     }
-    const result = await this.#chunks.next().catch((thrown) => {
+    const next = this.#chunks.next().catch((thrown) => {
       throw new EngineError(271, 'CANNOT_DECOMPRESS', `Cannot read the body: ${messageOf(thrown)}`, 400);
     });
+    const result = await this.#unlessStalled(next);
     if (result.done === true) return undefined;
     this.#received += result.value.length;
-    if (this.#received > this.#maxBytes) throw tooLarge(this.#maxBytes);
+    if (this.#received > this.#limits.maxBytes) throw tooLarge(this.#limits.maxBytes);
     return result.value;
+  }
+
+  /** What counts is that bytes arrive: those of a compressed piece may come for long before it can be unpacked. */
+  #unlessStalled<T>(next: Promise<T>): Promise<T> {
+    const { stalledMs } = this.#limits;
+    const { socket } = this.#request;
+    return new Promise((resolve, reject) => {
+      let before = socket.bytesRead;
+      const timer = setInterval(() => {
+        if (socket.bytesRead === before) reject(stalled(stalledMs));
+        before = socket.bytesRead;
+      }, stalledMs);
+      next.finally(() => clearInterval(timer)).then(resolve, reject);
+    });
   }
 
   /** Reads up to `bytes` or a little more, or to the end; `isWhole` tells which. */
@@ -78,6 +104,10 @@ function decompressed(request: IncomingMessage): AsyncIterable<Buffer> {
   }
   // A failure reaches the reader through the iterator.
   return pipeline(request, create(), () => {});
+}
+
+function stalled(ms: number): EngineError {
+  return new EngineError(209, 'SOCKET_TIMEOUT', `Nothing of the body came for ${ms} ms`, 408);
 }
 
 function tooLarge(maxBytes: number): EngineError {

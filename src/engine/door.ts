@@ -70,7 +70,7 @@ function allowPage(response: ServerResponse, origin: string): void {
   response.setHeader('Vary', 'Origin');
   response.setHeader(
     'Access-Control-Expose-Headers',
-    'X-ClickHouse-Summary, X-ClickHouse-Exception-Code, X-ClickHouse-Format',
+    'X-ClickHouse-Summary, X-ClickHouse-Exception-Code, X-ClickHouse-Exception-Tag, X-ClickHouse-Format, X-ClickHouse-Query-Id',
   );
 }
 

@@ -1,5 +1,6 @@
 /** The engine itself: one data directory, one connection for each request. */
 import { isUtf8 } from 'node:buffer';
+import type { Logger } from 'pino';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import type { EngineFiles } from './access.ts';
 import {
@@ -11,14 +12,18 @@ import {
   type WriteOutcome,
 } from './binding.ts';
 import { EngineError, toEngineError } from './error.ts';
-import { type CallKind, Gate } from './gate.ts';
+import { Gate, type Lane, type Patience } from './gate.ts';
 import type { Role } from './policy.ts';
+import { Reaper, type Watch } from './reaper.ts';
+import { hasTag, tagOf } from './running.ts';
 import { ownScope, quoteLiteral, type Scope, scopeStatements } from './scope.ts';
 import { maxStreams, type OpenStream, Streams } from './streams.ts';
 import { type FunctionRow, Vocabulary } from './vocabulary.ts';
 
 /** Calls that wait for the engine at most; `max_concurrent_queries` of a ClickHouse server is 100 as well. */
 const maxWaiting = 100;
+/** Longest wait for a turn, milliseconds. */
+const maxWaitMs = 30_000;
 
 /** Streams at once, and of these for readers. */
 const maxReaderStreams = maxStreams - 8;
@@ -26,6 +31,12 @@ const maxReaderStreams = maxStreams - 8;
 /** Statements whose canonical text is remembered, and the longest of them: inserts repeat theirs for ever. */
 const maxRemembered = 256;
 const maxRememberedLength = 8 * 1024;
+
+/** How a statement is run. */
+export interface Ask extends Watch {
+  /** By what it waits for its turn; without it a read of whoever asks. */
+  readonly lane?: Lane;
+}
 
 /** ClickHouse in this process. */
 export class Engine {
@@ -39,41 +50,44 @@ export class Engine {
   readonly #streams: Streams;
   /** Streams at once: clients that take their time must not keep the owner's own reads waiting. */
   readonly #streamSlots: Gate;
+  readonly #reaper: Reaper;
+  #count = 0;
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #canonical = new Map<string, string>();
 
-  private constructor(binding: EngineBinding, path: string, root: Connection) {
+  private constructor(binding: EngineBinding, path: string, root: Connection, log: Logger) {
     this.#binding = binding;
     this.#path = path;
     this.#root = root;
     this.#streams = new Streams(path);
-    // Of libuv's pool one thread stays free for files and compression, and two for parsing, one of them for the owner.
+    // Of libuv's pool one thread stays free for files and compression, one for what ends queries, and two for parsing,
+    // one of them for the owner.
     const threads = Number(process.env.UV_THREADPOOL_SIZE) || 4;
-    const slots = Math.max(1, threads - 3);
+    const slots = (fewer: number) => Math.max(1, threads - 4 - fewer);
     this.#gate = new Gate({
-      slots,
-      readSlots: Math.max(1, slots - 1),
-      readerSlots: Math.max(1, slots - 2),
+      slots: { reader: slots(4), read: slots(3), change: slots(2), write: slots(1), control: slots(0) },
       queue: maxWaiting,
     });
-    this.#streamSlots = new Gate({
-      slots: maxStreams,
-      readSlots: maxStreams,
-      readerSlots: maxReaderStreams,
-      queue: maxWaiting,
+    const streams = { read: maxStreams, change: maxStreams, write: maxStreams, control: maxStreams };
+    this.#streamSlots = new Gate({ slots: { reader: maxReaderStreams, ...streams }, queue: maxWaiting });
+    const parsers = { read: 2, change: 2, write: 2, control: 2 };
+    this.#parsers = new Gate({ slots: { reader: 1, ...parsers }, queue: maxWaiting });
+    this.#reaper = new Reaper(async (tags) => {
+      await this.#cancel(hasTag(tags)).catch((error) =>
+        log.error({ error }, 'a query could not be cancelled'),
+      );
     });
-    this.#parsers = new Gate({ slots: 2, readSlots: 1, readerSlots: 1, queue: maxWaiting });
   }
 
   /**
    * Opens the data in `files`, creating it when there is none.
    * @throws OperatorError when the directory cannot be used, or the engine is not installed
    */
-  static open(files: EngineFiles): Engine {
+  static open(files: EngineFiles, log: Logger): Engine {
     const binding = loadBinding();
     try {
       const root = binding.CreateConnection(files.data, [`--config-file=${files.config}`]);
-      return new Engine(binding, files.data, root);
+      return new Engine(binding, files.data, root, log);
     } catch (cause) {
       throw new OperatorError(
         `cannot open the data directory ${files.data}: another process uses it, or it is damaged ` +
@@ -85,50 +99,56 @@ export class Engine {
   }
 
   /** Runs a statement and returns its whole result. */
-  async read(sql: string, format: string, scope: Scope): Promise<ReadOutcome> {
-    return this.#call(kindOf(scope), scope, (connection) =>
+  async read(sql: string, format: string, scope: Scope, ask: Ask = {}): Promise<ReadOutcome> {
+    return this.#call(scope, ask, (connection) =>
       this.#binding.QueryAsyncConnection(connection, sql, format),
     );
   }
 
   /** Runs an INSERT that carries no data of its own and returns what it wrote. */
-  async write(sql: string, scope: Scope): Promise<WriteOutcome> {
-    return this.#call('write', scope, (connection) =>
+  async write(sql: string, scope: Scope, ask: Ask = {}): Promise<WriteOutcome> {
+    return this.#call(scope, { lane: 'write', ...ask }, (connection) =>
       this.#binding.InsertRawAsyncConnection(connection, sql, Buffer.alloc(0), false),
     );
   }
 
   /**
-   * Runs a SELECT and yields its result in pieces. Only for formats without header and footer: the engine
-   * writes them around every piece. Leaving the loop cancels the query.
+   * Runs a SELECT and yields its result in pieces. Not for formats with a footer: the engine writes header and footer
+   * around every piece. Leaving the loop cancels the query.
    */
-  async *stream(sql: string, format: string, scope: Scope): AsyncGenerator<StreamChunk, void, undefined> {
-    const kind = kindOf(scope);
+  async *stream(
+    sql: string,
+    format: string,
+    scope: Scope,
+    ask: Ask = {},
+  ): AsyncGenerator<StreamChunk, void, undefined> {
+    const { signal } = ask;
+    const lane = laneOf(scope, ask);
     let finish = () => {};
     this.#track(new Promise<void>((resolve) => (finish = resolve)));
-    let stream: OpenStream | undefined;
+    const patience = { signal, waitMs: maxWaitMs };
     let release = () => {};
-    const released = new Promise<void>((resolve) => (release = resolve));
+    let stream: OpenStream | undefined;
     try {
-      await new Promise<void>((start, reject) => {
-        const run = async () => {
-          start();
-          await released;
-        };
-        this.#streamSlots.run(kind, run).catch(reject);
-      });
-      const query = { scope: scopeStatements(scope), sql, format };
-      const opened = await this.#streams.open(query, (open) => this.#gate.run(kind, open));
-      stream = opened;
-      for (;;) {
-        const chunk = await this.#gate.run(kind, () => opened.fetch());
-        if (chunk.done) break;
-        yield chunk;
+      release = await takeSlot(this.#streamSlots, lane, patience);
+      const tag = this.#nextTag(scope);
+      const watched = this.#reaper.watch(tag, ask);
+      try {
+        const query = { scope: scopeStatements(scope, tag), sql, format };
+        const opened = await this.#streams.open(query, (open) => this.#gate.run(lane, open, patience));
+        stream = opened;
+        for (;;) {
+          const chunk = await this.#gate.run(lane, () => opened.fetch(), { signal });
+          if (chunk.done) break;
+          yield chunk;
+        }
+      } catch (thrown) {
+        throw watched.explain(living(toEngineError(thrown)));
+      } finally {
+        await stream?.close();
+        watched.end();
       }
-    } catch (thrown) {
-      throw living(toEngineError(thrown));
     } finally {
-      await stream?.close();
       release();
       finish();
     }
@@ -147,7 +167,9 @@ export class Engine {
     const query = `WITH ${format}(${format}(${quoteLiteral(sql)})) AS text SELECT if(${format}(text) = text, text, '') SETTINGS ${parserSettings}`;
     const canonical = await this.#parsers
       .run(role === 'reader' ? 'reader' : 'write', () =>
-        this.#once(ownScope, (on) => this.#binding.QueryAsyncConnection(on, query, 'RawBLOB')),
+        this.#once(scopeStatements(ownScope), (on) =>
+          this.#binding.QueryAsyncConnection(on, query, 'RawBLOB'),
+        ),
       )
       .then(({ bytes }) => textOf(Buffer.from(bytes)))
       .catch((thrown) => {
@@ -193,9 +215,14 @@ export class Engine {
 
   /** Cancels every running query, for the end of the process. */
   async cancelAll(): Promise<void> {
-    const sql = "KILL QUERY WHERE query NOT LIKE 'KILL %' ASYNC";
-    await this.#once({ ...ownScope, readonly: false }, (on) =>
-      this.#binding.QueryAsyncConnection(on, sql, 'Null'),
+    await this.#cancel("query NOT LIKE 'KILL %'");
+  }
+
+  async #cancel(condition: string): Promise<void> {
+    await this.#track(
+      this.#once(scopeStatements({ ...ownScope, readonly: false }), (on) =>
+        this.#binding.QueryAsyncConnection(on, `KILL QUERY WHERE ${condition} ASYNC`, 'Null'),
+      ),
     );
   }
 
@@ -205,24 +232,33 @@ export class Engine {
     this.#binding.CloseConnection(this.#root);
   }
 
-  async #call<T>(kind: CallKind, scope: Scope, use: (connection: Connection) => Promise<T>): Promise<T> {
-    return this.#track(
-      this.#gate.run(kind, async () => {
-        try {
-          return await this.#once(scope, use);
-        } catch (thrown) {
-          throw living(toEngineError(thrown));
-        }
-      }),
-    );
+  async #call<T>(scope: Scope, ask: Ask, use: (connection: Connection) => Promise<T>): Promise<T> {
+    const lane = laneOf(scope, ask);
+    const run = async () => {
+      const tag = this.#nextTag(scope);
+      const watched = this.#reaper.watch(tag, ask);
+      try {
+        return await this.#once(scopeStatements(scope, tag), use);
+      } catch (thrown) {
+        throw watched.explain(living(toEngineError(thrown)));
+      } finally {
+        watched.end();
+      }
+    };
+    return this.#track(this.#gate.run(lane, run, { signal: ask.signal, waitMs: maxWaitMs }));
+  }
+
+  #nextTag({ role, queryId }: Scope): string {
+    this.#count += 1;
+    return tagOf(role, this.#count, queryId);
   }
 
   /**
    * Every call gets a connection of its own (half a millisecond), so that no setting, database, parameter, role or
    * temporary table of one request can be seen by another.
+   * @param statements those that put it into the scope of the request
    */
-  async #once<T>(scope: Scope, use: (connection: Connection) => Promise<T>): Promise<T> {
-    const statements = scopeStatements(scope);
+  async #once<T>(statements: string, use: (connection: Connection) => Promise<T>): Promise<T> {
     const connection = this.#binding.CreateConnection(this.#path, []);
     try {
       if (statements !== '') await this.#binding.QueryAsyncConnection(connection, statements, 'Null');
@@ -270,8 +306,16 @@ function living(error: EngineError): EngineError {
   return error;
 }
 
-function kindOf({ role }: Scope): CallKind {
-  return role === 'reader' ? 'reader' : 'read';
+function laneOf({ role }: Scope, { lane }: Ask): Lane {
+  return lane ?? (role === 'reader' ? 'reader' : 'read');
+}
+
+/** Waits for a slot of a gate, and returns what gives it back. */
+function takeSlot(gate: Gate, lane: Lane, patience: Patience): Promise<() => void> {
+  return new Promise((resolve, reject) => {
+    const hold = () => new Promise<void>((release) => resolve(release));
+    gate.run(lane, hold, patience).catch(reject);
+  });
 }
 
 const format = 'formatQuerySingleLine';

@@ -1,30 +1,41 @@
 /** Bounds how many calls the engine executes at once. */
 import { EngineError } from './error.ts';
 
+/**
+ * Kinds of calls, from those that wait longest to those that wait least: reads of readers, reads of the owner, changes
+ * of tables, inserts that bring their data, and KILL.
+ */
+const lanes = ['reader', 'read', 'change', 'write', 'control'] as const;
+export type Lane = (typeof lanes)[number];
+
 /** How many at once, and how many may wait. */
 export interface GateLimits {
-  /** Calls that run at once. Each occupies a thread of libuv's pool for as long as it runs. */
-  readonly slots: number;
-  /** Of these, how many may be reads: a slow SELECT must not keep inserts waiting. */
-  readonly readSlots: number;
-  /** Of these, how many may be those of readers: dashboards must not keep the owner's own reads waiting. */
-  readonly readerSlots: number;
-  /** Calls of each kind that may wait; one more is refused. */
+  /**
+   * Calls at once of each lane together with those of all lanes before it. A lane that has more than the one before it
+   * thus has slots which that one can never take: slow reads keep no insert waiting, and nothing keeps KILL waiting.
+   */
+  readonly slots: Readonly<Record<Lane, number>>;
+  /** Calls of each lane that may wait; one more is refused. */
   readonly queue: number;
 }
 
-/** Readers wait behind readers, the owner's reads behind reads, writes only for a free slot. */
-export type CallKind = 'reader' | 'read' | 'write';
+/** How a call waits for its turn. */
+export interface Patience {
+  /** Ends the waiting: whoever asked is gone. */
+  readonly signal?: AbortSignal | undefined;
+  /** Longest wait, milliseconds. Without it there is none. */
+  readonly waitMs?: number;
+}
 
 interface Waiter {
-  readonly kind: CallKind;
+  readonly lane: Lane;
   readonly start: () => void;
 }
 
-/** First come, first served, except that a write passes reads, and a read of the owner those of readers, that wait for a slot of their kind. */
+/** First come, first served within a lane; a later lane passes an earlier one that waits for a slot. */
 export class Gate {
   readonly #limits: GateLimits;
-  readonly #running = { reader: 0, read: 0, write: 0 };
+  readonly #running: Record<Lane, number> = { reader: 0, read: 0, change: 0, write: 0, control: 0 };
   #waiting: Waiter[] = [];
 
   constructor(limits: GateLimits) {
@@ -33,47 +44,59 @@ export class Gate {
 
   /**
    * Runs `call` when its turn comes.
-   * @throws EngineError 202 when the queue is full
+   * @throws EngineError 202 when the queue is full or the turn does not come in time, 210 when nobody waits any more
    */
-  async run<T>(kind: CallKind, call: () => Promise<T>): Promise<T> {
+  async run<T>(lane: Lane, call: () => Promise<T>, patience: Patience = {}): Promise<T> {
     // Whoever lets the call in also counts it: between its turn and its start others may come.
-    if (this.#isFree(kind)) this.#running[kind] += 1;
-    else await this.#wait(kind);
+    if (this.#isFree(lane)) this.#running[lane] += 1;
+    else await this.#wait(lane, patience);
     try {
       return await call();
     } finally {
-      this.#running[kind] -= 1;
+      this.#running[lane] -= 1;
       this.#startNext();
     }
   }
 
-  #isFree(kind: CallKind): boolean {
-    const { reader, read, write } = this.#running;
-    const { slots, readSlots, readerSlots } = this.#limits;
-    if (reader + read + write >= slots) return false;
-    if (kind !== 'write' && reader + read >= readSlots) return false;
-    return kind !== 'reader' || reader < readerSlots;
+  #isFree(lane: Lane): boolean {
+    let running = 0;
+    return lanes.every((each, index) => {
+      running += this.#running[each];
+      return index < lanes.indexOf(lane) || running < this.#limits.slots[each];
+    });
   }
 
-  #wait(kind: CallKind): Promise<void> {
-    const before = this.#waiting.filter((waiter) => waiter.kind === kind).length;
-    if (before >= this.#limits.queue) {
-      throw new EngineError(
-        202,
-        'TOO_MANY_SIMULTANEOUS_QUERIES',
-        `Too many simultaneous queries: ${this.#limits.slots} run and ${before} wait. Try again later`,
-        503,
-      );
-    }
-    return new Promise((start) => this.#waiting.push({ kind, start }));
+  #wait(lane: Lane, { signal, waitMs }: Patience): Promise<void> {
+    const before = this.#waiting.filter((waiter) => waiter.lane === lane).length;
+    const limit = this.#limits.slots[lane];
+    if (before >= this.#limits.queue) throw tooMany(`${limit} run and ${before} wait`);
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', leave);
+        this.#waiting = this.#waiting.filter((other) => other !== waiter);
+        finish();
+      };
+      const waiter: Waiter = { lane, start: () => settle(resolve) };
+      const leave = () => settle(() => reject(new EngineError(210, 'NETWORK_ERROR', 'The client is gone')));
+      const refuse = () =>
+        settle(() => reject(tooMany(`none of the ${limit} that run ended within ${waitMs} ms`)));
+      const timer = waitMs === undefined ? undefined : setTimeout(refuse, waitMs);
+      this.#waiting.push(waiter);
+      if (signal?.aborted === true) leave();
+      else signal?.addEventListener('abort', leave);
+    });
   }
 
   #startNext(): void {
-    const index = this.#waiting.findIndex(({ kind }) => this.#isFree(kind));
-    if (index < 0) return;
-    const [waiter] = this.#waiting.splice(index, 1);
-    if (waiter === undefined) return;
-    this.#running[waiter.kind] += 1;
-    waiter.start();
+    const next = this.#waiting.find(({ lane }) => this.#isFree(lane));
+    if (next === undefined) return;
+    this.#running[next.lane] += 1;
+    next.start();
   }
+}
+
+function tooMany(what: string): EngineError {
+  const message = `Too many simultaneous queries: ${what}. Try again later`;
+  return new EngineError(202, 'TOO_MANY_SIMULTANEOUS_QUERIES', message, 503);
 }

@@ -33,22 +33,26 @@ export async function handleRequest(
   const path = mark < 0 ? target : target.slice(0, mark);
   const isGet = request.method === 'GET' || request.method === 'HEAD';
   const reply = new Reply(response, context.facts);
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort();
+  });
   await failing(context, { request, reply }, async () => {
     checkDoor(request, response, context.door);
     if (request.method === 'OPTIONS' && response.hasHeader('Access-Control-Allow-Origin')) {
       answerPreflight(response);
     } else if (isGet && (target === '/' || path === '/ping' || path === '/replicas_status')) {
-      sendText(response, 200, 'Ok.\n');
+      sendText(request, response, 200, 'Ok.\n');
     } else if (path !== '/' && path !== '/query') {
-      sendText(response, 404, 'There is no such handle. Use / or /ping for health checks.\n');
+      sendText(request, response, 404, 'There is no such handle. Use / or /ping for health checks.\n');
     } else if (!isGet && request.method !== 'POST' && request.method !== 'PUT') {
-      sendText(response, 405, 'Use GET or POST.\n');
+      sendText(request, response, 405, 'Use GET or POST.\n');
     } else {
       const url = new URLSearchParams(mark < 0 ? '' : target.slice(mark));
       const role = context.guard.admit(request, url);
       const parameters = readParameters({ url, request, role });
-      reply.setQueryId(parameters.queryId);
-      await runQuery(context, request, parameters, reply);
+      reply.setQueryId(parameters.scope.queryId);
+      await runQuery(context, { request, parameters, gone: gone.signal }, reply);
     }
   });
   // What the client still sends of a refused body would be taken for its next request.
@@ -81,7 +85,12 @@ function explained(error: EngineError, request: IncomingMessage): EngineError {
   return new EngineError(error.code, error.type, `${error.message.replace(/\.$/, '')}. ${hint}`);
 }
 
-function sendText(response: ServerResponse, status: number, text: string): void {
+function sendText(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
+  // Nobody reads the body of such a request, however long it goes on.
+  const { headers } = request;
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0) {
+    response.setHeader('Connection', 'close');
+  }
   response.writeHead(status, {
     'Content-Type': 'text/plain; charset=UTF-8',
     'Content-Length': Buffer.byteLength(text),

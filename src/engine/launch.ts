@@ -36,7 +36,7 @@ export interface ProcessOrders extends Omit<LaunchOptions, 'dataDir' | 'database
 }
 
 /** Threads of Node's pool: each call of the engine occupies one for as long as it runs. */
-const poolThreads = 10;
+const poolThreads = 13;
 
 /** Variables that the process gets. Others may hold secrets, which it has no use for. */
 const neededVariables = ['TZ', 'LANG', 'LC_ALL'] as const;

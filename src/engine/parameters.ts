@@ -9,7 +9,6 @@ import type { Scope } from './scope.ts';
 export interface QueryParameters {
   /** The `query` parameter: the statement, or its beginning. */
   readonly query: string;
-  readonly queryId: string;
   /** For a statement that names no format. */
   readonly defaultFormat: string;
   readonly scope: Scope;
@@ -84,7 +83,6 @@ export function readParameters({
   }
   return {
     query: url.get('query') ?? '',
-    queryId: checkedQueryId(url.get('query_id') ?? headerOf(headers, 'x-clickhouse-query-id')),
     defaultFormat,
     scope: {
       role,
@@ -92,6 +90,7 @@ export function readParameters({
       settings,
       params,
       readonly: method === 'GET' || method === 'HEAD',
+      queryId: checkedQueryId(url.get('query_id') ?? headerOf(headers, 'x-clickhouse-query-id')),
     },
     waitEndOfQuery: isOn(url.get('wait_end_of_query')) || isOn(url.get('http_wait_end_of_query')),
     allowCompression: isOn(url.get('enable_http_compression')),

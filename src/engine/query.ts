@@ -1,19 +1,22 @@
 /** Runs one query of the HTTP interface, from its body to its result. */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { limits } from './access.ts';
+import { defaultSeconds, limits } from './access.ts';
 import type { WriteOutcome } from './binding.ts';
 import { Body } from './body.ts';
-import type { Engine } from './engine.ts';
+import { chooseCoding } from './coding.ts';
+import type { Ask, Engine } from './engine.ts';
 import { EngineError, toEngineError } from './error.ts';
+import { hasHeader, withOneHeader } from './headers.ts';
 import type { InsertWithData } from './insert.ts';
 import type { QueryParameters } from './parameters.ts';
-import { judge } from './policy.ts';
-import { chooseCoding, type Reply } from './response.ts';
+import { judge, type StatementKind } from './policy.ts';
+import type { Reply } from './response.ts';
+import { isKillById, withClientIds } from './running.ts';
 import { quoteLiteral, type Scope } from './scope.ts';
 import { checkSetting } from './settings.ts';
 import type { Spool } from './spool.ts';
-import { insertIn, type ResultShape, shapeOf } from './statement.ts';
+import { insertIn, type ResultShape, shapeOf, unstreamable } from './statement.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 /** Most bytes of a body, compressed and decompressed each. The data of an INSERT goes to a file, not to memory. */
@@ -25,33 +28,53 @@ const maxBodyBytes = 256 * 1024 ** 2;
 const maxStatementBytes = { owner: 16 * 1024 ** 2, reader: 1024 ** 2 };
 /** Where an INSERT must have come to its data: ClickHouse's default of `max_query_size`. */
 const maxHeadBytes = 256 * 1024;
-/** Most bytes of a result that is not streamed; a request may set `max_result_bytes` itself. */
-const maxResultBytes = 1024 ** 3;
+/**
+ * What a result that is not streamed may have: bytes of its columns, uncompressed, and rows. It is held in memory as
+ * what is sent, which is several times larger as text: 64 MiB of strings took 370 MB as JSON, a million numbers 120 MB.
+ * A request may set `max_result_bytes` and `max_result_rows` itself.
+ */
+const wholeLimits = new Map([
+  ['max_result_bytes', String(64 * 1024 ** 2)],
+  ['max_result_rows', '1000000'],
+]);
+/** The same for formats that could be sent in pieces, had the client not asked for the end first. */
+const waitingLimits = new Map([['max_result_bytes', String(64 * 1024 ** 2)]]);
+/** The same for binary formats, which are about as large as the columns: 64 MiB took 140 to 260 MB. */
+const wholeBinaryLimits = new Map([['max_result_bytes', String(256 * 1024 ** 2)]]);
+const binaryFormats = /^(Parquet|Arrow|ArrowStream|ORC|Avro|Npy|Buffers)$/i;
+/** A read that the engine itself does not end at its limit is ended so much later, milliseconds. */
+const graceMs = 5_000;
 
 /** What running queries takes. */
 export interface QueryContext {
   readonly engine: Engine;
   readonly spool: Spool;
   readonly vocabulary: Vocabulary;
+  /** How long a body may pause, milliseconds. */
+  readonly stalledBodyMs: number;
+}
+
+/** A request, and what it asks for. */
+export interface Asked {
+  readonly request: IncomingMessage;
+  readonly parameters: QueryParameters;
+  /** Aborted when the client has gone away. */
+  readonly gone: AbortSignal;
 }
 
 /** Runs the query of a request and sends its result. */
-export async function runQuery(
-  context: QueryContext,
-  request: IncomingMessage,
-  parameters: QueryParameters,
-  reply: Reply,
-): Promise<void> {
+export async function runQuery(context: QueryContext, asked: Asked, reply: Reply): Promise<void> {
+  const { request, parameters } = asked;
   if (/^multipart\//i.test(request.headers['content-type'] ?? '')) {
     throw new EngineError(48, 'NOT_IMPLEMENTED', 'External data (multipart/form-data) is not supported');
   }
   checkSettings(context, parameters);
-  const body = new Body(request, maxBodyBytes);
+  const body = new Body(request, { maxBytes: maxBodyBytes, stalledMs: context.stalledBodyMs });
   const { text, isWhole } = await readHead(body, parameters.query);
   const insert = insertIn(text.toString('latin1'));
   if (insert !== undefined) {
     body.pushBack(text.subarray(insert.dataAt));
-    const sql = await judged(context, text.subarray(0, insert.dataAt), parameters);
+    const { sql } = await judged(context, text.subarray(0, insert.dataAt), parameters);
     const found = insertIn(sql);
     if (found === undefined)
       throw new EngineError(62, 'SYNTAX_ERROR', 'The INSERT has no data, or no format');
@@ -60,12 +83,12 @@ export async function runQuery(
     return;
   }
   const whole = isWhole ? text : Buffer.concat([text, await readRest(body, parameters.scope)]);
-  const sql = await judged(context, whole, parameters);
+  const { sql, kind } = await judged(context, whole, parameters);
   if (insertIn(sql) !== undefined) {
     const message = `The data of an INSERT must begin within ${maxHeadBytes} bytes, behind FORMAT and a name, or VALUES`;
     throw new EngineError(62, 'SYNTAX_ERROR', message);
   }
-  await runStatement(context, { sql, parameters, request }, reply);
+  await runStatement(context, { ...asked, sql, kind }, reply);
 }
 
 function checkSettings({ vocabulary }: QueryContext, { scope }: QueryParameters): void {
@@ -82,19 +105,19 @@ async function judged(
   { engine, vocabulary }: QueryContext,
   bytes: Buffer,
   { scope }: QueryParameters,
-): Promise<string> {
+): Promise<{ readonly sql: string; readonly kind: StatementKind }> {
   if (!isUtf8(bytes)) throw new EngineError(62, 'SYNTAX_ERROR', 'The statement is not valid UTF-8');
   const text = bytes.toString('utf8');
   if (text.trim() === '') throw new EngineError(62, 'SYNTAX_ERROR', 'Empty query');
   const sql = await engine.parse(text, scope.role);
   const kind = judge(sql, { role: scope.role, vocabulary, limits: limits[scope.role], params: scope.params });
-  if (kind === 'read') return sql;
-  if (scope.role === 'reader') {
+  if (kind === 'read') return { sql, kind };
+  if (scope.role === 'reader' && !isKillById(sql)) {
     const message = 'reader: Not enough privileges. This user may only read';
     throw new EngineError(497, 'ACCESS_DENIED', message);
   }
   if (scope.readonly) throw new EngineError(164, 'READONLY', 'Cannot execute query in readonly mode');
-  return sql;
+  return { sql, kind };
 }
 
 /** The statement: the `query` parameter and a line break, if there is one, and then the body. */
@@ -148,9 +171,16 @@ async function insertData(context: QueryContext, insert: Insert, reply: Reply): 
 async function sendWritten(outcome: WriteOutcome, reply: Reply): Promise<void> {
   const { rowsWritten, bytesWritten, elapsed } = outcome;
   // What was written was read before, and counts as such in a ClickHouse server.
-  const read = { readRows: rowsWritten, readBytes: bytesWritten };
-  const written = { writtenRows: rowsWritten, writtenBytes: bytesWritten };
-  await reply.send(Buffer.alloc(0), { ...read, ...written, elapsed }, undefined);
+  const summary = {
+    readRows: rowsWritten,
+    readBytes: bytesWritten,
+    writtenRows: rowsWritten,
+    writtenBytes: bytesWritten,
+    resultRows: rowsWritten,
+    resultBytes: bytesWritten,
+    elapsed,
+  };
+  await reply.send(Buffer.alloc(0), summary, undefined);
 }
 
 function isValues(statement: InsertWithData): boolean {
@@ -190,49 +220,68 @@ function withoutFile(error: EngineError, path: string): EngineError {
   return new EngineError(error.code, error.type, message, error.status);
 }
 
-interface Plain {
+interface Plain extends Asked {
   /** The statement in the engine's own words. */
   readonly sql: string;
-  readonly parameters: QueryParameters;
-  readonly request: IncomingMessage;
+  readonly kind: StatementKind;
 }
 
 async function runStatement({ engine }: QueryContext, plain: Plain, reply: Reply): Promise<void> {
-  const { sql, parameters, request } = plain;
-  if (sql.startsWith('INSERT')) {
-    await sendWritten(await engine.write(sql, parameters.scope), reply);
+  const { kind, parameters, request, gone } = plain;
+  const { scope } = parameters;
+  if (plain.sql.startsWith('INSERT')) {
+    await sendWritten(await engine.write(plain.sql, scope, { lane: 'change' }), reply);
     return;
   }
-  const shape = shapeOf(sql);
+  const shape = shapeOf(plain.sql);
   const format = shape.format ?? parameters.defaultFormat;
   const coding = parameters.allowCompression ? chooseCoding(request) : undefined;
   reply.setFormat(format);
+  const sql = withClientIds(plain.sql, scope.role);
+  // What was begun to change goes on, whoever has gone away. Source: ClickHouse cancels reads alone.
+  const ask = kind === 'read' ? { signal: gone, maxMs: maxMsOf(shape, scope) } : laneOf(sql);
   if (isStreamed(shape, format, parameters)) {
-    await reply.stream(engine.stream(sql, format, parameters.scope), coding);
+    await reply.stream(withOneHeader(engine.stream(sql, format, scope, ask), format), coding);
     return;
   }
-  const outcome = await engine.read(sql, format, limited(parameters.scope));
-  const { bytes, rowsRead, bytesRead, elapsed } = outcome;
-  await reply.send(bytes, { readRows: rowsRead, readBytes: bytesRead, elapsed }, coding);
+  const { bytes, rowsRead, bytesRead, elapsed } = await engine.read(sql, format, limited(scope, format), ask);
+  await reply.send(bytes, { resultRows: rowsRead, resultBytes: bytesRead, elapsed }, coding);
+}
+
+function laneOf(sql: string): Ask {
+  return { lane: sql.startsWith('KILL ') ? 'control' : 'change' };
+}
+
+/** When a read is ended from outside, milliseconds. */
+function maxMsOf({ maxSeconds = 0 }: ResultShape, { role, settings }: Scope): number {
+  const asked = Number(settings.get('max_execution_time') ?? defaultSeconds[role]);
+  return Math.max(asked, maxSeconds) * 1_000 + graceMs;
 }
 
 /** Formats whose result is the sum of the results of its blocks. */
 const blockFormats =
-  /^(TSV|TabSeparated|TSVRaw|TabSeparatedRaw|CSV|TSKV|LineAsString|RowBinary|Native|JSONLines|NDJSON|JSON(Compact)?(Strings)?EachRow)$/i;
+  /^(TSV|TabSeparated|TSVRaw|TabSeparatedRaw|Raw|CSV|TSKV|LineAsString|RowBinary|Native|MsgPack|JSONL|JSONLines|NDJSON|Pretty(JSONLines|NDJSON|JSONEachRow)|JSON(Compact)?(Strings)?EachRow)$/i;
+
+function isInPieces(format: string): boolean {
+  return blockFormats.test(format) || hasHeader(format);
+}
 
 function isStreamed(shape: ResultShape, format: string, parameters: QueryParameters): boolean {
   const { settings } = parameters.scope;
   return (
     shape.isStreamable &&
-    blockFormats.test(format) &&
+    isInPieces(format) &&
     !parameters.waitEndOfQuery &&
-    !settings.has('extremes') &&
-    !settings.has('output_format_json_array_of_rows')
+    ![...unstreamable].some((name) => settings.has(name))
   );
 }
 
 /** A result that is not streamed is held in memory, twice: bounded, unless the request says otherwise. */
-function limited(scope: Scope): Scope {
-  const settings = new Map([['max_result_bytes', String(maxResultBytes)], ...scope.settings]);
-  return { ...scope, settings };
+function limited(scope: Scope, format: string): Scope {
+  const own = binaryFormats.test(format)
+    ? wholeBinaryLimits
+    : isInPieces(format)
+      ? waitingLimits
+      : wholeLimits;
+  return { ...scope, settings: new Map([...own, ...scope.settings]) };
 }

@@ -1,10 +1,10 @@
-/** Writes responses: headers as ClickHouse sends them, and compression. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Transform } from 'node:stream';
-import { promisify } from 'node:util';
-import zlib from 'node:zlib';
+/** Writes responses, with headers as ClickHouse sends them. */
+import { randomBytes } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 import type { StreamChunk } from './binding.ts';
-import { EngineError, exceptionText, httpStatusOf } from './error.ts';
+import { type ContentCoding, encoders } from './coding.ts';
+import { type EngineError, exceptionText, httpStatusOf } from './error.ts';
+import { StreamedBody } from './streamed-body.ts';
 
 /** What the engine says about itself in every response. */
 export interface ServerFacts {
@@ -13,46 +13,26 @@ export interface ServerFacts {
   readonly hostName: string;
 }
 
-/** Figures of `X-ClickHouse-Summary`. */
+/**
+ * Figures of `X-ClickHouse-Summary`. chDB counts what a query returned and not what it read: of a read nothing is said
+ * about that.
+ */
 export interface Summary {
   readonly readRows?: number;
   readonly readBytes?: number;
   readonly writtenRows?: number;
   readonly writtenBytes?: number;
+  readonly resultRows?: number;
+  readonly resultBytes?: number;
   /** Seconds. */
   readonly elapsed: number;
 }
-
-const level = 3;
-const brotli = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: level } };
-const encoders = {
-  br: { create: () => zlib.createBrotliCompress(brotli), whole: promisify(zlib.brotliCompress) },
-  gzip: { create: () => zlib.createGzip({ level }), whole: promisify(zlib.gzip) },
-  deflate: { create: () => zlib.createDeflate({ level }), whole: promisify(zlib.deflate) },
-};
-
-/** A content coding that responses can have. */
-export type ContentCoding = keyof typeof encoders;
-
-/** Picks the coding for a response from `Accept-Encoding`: gzip first, the cheapest of them. */
-export function chooseCoding(request: IncomingMessage): ContentCoding | undefined {
-  const header = request.headers['accept-encoding'];
-  const accepted = String(header ?? '').toLowerCase();
-  const isAccepted = (coding: string) =>
-    accepted.split(',').some((part) => {
-      const [name, ...parameters] = part.split(';').map((text) => text.trim());
-      return name === coding && !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
-    });
-  return (['gzip', 'deflate', 'br'] as const).find(isAccepted);
-}
-
-/** How long a client may take to read a piece of a response. */
-const stalledReadMs = 60_000;
 
 /** One response, for one query. */
 export class Reply {
   readonly #response: ServerResponse;
   readonly #facts: ServerFacts;
+  #streamed: StreamedBody | undefined;
 
   constructor(response: ServerResponse, facts: ServerFacts) {
     this.#response = response;
@@ -91,49 +71,40 @@ export class Reply {
 
   /**
    * Sends a result in pieces. Headers go out when there are pieces enough, so that an error before that
-   * still has its own status; after it, all that is left is to cut the connection.
+   * still has its own status; after it, all that is left is to say it at the end of the body: {@link fail}.
    */
   async stream(chunks: AsyncGenerator<StreamChunk>, coding: ContentCoding | undefined): Promise<void> {
     try {
       const start = await readStart(chunks);
       if (start.isWhole) return await this.send(start.bytes, start.summary, coding);
-      this.#response.setHeader('X-ClickHouse-Summary', summaryText(start.summary));
+      const tag = randomBytes(8).toString('hex');
+      this.#response.setHeader('X-ClickHouse-Summary', summaryText({ elapsed: start.summary.elapsed }));
+      this.#response.setHeader('X-ClickHouse-Exception-Tag', tag);
       if (coding !== undefined) this.#response.setHeader('Content-Encoding', coding);
-      await this.#sendPieces(start.bytes, chunks, coding);
+      const out = new StreamedBody(this.#response, tag, coding);
+      this.#streamed = out;
+      await out.write(start.bytes);
+      for await (const { bytes } of chunks) await out.write(bytes);
+      out.end();
     } finally {
       // Ends the query, should the client not have wanted all of it.
       await chunks.return(undefined);
     }
   }
 
-  async #sendPieces(
-    start: Uint8Array,
-    rest: AsyncIterable<StreamChunk>,
-    coding: ContentCoding | undefined,
-  ): Promise<void> {
-    const encoder = coding === undefined ? undefined : encoders[coding].create();
-    encoder?.on('error', () => this.#response.destroy()).pipe(this.#response);
-    const out = encoder ?? this.#response;
-    try {
-      await this.#write(out, start);
-      for await (const { bytes } of rest) await this.#write(out, bytes);
-      out.end();
-    } catch (thrown) {
-      encoder?.destroy();
-      throw thrown;
-    }
-  }
-
-  /** Sends an exception, or cuts the connection when a part of the result is already on its way. */
+  /** Sends an exception; behind what is already on its way, if a part of the result is. */
   fail(error: EngineError): void {
     const response = this.#response;
+    const text = exceptionText(error, this.#facts.version);
     if (response.headersSent) {
-      response.destroy();
+      if (this.#streamed === undefined || response.destroyed) response.destroy();
+      else this.#streamed.fail(text);
       return;
     }
-    const body = Buffer.from(exceptionText(error, this.#facts.version));
+    const body = Buffer.from(text);
     const status = httpStatusOf(error);
     response.removeHeader('X-ClickHouse-Format');
+    response.removeHeader('X-ClickHouse-Exception-Tag');
     response.removeHeader('Content-Encoding');
     response.setHeader('X-ClickHouse-Exception-Code', error.code);
     response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
@@ -142,29 +113,6 @@ export class Reply {
     if (status === 401) response.setHeader('WWW-Authenticate', 'Basic realm="ClickHouse server HTTP API"');
     response.writeHead(status).end(body);
   }
-
-  async #write(out: Transform | ServerResponse, chunk: Uint8Array): Promise<void> {
-    if (this.#response.destroyed) throw new EngineError(210, 'NETWORK_ERROR', 'The client is gone');
-    if (!out.write(chunk)) await drained(out, this.#response);
-  }
-}
-
-/** Waits until `out` takes more, or the client is gone, or has not read for too long. */
-function drained(out: Transform | ServerResponse, response: ServerResponse): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = () => {
-      clearTimeout(timer);
-      out.off('drain', settle);
-      response.off('close', settle);
-      resolve();
-    };
-    const timer = setTimeout(() => {
-      reject(new EngineError(209, 'SOCKET_TIMEOUT', 'The client does not read'));
-      settle();
-    }, stalledReadMs);
-    out.on('drain', settle);
-    response.on('close', settle);
-  });
 }
 
 /** Below this size it is worth to see whether the result is at its end. */
@@ -177,7 +125,7 @@ async function readStart(
   const started = performance.now();
   const pieces: Uint8Array[] = [];
   let length = 0;
-  let readRows = 0;
+  let resultRows = 0;
   let isWhole = false;
   while (length < smallBytes && !isWhole) {
     const { done, value } = await chunks.next();
@@ -185,22 +133,31 @@ async function readStart(
     if (done === true) break;
     pieces.push(value.bytes);
     length += value.bytes.length;
-    readRows += value.numRows;
+    resultRows += value.numRows;
   }
-  const summary = { readRows, readBytes: length, elapsed: (performance.now() - started) / 1000 };
+  const summary = { resultRows, resultBytes: length, elapsed: (performance.now() - started) / 1000 };
   return { bytes: Buffer.concat(pieces), summary, isWhole };
 }
 
 function summaryText(summary: Summary): string {
-  const { readRows = 0, readBytes = 0, writtenRows = 0, writtenBytes = 0, elapsed } = summary;
+  const {
+    readRows,
+    readBytes,
+    writtenRows = 0,
+    writtenBytes = 0,
+    resultRows,
+    resultBytes,
+    elapsed,
+  } = summary;
+  const text = (figure: number | undefined) => (figure === undefined ? undefined : String(figure));
   return JSON.stringify({
-    read_rows: String(readRows),
-    read_bytes: String(readBytes),
+    read_rows: text(readRows),
+    read_bytes: text(readBytes),
     written_rows: String(writtenRows),
     written_bytes: String(writtenBytes),
     total_rows_to_read: '0',
-    result_rows: String(writtenRows || readRows),
-    result_bytes: String(writtenBytes || readBytes),
+    result_rows: text(resultRows),
+    result_bytes: text(resultBytes),
     elapsed_ns: String(Math.round(elapsed * 1e9)),
   });
 }

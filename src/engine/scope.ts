@@ -12,7 +12,15 @@ export interface Scope {
   readonly params: ReadonlyMap<string, string>;
   /** Refuses writes, as ClickHouse does for GET. */
   readonly readonly: boolean;
+  /** By which the client knows its query. */
+  readonly queryId: string;
 }
+
+/**
+ * The setting that carries the tag of a query, running.ts. It names an application to servers that `remote()` connects
+ * to, which nobody may use here; and no request may set it, so that no client can pass for another one.
+ */
+export const tagSetting = 'chdb_client_name';
 
 /** The scope of what the engine asks itself. */
 export const ownScope: Scope = {
@@ -21,6 +29,7 @@ export const ownScope: Scope = {
   settings: new Map(),
   params: new Map(),
   readonly: true,
+  queryId: '',
 };
 
 /** A text as a literal of ClickHouse's SQL. */
@@ -38,11 +47,12 @@ const settingName = /^[A-Za-z_][\w.]*$/;
 /**
  * The statements that put a fresh connection into `scope`. The rights go first, so that nothing of the request is
  * executed with more; what forbids changes goes last, since it forbids what comes after it.
+ * @param tag what the query is found by while it runs
  * @throws EngineError when a name is not one that ClickHouse could know
  */
-export function scopeStatements(scope: Scope): string {
+export function scopeStatements(scope: Scope, tag = ''): string {
   const statements: string[] = [];
-  const assignments: string[] = [];
+  const assignments = tag === '' ? [] : [`${tagSetting} = ${quoteLiteral(tag)}`];
   if (scope.role === 'reader') {
     statements.push(`SET ROLE ${roles.reader}`);
     assignments.push(`max_memory_usage = ${limits.reader.get('max_memory_usage')}`);

@@ -24,6 +24,8 @@ export interface EngineOptions {
   readonly hosts: readonly string[];
   /** Pages that may use it: {@link DoorOptions}. */
   readonly origins: readonly string[];
+  /** How long a body may pause, milliseconds. 60,000 unless given. */
+  readonly stalledBodyMs?: number | undefined;
   readonly log: Logger;
 }
 
@@ -62,14 +64,15 @@ export interface RunningEngine {
  * @throws OperatorError when it is not installed, or its data directory or its port is in use
  */
 export async function startEngine(options: EngineOptions): Promise<RunningEngine> {
-  const { files, host, hosts, origins, accounts, log } = options;
-  const engine = Engine.open(files);
+  const { files, host, hosts, origins, accounts, stalledBodyMs = 60_000, log } = options;
+  const engine = Engine.open(files, log);
   try {
     const spool = await Spool.open(files.inserts);
     const facts = await readFacts(engine);
     const vocabulary = await engine.readVocabulary();
     const door = { host, hosts, origins };
-    const context = { engine, spool, facts, vocabulary, guard: new Guard(accounts), door, log };
+    const guard = new Guard(accounts);
+    const context = { engine, spool, facts, vocabulary, stalledBodyMs, guard, door, log };
     const requests = new Set<Promise<void>>();
     const server = createServer((request, response) => {
       const handled = handleRequest(context, request, response);
@@ -111,7 +114,8 @@ const keepAliveTimeoutMs = 30_000;
 async function listen(server: Server, { host, port, listener }: EngineOptions): Promise<number> {
   server.keepAliveTimeout = keepAliveTimeoutMs;
   server.headersTimeout = 20_000;
-  server.requestTimeout = 300_000;
+  // A body may take any time, as long as it comes: body.ts ends one that does not.
+  server.requestTimeout = 0;
   server.maxConnections = maxConnections;
   server.maxRequestsPerSocket = 0;
   await new Promise<void>((resolve, reject) => {

@@ -330,7 +330,7 @@ describe('the HTTP interface', () => {
       'content-type': 'application/x-ndjson; charset=UTF-8',
       'x-clickhouse-timezone': expect.any(String),
       'x-clickhouse-server-display-name': expect.any(String),
-      'x-clickhouse-summary': expect.stringContaining('"read_rows":"1"'),
+      'x-clickhouse-summary': expect.stringContaining('"result_rows":"1"'),
     });
     expect(await select('SELECT 1 AS a', { default_format: 'CSVWithNames' })).toBe('"a"\n1');
   });

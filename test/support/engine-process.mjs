@@ -1,4 +1,4 @@
-/** The embedded ClickHouse in a process of its own, for tests. Arguments: dataDir, port, and JSON: accounts, hosts, origins. */
+/** The embedded ClickHouse in a process of its own, for tests. Arguments: dataDir, port, and JSON: accounts, hosts, origins, stalledBodyMs. */
 import { pino } from 'pino';
 import { prepareFiles } from '../../dist/engine/access.js';
 import { startEngine } from '../../dist/engine/server.js';
@@ -6,9 +6,10 @@ import { startEngine } from '../../dist/engine/server.js';
 const [dataDir, port, json] = process.argv.slice(2);
 const log = pino({ level: 'warn' }, pino.destination(2));
 try {
-  const { accounts, databases = [], hosts = [], origins = [] } = JSON.parse(json);
+  const { accounts, databases = [], hosts = [], origins = [], stalledBodyMs } = JSON.parse(json);
   const files = await prepareFiles(dataDir, databases);
-  const options = { files, host: '127.0.0.1', port: Number(port), accounts, hosts, origins, log };
+  const where = { files, host: '127.0.0.1', port: Number(port) };
+  const options = { ...where, accounts, hosts, origins, stalledBodyMs, log };
   const engine = await startEngine(options);
   const stop = () => void engine.close().then(() => process.exit(0));
   process.once('SIGTERM', stop);

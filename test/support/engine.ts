@@ -29,6 +29,8 @@ export interface TestEngineOptions {
   /** More names by which it is called, and pages that may use it. */
   readonly hosts?: readonly string[];
   readonly origins?: readonly string[];
+  /** How long a body may pause, milliseconds. */
+  readonly stalledBodyMs?: number;
   /** A command that runs it, as strace with its options. */
   readonly runner?: readonly [string, ...string[]];
   /** Variables of its environment. */
@@ -47,9 +49,9 @@ type Message = { type: 'ready'; url: string } | { type: 'failed'; message: strin
 export async function startTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'millrace-engine-')));
   const script = fileURLToPath(new URL('./engine-process.mjs', import.meta.url));
-  const { password, databases = testDatabases, hosts, origins, runner } = options;
+  const { password, databases = testDatabases, hosts, origins, stalledBodyMs, runner } = options;
   const accounts = accountsOf(password);
-  const settings = JSON.stringify({ accounts, databases, hosts, origins });
+  const settings = JSON.stringify({ accounts, databases, hosts, origins, stalledBodyMs });
   const [file, ...args] = [
     ...(runner ?? []),
     process.execPath,
@@ -60,7 +62,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   ];
   const child = spawn(file as string, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, UV_THREADPOOL_SIZE: '10', ...options.env },
+    env: { ...process.env, UV_THREADPOOL_SIZE: '13', ...options.env },
   });
   const exited = once(child, 'exit');
   const gone = exited.then((): [Message] => [{ type: 'failed', message: 'it ended', exitCode: 1 }]);

@@ -36,7 +36,7 @@ describe('a long message', () => {
 
 describe('the gate', () => {
   it('keeps a slot for writes, bounds what runs, and refuses what cannot wait', async () => {
-    const gate = new Gate({ slots: 2, readSlots: 1, readerSlots: 1, queue: 1 });
+    const gate = new Gate({ slots: { reader: 1, read: 1, change: 1, write: 2, control: 3 }, queue: 1 });
     const ends: Array<() => void> = [];
     const started: string[] = [];
     const call = (name: string, kind: 'read' | 'write') =>
@@ -59,8 +59,25 @@ describe('the gate', () => {
     await Promise.all(calls);
   });
 
+  it('keeps nothing waiting that whoever asked has left, or that has waited too long', async () => {
+    const gate = new Gate({ slots: { reader: 1, read: 1, change: 1, write: 1, control: 2 }, queue: 9 });
+    let end = () => {};
+    const running = gate.run('read', () => new Promise<void>((resolve) => (end = resolve)));
+    const gone = new AbortController();
+    const left = gate.run('reader', async () => 'ran', { signal: gone.signal });
+    const late = gate.run('change', async () => 'ran', { waitMs: 1 });
+    const patient = gate.run('write', async () => 'ran', { waitMs: 60_000 });
+    gone.abort();
+    await expect(left).rejects.toMatchObject({ code: 210 });
+    await expect(late).rejects.toMatchObject({ code: 202, status: 503 });
+    await expect(gate.run('control', async () => 'ran')).resolves.toBe('ran');
+    end();
+    await running;
+    await expect(patient).resolves.toBe('ran');
+  });
+
   it('goes on after a call that failed', async () => {
-    const gate = new Gate({ slots: 1, readSlots: 1, readerSlots: 1, queue: 1 });
+    const gate = new Gate({ slots: { reader: 1, read: 1, change: 1, write: 1, control: 1 }, queue: 1 });
     const failed = gate.run('write', () => Promise.reject(new EngineError(1, 'X', 'x')));
     const next = gate.run('write', async () => 'ok');
     await expect(failed).rejects.toThrow('x');
@@ -75,6 +92,7 @@ describe('the scope of a request', () => {
     settings: new Map(),
     params: new Map(),
     readonly: false,
+    queryId: '',
   };
 
   it('costs nothing when there is nothing to set', () => {
@@ -96,6 +114,10 @@ describe('the scope of a request', () => {
     expect(scopeStatements(scope)).toBe(
       "USE `a\\`b`; SET max_threads = '1\\', x=\\'', param_p = '\\\\N\\''; SET readonly = 2",
     );
+  });
+
+  it('carries what the query is found by', () => {
+    expect(scopeStatements(none, "owner 1 it's")).toBe("SET chdb_client_name = 'owner 1 it\\'s'");
   });
 
   it('gives up the rights of the owner before anything else, for a reader', () => {

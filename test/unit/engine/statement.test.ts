@@ -93,7 +93,13 @@ describe('the shape of a result', () => {
     ['SELECT 1 GROUP BY 1 WITH TOTALS', undefined, false],
     ['SELECT 1 SETTINGS extremes = 1', undefined, false],
     ['SHOW TABLES FORMAT CSV', 'CSV', false],
+    ['SELECT 1 FORMAT `Values`', 'Values', true],
   ])('%s', (sql, format, isStreamable) => {
     expect(shapeOf(sql)).toEqual({ format, isStreamable });
+  });
+
+  it('has the longest time that the statement asks for', () => {
+    const sql = 'SELECT * FROM (SELECT 1 SETTINGS max_execution_time = 9) SETTINGS max_execution_time = 2.5';
+    expect(shapeOf(sql).maxSeconds).toBe(9);
   });
 });
