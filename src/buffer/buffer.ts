@@ -89,11 +89,12 @@ export interface BufferReader {
   run(deliver: (partition: OwnedPartition) => Promise<void>): Promise<void>;
   /** State of the connection to the buffer. */
   state(): DependencyState;
-  /** Lag of each partition owned by this reader. */
+  /** Lag of each partition owned by this reader. @throws BufferUnavailableError when the buffer cannot be asked now */
   lag(): Promise<PartitionLag[]>;
   /**
    * When the buffer may delete what is not delivered, for each partition owned by this reader; empty when it never
    * does. Costs a read from each partition that has any: for every few seconds, not for every request.
+   * @throws BufferUnavailableError when the buffer cannot be asked now
    */
   expiries(): Promise<PartitionExpiry[]>;
   /** Aborts the signals of all owned partitions, waits for their `deliver`, gives them up, releases everything. */

@@ -1,5 +1,7 @@
 /** Ownership of partitions: rebalances, lost members, fenced commits, against a real Kafka behind a proxy. */
+import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deleteRecordsV2 } from '@platformatic/kafka';
 import { Kafka, logLevel } from 'kafkajs';
@@ -10,6 +12,12 @@ import {
   OffsetOutOfRangeError,
   type OwnedPartition,
 } from '../../src/buffer/buffer.ts';
+import {
+  assignRanges,
+  decodeSubscription,
+  encodeAssignment,
+  encodeSubscription,
+} from '../../src/buffer/kafka/assignment.ts';
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
 import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
@@ -19,12 +27,14 @@ import { apiKeys } from '../support/tcp-proxy.ts';
 
 const waitMs = 30_000;
 const partitions = 4;
+const hasKcat = spawnSync('kcat', ['-V']).error === undefined;
 
 describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
   let kafka: FaultyKafka;
   let topic: Awaited<ReturnType<typeof createKafkaTopic>>;
   let group: string;
   let open: BufferReader[];
+  let cleanups: (() => Promise<void>)[];
 
   beforeAll(async () => {
     kafka = await startFaultyKafka();
@@ -34,9 +44,11 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
     topic = await createKafkaTopic(kafka.brokers, partitions);
     group = `group-${randomUUID()}`;
     open = [];
+    cleanups = [];
   });
   afterEach(async () => {
     kafka.proxy.decide = () => 'pass';
+    for (const cleanup of cleanups) await cleanup();
     for (const reader of open) await reader.close();
   });
 
@@ -186,40 +198,126 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
     await held.get(5, waitMs);
   });
 
-  test('shares a group with another client', async () => {
-    const first = holdPartitions(openReader('reader'));
-    await first.get(3, waitMs);
-    const other = new Kafka({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING }).consumer({
+  /** kcat as a member of the group: it joins under the name that all other programs use. */
+  function startKcat(): { lines: string[]; stop(): Promise<void> } {
+    const lines: string[] = [];
+    const child = spawn('kcat', ['-b', kafka.brokers, '-G', group, topic.topic], { stdio: 'pipe' });
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface(stream).on('line', (line) => lines.push(line));
+    }
+    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+    const stop = async () => {
+      child.kill();
+      await ended;
+    };
+    cleanups.push(stop);
+    return { lines, stop };
+  }
+
+  test.skipIf(!hasKcat)('lets no other program in', async () => {
+    await fill();
+    const held = holdPartitions(openReader('reader'));
+    const owned = await held.get(0, waitMs);
+    const kcat = startKcat();
+    await waitUntil(() => kcat.lines.some((line) => /inconsistent/i.test(line)), waitMs);
+    expect(kcat.lines.filter((line) => line.startsWith('{'))).toEqual([]);
+    for (let partition = 0; partition < partitions; partition++) {
+      expect((await held.get(partition, waitMs)).signal.aborted).toBe(false);
+    }
+    await owned.commit(3, 'plan');
+    expect(await owned.committed()).toEqual({ offset: 3, plan: 'plan' });
+  });
+
+  test.skipIf(!hasKcat)('says who is in its group instead, and owns it when they are gone', async () => {
+    const kcat = startKcat();
+    await waitUntil(() => kcat.lines.some((line) => /assigned/.test(line)), waitMs);
+    const reader = openReader('reader');
+    const held = holdPartitions(reader);
+    await waitUntil(() => !reader.state().ok, waitMs);
+    const pattern =
+      /no streamers of Millrace: rdkafka at .*: stop them, or give the streamers a --kafka-group/;
+    await waitUntil(() => {
+      const state = reader.state();
+      return !state.ok && pattern.test(state.detail);
+    }, waitMs);
+    await kcat.stop();
+    await held.get(3, waitMs);
+    await waitUntil(() => reader.state().ok, waitMs);
+  });
+
+  test('shares the partitions with a streamer of the former version, and with nobody once it is gone', async () => {
+    const former = await joinAsFormer('reader');
+    await waitUntil(() => former.shares.at(-1) === partitions, waitMs);
+    const held = holdPartitions(openReader('reader'));
+    await held.any(waitMs);
+    await waitUntil(() => former.shares.at(-1) === partitions / 2, waitMs);
+    await former.stop();
+    for (let partition = 0; partition < partitions; partition++) await held.get(partition, waitMs);
+    const stranger = await joinAsFormer('stranger');
+    await waitUntil(
+      () => stranger.failures.some((message) => message.includes('protocols are incompatible')),
+      waitMs,
+    );
+    expect(stranger.shares).toEqual([]);
+  });
+
+  test('says so when a stranger got in beside a streamer of the former version', async () => {
+    const reader = openReader('reader');
+    const former = await joinAsFormer('reader');
+    await waitUntil(() => former.shares.at(-1) === partitions, waitMs);
+    const held = holdPartitions(reader);
+    await held.any(waitMs);
+    await joinAsFormer('stranger');
+    await waitUntil(() => {
+      const state = reader.state();
+      return !state.ok && state.detail.includes('no streamers of Millrace: stranger at ');
+    }, waitMs);
+    expect((await held.any(waitMs)).signal.aborted).toBe(false);
+  });
+
+  /** A member as version 0.1 was one: under the name that all programs use. */
+  async function joinAsFormer(clientId: string) {
+    const shares: number[] = [];
+    const failures: string[] = [];
+    const client = new Kafka({
+      ...{ brokers: [kafka.brokers], clientId },
+      logLevel: logLevel.ERROR,
+      logCreator:
+        () =>
+        ({ log }) => {
+          failures.push(`${log.message} ${log.error}`);
+        },
+    });
+    const consumer = client.consumer({
       groupId: group,
+      retry: { initialRetryTime: 100, retries: 8, restartOnFailure: async () => false },
+      ...{ heartbeatInterval: 300, maxWaitTimeInMs: 200, sessionTimeout: 10_000, rebalanceTimeout: 10_000 },
       partitionAssigners: [
-        ({ cluster }) => ({
-          name: 'range',
-          version: 0,
-          assign: () => Promise.reject(new Error(`not the leader of ${cluster}`)),
-          protocol: () => ({ name: 'range', metadata: subscriptionOf(topic.topic) }),
+        () => ({
+          ...{ name: 'range', version: 0 },
+          async assign({ members }) {
+            const subscriptions = members.map(({ memberId, memberMetadata }) => ({
+              memberId,
+              topics: decodeSubscription(memberMetadata),
+            }));
+            const shares = assignRanges(subscriptions, new Map([[topic.topic, partitions]]));
+            return [...shares].map(([memberId, share]) => ({
+              memberId,
+              memberAssignment: encodeAssignment(share),
+            }));
+          },
+          protocol: () => ({ name: 'range', metadata: encodeSubscription([topic.topic]) }),
         }),
       ],
     });
-    const joined = new Promise<Record<string, number[]>>((resolve) => {
-      other.on(other.events.GROUP_JOIN, ({ payload }) => resolve(payload.memberAssignment));
+    consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+      shares.push(payload.memberAssignment[topic.topic]?.length ?? 0);
     });
-    await other.connect();
-    await other.subscribe({ topic: topic.topic });
-    await other.run({ autoCommit: false, eachMessage: async () => {} });
-    expect(Object.values(await joined)[0]).toHaveLength(2);
-    await other.disconnect();
-    await first.get(3, waitMs);
-  });
+    await consumer.connect();
+    await consumer.subscribe({ topic: topic.topic });
+    await consumer.run({ autoCommit: false, eachMessage: async () => {} });
+    const stop = () => consumer.disconnect();
+    cleanups.push(stop);
+    return { shares, failures, stop };
+  }
 });
-
-/** A subscription as other clients write it: version 1, with user data and owned partitions. */
-function subscriptionOf(name: string): Buffer {
-  const bytes = Buffer.alloc(2 + 4 + 2 + name.length + 4 + 4);
-  bytes.writeInt16BE(1, 0);
-  bytes.writeInt32BE(1, 2);
-  bytes.writeInt16BE(name.length, 6);
-  bytes.write(name, 8);
-  bytes.writeInt32BE(-1, 8 + name.length);
-  bytes.writeInt32BE(0, 12 + name.length);
-  return bytes;
-}

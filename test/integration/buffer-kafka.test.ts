@@ -2,14 +2,16 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { Producer, stringSerializers } from '@platformatic/kafka';
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest';
 import { TicketLostError } from '../../src/buffer/buffer.ts';
 import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { BrokerLink } from '../../src/buffer/kafka/broker-link.ts';
 import { Cluster } from '../../src/buffer/kafka/cluster.ts';
 import { PartitionProducer } from '../../src/buffer/kafka/partition-producer.ts';
 import { type Compression, RecordEncoder } from '../../src/buffer/kafka/record-encoder.ts';
 import { describeTopic } from '../../src/buffer/kafka/topics.ts';
 import { describeBuffer } from '../support/buffer-conformance.ts';
+import { holdPartitions } from '../support/buffer-reading.ts';
 import { batchOf, readAll } from '../support/kafka-faults.ts';
 import { createKafkaFixture, createKafkaTopic, testLog, waitUntil } from '../support/kafka-fixture.ts';
 import { until } from '../support/program.ts';
@@ -131,6 +133,38 @@ describe.skipIf(brokers === '')('with a real Kafka', () => {
       expect(seen).toEqual(['kept', 'kept, too', 'ours']);
       // Three records, three markers, and ours.
       expect(position).toBe(7);
+      await reader.close();
+    });
+
+    test('markers alone are no lag, and the lag of all partitions is asked of a leader at once', async () => {
+      const producer = new Producer({
+        ...{ clientId: 'test', bootstrapBrokers: [brokers], serializers: stringSerializers },
+        ...{ idempotent: true, transactionalId: topic.topic },
+      });
+      const transaction = await producer.beginTransaction();
+      await transaction.send({ messages: [{ topic: topic.topic, partition: 0, value: 'kept' }] });
+      await transaction.commit();
+      await producer.close();
+      const reader = topic.openReader('reader');
+      const owned = await holdPartitions(reader).get(0, 30_000);
+      const lagOf = async () => {
+        const lags = await reader.lag();
+        return lags.map(({ partition, committed, end }) => [partition, end - committed]);
+      };
+      await until('the transaction is finished', async () => (await lagOf())[0]?.[1] === 2);
+      const { blocks } = await owned.read(0, { maxBytes: 1_000, maxWaitMs: 5_000 });
+      expect(blocks[0]?.count).toBe(1);
+      await owned.read(blocks[0]?.count ?? 0, { maxBytes: 1_000, maxWaitMs: 500 });
+      await owned.commit(1, '');
+      expect(await lagOf()).toEqual([
+        [0, 0],
+        [1, 0],
+      ]);
+      const requests = vi.spyOn(BrokerLink.prototype, 'request');
+      await lagOf();
+      // Commits, ends, and the start of the partition that has no commit: not two questions for each.
+      expect(requests).toHaveBeenCalledTimes(3);
+      requests.mockRestore();
       await reader.close();
     });
 

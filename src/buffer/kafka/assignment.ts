@@ -4,9 +4,6 @@ import { Reader, Writer } from '@platformatic/kafka';
 /** The protocol's first version: every client reads it. */
 const encodingVersion = 0;
 
-/** Name of the strategy: each member gets neighbouring partitions. Other clients call it the same. */
-export const rangeStrategy = 'range';
-
 /** Topics that a member reads, and by whom it is known. */
 export interface Subscription {
   readonly memberId: string;

@@ -1,6 +1,7 @@
 /** One connection to one broker, made when it is first needed and again after it was lost. */
-import { type API, Connection, TimeoutError } from '@platformatic/kafka';
-import { type BrokerAnswerError, guardAnswers, maxAnswerBytes } from './answer-guard.ts';
+import { type API, Connection, NetworkError, ResponseError, TimeoutError } from '@platformatic/kafka';
+import { messageOf } from '../../errors.ts';
+import { BrokerAnswerError, guardAnswers, maxAnswerBytes } from './answer-guard.ts';
 
 const connectTimeoutMs = 3000;
 
@@ -10,7 +11,7 @@ export interface Address {
   readonly port: number;
 }
 
-/** There was no connection, so nothing was sent. */
+/** There was nobody to ask: no connection, no leader, no coordinator. Nothing was sent. */
 export class NotConnectedError extends Error {
   override readonly name = 'NotConnectedError';
 }
@@ -67,8 +68,8 @@ export class BrokerLink {
    * Sends one request, connecting first if need be.
    * @throws ResponseError when the broker answers with an error
    * @throws NotConnectedError when nothing could be sent
-   * @throws BrokerAnswerError when what came back is no answer; the connection is given up
-   * @throws Error on anything else; the broker may then have acted on the request all the same
+   * @throws NetworkError or TimeoutError when no answer came; the broker may have acted on the request all the same
+   * @throws BrokerAnswerError when what came back is no answer; it may have acted, too. The connection is given up
    */
   async request<Args extends unknown[], Result>(api: API<Args, Result>, ...args: Args): Promise<Result> {
     const open = this.#connection;
@@ -77,9 +78,23 @@ export class BrokerLink {
       return await api.async(connection, ...args);
     } catch (error) {
       // After a timeout the client would take the late answer for the start of the next one.
-      if (error instanceof TimeoutError) connection.socket.destroy();
-      throw this.#faults.get(connection) ?? error;
+      if (error instanceof TimeoutError) this.#drop(connection);
+      const fault = this.#faults.get(connection);
+      if (fault !== undefined) throw fault;
+      if (error instanceof ResponseError || error instanceof NetworkError || error instanceof TimeoutError) {
+        throw error;
+      }
+      this.#drop(connection);
+      const { host, port } = this.address;
+      const message = `broker ${host}:${port} sent an answer that cannot be read: ${messageOf(error)}`;
+      throw new BrokerAnswerError(message, { cause: error });
     }
+  }
+
+  /** Ends a connection; the next request makes another, also before this one has closed. */
+  #drop(connection: Connection): void {
+    if (this.#connection === connection) this.#connection = undefined;
+    connection.socket.destroy();
   }
 
   /** Drops the connection; requests in flight reject. */

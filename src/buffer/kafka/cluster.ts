@@ -3,9 +3,10 @@ import type { Logger } from 'pino';
 import type { DependencyState } from '../buffer.ts';
 import { pause } from '../pause.ts';
 import { backoffMs } from './backoff.ts';
-import { type Address, BrokerLink, parseAddress } from './broker-link.ts';
+import { type Address, BrokerLink, NotConnectedError, parseAddress } from './broker-link.ts';
 import { codeOf, reasonOf } from './kafka-errors.ts';
 import { type ClusterLayout, fetchLayout, type TopicLayout } from './metadata.ts';
+import { isKafkaTrouble } from './network-trouble.ts';
 import { ensureTopic, type TopicSettings } from './topics.ts';
 
 /** New partitions and a topic made anew are seen within this time. */
@@ -63,12 +64,19 @@ export class Cluster {
     this.#wake?.();
   }
 
-  /** Refreshes now, or joins the refresh that runs. @throws Error when it fails */
+  /** Refreshes now, or joins the refresh that runs. @throws Error when it fails: see {@link isKafkaTrouble} */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refreshOnce().finally(() => {
       this.#refreshing = undefined;
     });
     return this.#refreshing;
+  }
+
+  /** Refreshes at once, in the background. A failure is logged with the state. */
+  hurry(): void {
+    void this.refresh().catch((error: unknown) => {
+      if (!isKafkaTrouble(error)) throw error;
+    });
   }
 
   /** Sends a request to any broker, over the link that refreshes use. */
@@ -106,7 +114,9 @@ export class Cluster {
       try {
         await this.refresh();
         failures = 0;
-      } catch {
+      } catch (error) {
+        // Whoever made this cluster does not wait for it: what is no trouble of Kafka ends the process.
+        if (!isKafkaTrouble(error)) throw error;
         failures++;
       }
       if (signal.aborted) return;
@@ -138,6 +148,7 @@ export class Cluster {
       this.#known = layout.brokers;
       this.#accept(layout.topics.get(name));
     } catch (error) {
+      if (!isKafkaTrouble(error)) throw error;
       this.#link?.close();
       this.#link = undefined;
       const isAnswer = codeOf(error) !== undefined;
@@ -147,7 +158,7 @@ export class Cluster {
       this.#setState({ ok: false, detail: `${problem}: ${reasonOf(error)}${advice}` });
       throw error;
     }
-    if (!this.#state.ok) throw new Error(this.#state.detail);
+    if (!this.#state.ok) throw new NotConnectedError(this.#state.detail);
   }
 
   #accept(layout: TopicLayout | undefined): void {
@@ -187,7 +198,8 @@ export class Cluster {
     if (this.#link !== undefined) return this.#link;
     const candidates = [...this.#seeds, ...this.#known];
     const address = candidates[Math.floor(Math.random() * candidates.length)];
-    if (address === undefined || this.#stopping.signal.aborted) throw new Error('the Kafka client is closed');
+    if (address === undefined || this.#stopping.signal.aborted)
+      throw new NotConnectedError('the Kafka client is closed');
     this.#link = new BrokerLink(address, {
       clientId: this.clientId,
       requestTimeoutMs,

@@ -1,8 +1,9 @@
 /** The broker that keeps a consumer group: finding it, and asking it. */
 import { type API, findCoordinatorV4 } from '@platformatic/kafka';
-import type { BrokerLink } from './broker-link.ts';
+import { type BrokerLink, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
 import { codeOf, kafkaCodes } from './kafka-errors.ts';
+import { isNetworkTrouble } from './network-trouble.ts';
 
 /**
  * What a request is for. Each has its own connection: a join waits for all other members, and must hold up
@@ -22,7 +23,8 @@ const movedCodes = new Set<number>([
 /** Whether the same request may succeed later: the way there failed, or the coordinator is not ready. */
 export function isCoordinatorTrouble(error: unknown): boolean {
   const code = codeOf(error);
-  return code === undefined || movedCodes.has(code) || code === kafkaCodes.requestTimedOut;
+  if (code === undefined) return isNetworkTrouble(error);
+  return movedCodes.has(code) || code === kafkaCodes.requestTimedOut;
 }
 
 /** Sends requests to the coordinator of one group. Never repeats one. */
@@ -83,7 +85,8 @@ export class Coordinator {
   async #find(purpose: CoordinatorPurpose): Promise<BrokerLink> {
     const answer = await this.#cluster.any().request(findCoordinatorV4.api, groupKeyType, [this.group]);
     const found = answer.coordinators[0];
-    if (found === undefined || this.#isClosed) throw new Error(`no coordinator for group ${this.group}`);
+    if (found === undefined || this.#isClosed)
+      throw new NotConnectedError(`no coordinator for group ${this.group}`);
     return this.#cluster.createLink({ host: found.host, port: found.port }, this.#timeoutsMs[purpose]);
   }
 }

@@ -1,17 +1,27 @@
 /** Membership in a consumer group: joining, heartbeats, leaving. Kafka's classic protocol, eager. */
 import { heartbeatV4, joinGroupV7, leaveGroupV5, ResponseError, syncGroupV5 } from '@platformatic/kafka';
+import { type Clock, type Moment, systemClock } from '../moment.ts';
 import {
   assignRanges,
   decodeAssignment,
   decodeSubscription,
   encodeAssignment,
   encodeSubscription,
-  rangeStrategy,
 } from './assignment.ts';
 import type { Cluster } from './cluster.ts';
 import type { Coordinator } from './coordinator.ts';
-import { codeOf, kafkaCodes } from './kafka-errors.ts';
+import {
+  describeStrangers,
+  findStrangers,
+  formerProtocol,
+  isStreamer,
+  ownProtocol,
+  type StreamerMark,
+} from './group-protocol.ts';
+import { codeOf, KafkaError, kafkaCodes } from './kafka-errors.ts';
+import { isKafkaTrouble } from './network-trouble.ts';
 
+/** As for every consumer: the tools that look at groups, and set their offsets, ask for it. */
 const protocolType = 'consumer';
 
 /** One round of the group: who we are in it, and what we were given. Commits carry its numbers. */
@@ -22,8 +32,10 @@ export interface Generation {
   readonly partitions: readonly number[];
   /** The leader shares out partitions, and notices when there are more. */
   readonly isLeader: boolean;
-  /** When the broker last heard of us, at the latest; on the clock of `performance.now`. */
-  readonly joinedAt: number;
+  /** When the broker last heard of us, at the latest. */
+  readonly joinedAt: Moment;
+  /** Members that are no streamers: see {@link findStrangers}. */
+  readonly strangers: readonly string[];
 }
 
 /** How the broker took a heartbeat. */
@@ -35,13 +47,20 @@ export class GroupMember {
   readonly #coordinator: Coordinator;
   readonly #sessionTimeoutMs: number;
   readonly #rebalanceTimeoutMs: number;
+  readonly #clock: Clock;
+  readonly #mark: StreamerMark;
   #memberId = '';
+  /** Whether the last generation went by the former name: with streamers of an earlier version in it. */
+  #wasFormer = false;
 
   constructor(
     cluster: Cluster,
     coordinator: Coordinator,
     timeouts: { sessionTimeoutMs: number; rebalanceTimeoutMs: number },
+    clock: Clock = systemClock,
   ) {
+    this.#clock = clock;
+    this.#mark = { clientId: cluster.clientId, topic: cluster.name };
     this.#cluster = cluster;
     this.#coordinator = coordinator;
     this.#sessionTimeoutMs = timeouts.sessionTimeoutMs;
@@ -103,50 +122,86 @@ export class GroupMember {
     const members = [{ memberId: this.#memberId, groupInstanceId: null, reason: 'closing' }];
     this.#memberId = '';
     const { group } = this.#coordinator;
-    await this.#coordinator.request('heartbeat', leaveGroupV5.api, group, members).catch(() => {});
+    await this.#coordinator.request('heartbeat', leaveGroupV5.api, group, members).catch((error: unknown) => {
+      if (!isKafkaTrouble(error)) throw error;
+    });
   }
 
   async #join(): Promise<Generation> {
-    const { group } = this.#coordinator;
-    const joined = await this.#coordinator.request(
+    const joined = await this.#enter();
+    const memberId = joined.memberId ?? '';
+    this.#memberId = memberId;
+    // A group of the newer protocol is shared out by the broker, among whoever is in it, and has no leader.
+    if (joined.leader === '') {
+      await this.leave();
+      throw this.#notAlone('consumers of the newer group protocol');
+    }
+    const isFormer = joined.protocolName === formerProtocol;
+    this.#wasFormer = isFormer;
+    const isLeader = joined.leader === memberId;
+    const shares = isLeader ? await this.#share(joined.members, isFormer) : [];
+    const joinedAt = this.#clock();
+    const synced = await this.#coordinator.request(
+      'join',
+      syncGroupV5.api,
+      this.#coordinator.group,
+      joined.generationId,
+      memberId,
+      null,
+      protocolType,
+      joined.protocolName ?? ownProtocol,
+      shares,
+    );
+    const partitions = decodeAssignment(synced.assignment).get(this.#mark.topic) ?? [];
+    const strangers = isFormer ? await findStrangers(this.#coordinator, this.#mark) : [];
+    return { memberId, id: joined.generationId, partitions, isLeader, joinedAt, strangers: strangers ?? [] };
+  }
+
+  /** Asks to be let in under our own name; under the former one as well where all others are streamers that know no other. */
+  async #enter(): Promise<joinGroupV7.JoinGroupResponse> {
+    try {
+      return await this.#requestJoin([ownProtocol]);
+    } catch (error) {
+      if (codeOf(error) !== kafkaCodes.inconsistentGroupProtocol) throw error;
+    }
+    // A group that shares its partitions anew tells nothing of its members, and waits for those it knows.
+    const strangers = this.#wasFormer ? [] : await findStrangers(this.#coordinator, this.#mark);
+    if (strangers === undefined || strangers.length > 0) throw this.#notAlone(strangers?.join(', '));
+    return await this.#requestJoin([ownProtocol, formerProtocol]);
+  }
+
+  #requestJoin(names: readonly string[]): Promise<joinGroupV7.JoinGroupResponse> {
+    const metadata = encodeSubscription([this.#mark.topic]);
+    return this.#coordinator.request(
       'join',
       joinGroupV7.api,
-      group,
+      this.#coordinator.group,
       this.#sessionTimeoutMs,
       this.#rebalanceTimeoutMs,
       this.#memberId,
       null,
       protocolType,
-      [{ name: rangeStrategy, metadata: encodeSubscription([this.#cluster.name]) }],
+      names.map((name) => ({ name, metadata })),
       '',
     );
-    const memberId = joined.memberId ?? '';
-    this.#memberId = memberId;
-    const isLeader = joined.leader === memberId;
-    const shares = isLeader ? await this.#share(joined.members) : [];
-    const joinedAt = performance.now();
-    const synced = await this.#coordinator.request(
-      'join',
-      syncGroupV5.api,
-      group,
-      joined.generationId,
-      memberId,
-      null,
-      protocolType,
-      joined.protocolName ?? rangeStrategy,
-      shares,
-    );
-    const partitions = decodeAssignment(synced.assignment).get(this.#cluster.name) ?? [];
-    return { memberId, id: joined.generationId, partitions, isLeader, joinedAt };
   }
 
+  #notAlone(strangers: string | undefined): KafkaError {
+    const { group } = this.#coordinator;
+    const detail =
+      strangers === undefined ? 'its members are not settled' : describeStrangers(group, [strangers]);
+    return new KafkaError(kafkaCodes.inconsistentGroupProtocol, `joining group ${group}`, detail);
+  }
+
+  /** Shares the partitions out. Whoever got in under the former name and is no streamer gets none. */
   async #share(
     members: { memberId: string; metadata: Buffer | null }[],
+    isFormer: boolean,
   ): Promise<{ memberId: string; assignment: Buffer }[]> {
-    const subscriptions = members.map(({ memberId, metadata }) => ({
-      memberId,
-      topics: metadata === null ? [] : decodeSubscription(metadata),
-    }));
+    const subscriptions = members.map(({ memberId, metadata }) => {
+      const isLeftOut = metadata === null || (isFormer && !isStreamer({ memberId, metadata }, this.#mark));
+      return { memberId, topics: isLeftOut ? [] : decodeSubscription(metadata) };
+    });
     const topics = [...new Set(subscriptions.flatMap((member) => member.topics))];
     const layout = await this.#cluster.layoutOf(topics);
     const counts = new Map([...layout.topics].map(([name, topic]) => [name, topic.leaders.length]));

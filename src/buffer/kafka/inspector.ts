@@ -8,17 +8,18 @@ import {
   type TopicView,
 } from '../buffer.ts';
 import { pause } from '../pause.ts';
-import { maxFetchAnswerBytes } from './answer-guard.ts';
+import { BrokerAnswerError } from './answer-guard.ts';
 import { backoffMs } from './backoff.ts';
-import type { BrokerLink } from './broker-link.ts';
 import { Cluster } from './cluster.ts';
 import { Coordinator, isCoordinatorTrouble } from './coordinator.ts';
 import { fetchApi } from './fetch-api.ts';
 import { codeOf, KafkaError, kafkaCodes, reasonOf, transientCodes } from './kafka-errors.ts';
+import { LeaderLinks } from './leader-links.ts';
 import type { TopicLayout } from './metadata.ts';
+import { isKafkaTrouble } from './network-trouble.ts';
 import { earliest, fetchCommits, fetchOffsets, latest } from './offsets.ts';
 import { FetchedBatches } from './record-decoder.ts';
-import { ChecksumError } from './unreadable.ts';
+import { ChecksumError, NotReadableHereError } from './unreadable.ts';
 
 /** What an inspector is opened with. */
 export interface KafkaInspectorOptions {
@@ -49,8 +50,7 @@ class KafkaInspector implements BufferInspector {
   readonly #cluster: Cluster;
   readonly #coordinator: Coordinator;
   readonly #timeoutMs: number;
-  /** Links to leaders, by `host:port`. */
-  readonly #links = new Map<string, BrokerLink>();
+  readonly #links: LeaderLinks;
   #isClosed = false;
 
   constructor({ brokers, topic, group, clientId, log, timeoutMs = 15_000 }: KafkaInspectorOptions) {
@@ -58,6 +58,7 @@ class KafkaInspector implements BufferInspector {
     this.#timeoutMs = timeoutMs;
     // Without `createTopic`: looking creates nothing. What the cluster would log, the calls throw.
     this.#cluster = new Cluster({ brokers, topic, clientId, log: log.child({}, { level: 'error' }) });
+    this.#links = new LeaderLinks(this.#cluster, requestTimeoutMs);
     const timeouts = { join: requestTimeoutMs, heartbeat: requestTimeoutMs, offsets: requestTimeoutMs };
     this.#coordinator = new Coordinator(this.#cluster, group, timeouts);
   }
@@ -67,8 +68,8 @@ class KafkaInspector implements BufferInspector {
       const partitions = leaders.map((_, partition) => partition);
       const commits = await fetchCommits(this.#coordinator, this.topic, partitions);
       const [starts, ends] = await Promise.all([
-        this.#offsetsOf(leaders, earliest),
-        this.#offsetsOf(leaders, latest),
+        this.#links.offsets(partitions, earliest),
+        this.#links.offsets(partitions, latest),
       ]);
       return {
         topicId: id,
@@ -84,14 +85,14 @@ class KafkaInspector implements BufferInspector {
 
   read(partition: number, from: number, { maxBytes }: { maxBytes: number }): Promise<ReadResult> {
     let suspect: number | undefined;
-    return this.#persist(async ({ id: topicId, leaders }) => {
-      const answer = await this.#linkTo(leaders, partition).request(fetchApi, {
+    return this.#persist(async ({ id: topicId }) => {
+      const answer = await this.#links.to(partition).request(fetchApi, {
         ...{ topicId, partition, from },
         maxWaitMs: 0,
         maxBytes: Math.min(Math.max(maxBytes, 1), maxFetchBytes),
       });
       if (answer.code === kafkaCodes.offsetOutOfRange) {
-        const { start, end } = await this.#boundsOf(leaders, partition);
+        const { start, end } = await this.#boundsOf(partition);
         if (from < start || from > end) {
           throw new OffsetOutOfRangeError(this.topic, partition, { from, start, end });
         }
@@ -106,22 +107,24 @@ class KafkaInspector implements BufferInspector {
         if (error instanceof ChecksumError) suspect = error.baseOffset;
         throw error;
       }
-      throw new Error(`no whole record batch comes from ${this.topic}/${partition} at offset ${from}`);
+      throw new BrokerAnswerError(
+        `no whole record batch comes from ${this.topic}/${partition} at offset ${from}`,
+      );
     });
   }
 
   offsetAt(partition: number, timeMs: number): Promise<number> {
-    return this.#persist(async ({ leaders }) => {
-      const link = this.#linkTo(leaders, partition);
+    return this.#persist(async () => {
+      const link = this.#links.to(partition);
       const time = BigInt(Math.max(0, Math.floor(timeMs)));
       const found = await fetchOffsets(link, { topic: this.topic, partitions: [partition], time });
-      return found.get(partition) ?? (await this.#boundsOf(leaders, partition)).end;
+      return found.get(partition) ?? (await this.#boundsOf(partition)).end;
     });
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const link of this.#links.values()) link.close();
+    this.#links.close();
     this.#coordinator.close();
     await this.#cluster.close();
   }
@@ -136,10 +139,10 @@ class KafkaInspector implements BufferInspector {
         if (this.#cluster.topic !== undefined) return await ask(this.#cluster.topic);
       } catch (error) {
         const code = codeOf(error);
-        if (error instanceof OffsetOutOfRangeError) throw error;
+        if (error instanceof OffsetOutOfRangeError || !isReadTrouble(error)) throw error;
         reason = reasonOf(error);
-        const isTransient = isCoordinatorTrouble(error) || transientCodes.has(code ?? 0);
-        if (!isTransient && code !== kafkaCodes.offsetOutOfRange) throw unavailable(reason);
+        const isRefused = code !== undefined && !isCoordinatorTrouble(error) && !transientCodes.has(code);
+        if (isRefused && code !== kafkaCodes.offsetOutOfRange) throw unavailable(reason);
       }
       if (performance.now() >= deadline) break;
       await pause(Math.min(backoffMs(attempt, 1000), Math.max(0, deadline - performance.now())));
@@ -148,41 +151,18 @@ class KafkaInspector implements BufferInspector {
     throw unavailable(state.ok ? reason || 'the inspector is closed' : state.detail);
   }
 
-  async #boundsOf(leaders: TopicLayout['leaders'], partition: number) {
-    const link = this.#linkTo(leaders, partition);
-    const request = { topic: this.topic, partitions: [partition] };
+  async #boundsOf(partition: number) {
     const [starts, ends] = await Promise.all([
-      fetchOffsets(link, { ...request, time: earliest }),
-      fetchOffsets(link, { ...request, time: latest }),
+      this.#links.offsets([partition], earliest),
+      this.#links.offsets([partition], latest),
     ]);
     return { start: starts.get(partition) ?? 0, end: ends.get(partition) ?? 0 };
   }
+}
 
-  /** One request to each leader, for all partitions that it leads. */
-  async #offsetsOf(leaders: TopicLayout['leaders'], time: bigint): Promise<Map<number, number | undefined>> {
-    const byLink = new Map<BrokerLink, number[]>();
-    for (const partition of leaders.keys()) {
-      const link = this.#linkTo(leaders, partition);
-      const led = byLink.get(link);
-      if (led === undefined) byLink.set(link, [partition]);
-      else led.push(partition);
-    }
-    const answers = [...byLink].map(([link, partitions]) =>
-      fetchOffsets(link, { topic: this.topic, partitions, time }),
-    );
-    return new Map((await Promise.all(answers)).flatMap((answer) => [...answer]));
-  }
-
-  /** @throws Error while the partition has no leader, or does not exist */
-  #linkTo(leaders: TopicLayout['leaders'], partition: number): BrokerLink {
-    const leader = leaders[partition];
-    if (leader === undefined) throw new Error(`${this.topic}/${partition} has no leader`);
-    const name = `${leader.host}:${leader.port}`;
-    const link =
-      this.#links.get(name) ?? this.#cluster.createLink(leader, requestTimeoutMs, maxFetchAnswerBytes);
-    this.#links.set(name, link);
-    return link;
-  }
+/** Whether reading again may help, or Kafka says that it will not. */
+function isReadTrouble(error: unknown): error is Error {
+  return isKafkaTrouble(error) || error instanceof ChecksumError || error instanceof NotReadableHereError;
 }
 
 function unavailable(reason: string): BufferUnavailableError {

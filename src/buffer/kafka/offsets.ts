@@ -1,6 +1,7 @@
 /** Committed offsets of a group, with what was written beside them, and the offsets that a partition holds. */
 import { listOffsetsV6, offsetCommitV8, offsetFetchV8 } from '@platformatic/kafka';
 import type { Commit } from '../buffer.ts';
+import { BrokerAnswerError } from './answer-guard.ts';
 import type { BrokerLink } from './broker-link.ts';
 import type { Coordinator } from './coordinator.ts';
 import { readCommitted } from './fetch-api.ts';
@@ -76,7 +77,7 @@ async function fetchOffset(
   const partitions = [{ partitionIndex: partition, currentLeaderEpoch: -1, timestamp: time }];
   const answer = await link.request(listOffsetsV6.api, -1, readCommitted, [{ name: topic, partitions }]);
   const offset = answer.topics[0]?.partitions[0]?.offset;
-  if (offset === undefined) throw new Error(`Kafka gave no offset for ${topic}/${partition}`);
+  if (offset === undefined) throw new BrokerAnswerError(`Kafka gave no offset for ${topic}/${partition}`);
   return Number(offset);
 }
 

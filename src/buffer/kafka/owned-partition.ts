@@ -8,25 +8,27 @@ import {
   type ReadOptions,
   type ReadResult,
 } from '../buffer.ts';
+import { type Clock, type Moment, msBetween, systemClock } from '../moment.ts';
 import { pause } from '../pause.ts';
-import { BrokerAnswerError, maxFetchAnswerBytes } from './answer-guard.ts';
+import { maxFetchAnswerBytes } from './answer-guard.ts';
 import { backoffMs, untilAborted } from './backoff.ts';
-import type { BrokerLink } from './broker-link.ts';
+import { type BrokerLink, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
 import { type Coordinator, isCoordinatorTrouble } from './coordinator.ts';
 import { type FetchAnswer, fetchApi } from './fetch-api.ts';
 import type { Generation } from './group-member.ts';
-import { codeOf, KafkaError, kafkaCodes, transientCodes } from './kafka-errors.ts';
+import { codeOf, KafkaError, kafkaCodes, reasonOf, transientCodes } from './kafka-errors.ts';
+import { isNetworkTrouble } from './network-trouble.ts';
 import { type Bounds, commitOnce, fetchBounds, fetchCommits } from './offsets.ts';
+import { ReadTail } from './read-tail.ts';
 import { FetchedBatches, firstTimestamp } from './record-decoder.ts';
+import { Streak } from './streak.ts';
 import { ChecksumError, NotReadableHereError } from './unreadable.ts';
 
 /** Longest long poll in one request; a longer wait is several of them. */
 const maxPollMs = 5000;
 const answerTimeoutMs = 10_000;
 const maxFetchBytes = 2 ** 31 - 1;
-/** Answers in a row that are of no use, before anything is said of it: the next one is often better. */
-const patientAnswers = 3;
 
 const fencingCodes = new Set<number>([
   kafkaCodes.illegalGeneration,
@@ -44,8 +46,9 @@ export interface OwnershipContext {
   readonly sessionTimeoutMs: number;
   /** Called when the broker says that the generation is over. */
   readonly onFenced: () => void;
-  /** Called when a partition cannot be read on from where it is, with the reason; undefined when it can be again. */
-  readonly onTrouble: (reason: string | undefined) => void;
+  /** Called when `what` has not worked for a while, with the reason; with undefined when it does again. */
+  readonly onTrouble: (what: string, reason: string | undefined) => void;
+  readonly clock?: Clock;
 }
 
 /** Ends in two steps: `revoke` aborts the signal, after which commits still work; `end` stops those, too. */
@@ -55,7 +58,7 @@ export class KafkaPartition implements OwnedPartition {
   readonly partition: number;
   readonly #context: OwnershipContext;
   readonly #revoking = new AbortController();
-  #revokedAt: number | undefined;
+  #revokedAt: Moment | undefined;
   #isEnded = false;
   /** Own connections: a long poll holds up whatever comes after it on the same one. */
   #fetchLink: BrokerLink | undefined;
@@ -66,14 +69,23 @@ export class KafkaPartition implements OwnedPartition {
   #trouble: string | undefined;
   /** {@link ChecksumError.baseOffset} of the last answer that had one. */
   #suspect: number | undefined;
-  /** Answers in a row that were of no use. */
-  #useless = 0;
+  readonly #tail = new ReadTail();
+  readonly #clock: Clock;
+  readonly #reads: Streak;
+  readonly #commits: Streak;
+  readonly #questions: Streak;
 
   constructor(context: OwnershipContext, partition: number) {
     this.#context = context;
     this.topic = context.cluster.name;
     this.topicId = context.topicId;
     this.partition = partition;
+    this.#clock = context.clock ?? systemClock;
+    const streakOf = (what: string) =>
+      new Streak((reason) => context.onTrouble(`${what} ${this.#place()}`, reason));
+    this.#reads = streakOf('read');
+    this.#commits = streakOf('commit');
+    this.#questions = streakOf('ask');
     setMaxListeners(0, this.#revoking.signal);
   }
 
@@ -84,7 +96,7 @@ export class KafkaPartition implements OwnedPartition {
   /** Aborts the signal and with it everything but commits. */
   revoke(reason: string): void {
     if (this.signal.aborted) return;
-    this.#revokedAt = performance.now();
+    this.#revokedAt = this.#clock();
     this.#revoking.abort(new FencedError(`${this.#place()} is given up: ${reason}`));
   }
 
@@ -95,6 +107,7 @@ export class KafkaPartition implements OwnedPartition {
     this.#fetchLink?.close();
     this.#queryLink?.close();
     this.#ahead = undefined;
+    for (const streak of [this.#reads, this.#commits, this.#questions]) streak.ended();
   }
 
   async committed(): Promise<Commit | undefined> {
@@ -104,12 +117,12 @@ export class KafkaPartition implements OwnedPartition {
   }
 
   bounds(): Promise<Bounds> {
-    return this.#persist(() => this.currentBounds());
+    return this.#persist(async () => fetchBounds(this.#leaderLink('query'), this.topic, this.partition));
   }
 
-  /** The bounds, asked for once. @throws Error when the leader cannot be asked now */
-  async currentBounds(): Promise<Bounds> {
-    return fetchBounds(this.#leaderLink('query'), this.topic, this.partition);
+  /** The offset before which nothing is left to deliver, when everything before `committed` is delivered. */
+  deliveredUpTo(committed: number): number {
+    return this.#tail.deliveredUpTo(committed);
   }
 
   /**
@@ -134,7 +147,7 @@ export class KafkaPartition implements OwnedPartition {
 
   async read(from: number, options: ReadOptions): Promise<ReadResult> {
     const deadline = performance.now() + options.maxWaitMs;
-    for (let attempt = 0; ; attempt++) {
+    for (;;) {
       this.signal.throwIfAborted();
       const ahead = this.#take(from, options.maxBytes);
       if (ahead !== undefined) return ahead;
@@ -157,12 +170,14 @@ export class KafkaPartition implements OwnedPartition {
         }
       } else if (answer?.code === kafkaCodes.corruptMessage) {
         this.#trouble = 'the broker says that its log is damaged there';
-      } else if (answer !== undefined && !transientCodes.has(answer.code)) {
-        throw new KafkaError(answer.code, `reading ${this.#place()} from offset ${from}`);
+      } else if (answer !== undefined) {
+        const error = new KafkaError(answer.code, `reading ${this.#place()} from offset ${from}`);
+        if (!transientCodes.has(answer.code)) throw error;
+        this.#trouble = error.message;
       }
+      if (answer?.code !== kafkaCodes.none) this.#context.cluster.hurry();
       await this.#waitOut(from);
       if (performance.now() >= deadline) return { blocks: [], next: from };
-      if (answer?.code !== kafkaCodes.none) await this.#recover(attempt, deadline);
     }
   }
 
@@ -174,12 +189,13 @@ export class KafkaPartition implements OwnedPartition {
     const { coordinator, generation, sessionTimeoutMs, onFenced } = this.#context;
     const target = { topic: this.topic, partition: this.partition, commit: { offset, plan } };
     for (let attempt = 0; ; attempt++) {
-      const revokedFor = this.#revokedAt === undefined ? 0 : performance.now() - this.#revokedAt;
+      const revokedFor = this.#revokedAt === undefined ? 0 : msBetween(this.#revokedAt, this.#clock());
       if (this.#isEnded || revokedFor > sessionTimeoutMs) {
         throw new FencedError(`${this.#place()} is no longer owned: offset ${offset} is not committed`);
       }
       try {
         await commitOnce(coordinator, generation, target);
+        this.#commits.ended();
         return;
       } catch (error) {
         const code = codeOf(error);
@@ -189,6 +205,7 @@ export class KafkaPartition implements OwnedPartition {
           throw new FencedError(message, { cause: error });
         }
         if (!isCoordinatorTrouble(error) && !transientCodes.has(code ?? 0)) throw error;
+        this.#commits.failed(`${this.#place()}: offset ${offset} cannot be committed: ${reasonOf(error)}`);
       }
       // Not with the signal: what was inserted after a revocation should still be recorded.
       await pause(backoffMs(attempt, 1000));
@@ -203,8 +220,8 @@ export class KafkaPartition implements OwnedPartition {
       const result = ahead.batches.take(from, maxBytes);
       if (result.next === from) return undefined;
       ahead.next = result.next;
-      if (this.#useless > patientAnswers) this.#context.onTrouble(undefined);
-      this.#useless = 0;
+      this.#reads.ended();
+      this.#tail.note(from, result);
       return result;
     } catch (error) {
       this.#ahead = undefined;
@@ -217,12 +234,12 @@ export class KafkaPartition implements OwnedPartition {
 
   /** Waits after an answer that was of no use, and says so when they do not get better. */
   async #waitOut(from: number): Promise<void> {
-    if (this.#trouble === undefined) return;
-    this.#useless++;
-    if (this.#useless > patientAnswers) {
-      this.#context.onTrouble(`${this.#place()} cannot be read on from offset ${from}: ${this.#trouble}`);
+    if (this.#trouble === undefined) {
+      this.#reads.ended();
+      return;
     }
-    await pause(backoffMs(this.#useless, 1000), this.signal);
+    this.#reads.failed(`${this.#place()} cannot be read on from offset ${from}: ${this.#trouble}`);
+    await pause(backoffMs(this.#reads.length, 1000), this.signal);
   }
 
   /** Undefined when no answer came. */
@@ -240,9 +257,8 @@ export class KafkaPartition implements OwnedPartition {
         maxBytes: Math.min(maxBytes, maxFetchBytes),
       });
     } catch (error) {
-      const code = codeOf(error);
-      if (code !== undefined) throw error;
-      if (error instanceof BrokerAnswerError) this.#trouble = error.message;
+      if (!isNetworkTrouble(error)) throw error;
+      this.#trouble = reasonOf(error);
       return undefined;
     }
   }
@@ -252,27 +268,25 @@ export class KafkaPartition implements OwnedPartition {
     for (let attempt = 0; ; attempt++) {
       this.signal.throwIfAborted();
       try {
-        return await untilAborted(ask(), this.signal);
+        const result = await untilAborted(ask(), this.signal);
+        this.#questions.ended();
+        return result;
       } catch (error) {
         const code = codeOf(error);
         if (error instanceof FencedError) throw error;
         if (!isCoordinatorTrouble(error) && !transientCodes.has(code ?? 0)) throw error;
+        this.#questions.failed(`Kafka does not answer about ${this.#place()}: ${reasonOf(error)}`);
       }
-      await this.#recover(attempt, Number.POSITIVE_INFINITY);
+      this.#context.cluster.hurry();
+      await pause(backoffMs(attempt, 1000), this.signal);
     }
-  }
-
-  async #recover(attempt: number, deadline: number): Promise<void> {
-    this.#context.cluster.refresh().catch(() => {});
-    const left = Math.max(0, deadline - performance.now());
-    await pause(Math.min(backoffMs(attempt, 1000), left), this.signal);
   }
 
   /** The link to the leader of the moment. @throws Error while there is none */
   #leaderLink(purpose: 'fetch' | 'query'): BrokerLink {
     const { cluster } = this.#context;
     const leader = cluster.topic?.leaders[this.partition];
-    if (leader === undefined || this.#isEnded) throw new Error(`${this.#place()} has no leader`);
+    if (leader === undefined || this.#isEnded) throw new NotConnectedError(`${this.#place()} has no leader`);
     const before = purpose === 'fetch' ? this.#fetchLink : this.#queryLink;
     if (before?.address.host === leader.host && before.address.port === leader.port) return before;
     before?.close();

@@ -1,7 +1,9 @@
 /** The reading end of a buffer in Kafka: a member of a consumer group. */
 import type { Logger } from 'pino';
+import { assertInvariant } from '../../errors.ts';
 import {
   type BufferReader,
+  BufferUnavailableError,
   type DependencyState,
   FencedError,
   type OwnedPartition,
@@ -13,8 +15,11 @@ import { backoffMs } from './backoff.ts';
 import { Cluster } from './cluster.ts';
 import { Coordinator } from './coordinator.ts';
 import { type Generation, GroupMember } from './group-member.ts';
+import { describeStrangers } from './group-protocol.ts';
 import { reasonOf } from './kafka-errors.ts';
-import { fetchCommits } from './offsets.ts';
+import { LeaderLinks } from './leader-links.ts';
+import { isKafkaTrouble } from './network-trouble.ts';
+import { earliest, fetchCommits, latest } from './offsets.ts';
 import { KafkaPartition } from './owned-partition.ts';
 import { RetentionReader } from './retention.ts';
 import { Session } from './session.ts';
@@ -60,6 +65,7 @@ class KafkaReader implements BufferReader {
   readonly #cluster: Cluster;
   readonly #coordinator: Coordinator;
   readonly #member: GroupMember;
+  readonly #leaders: LeaderLinks;
   readonly #retention: RetentionReader;
   readonly #stopping = new AbortController();
   /** The last delivery of each partition: the next one of the same partition waits for it. */
@@ -67,7 +73,8 @@ class KafkaReader implements BufferReader {
   #owned: KafkaPartition[] = [];
   #session: Session | undefined;
   #running: Promise<void> | undefined;
-  #problem: string | undefined;
+  /** What does not work, and why, by what it is. */
+  readonly #problems = new Map<string, string>();
   /** What a `deliver` threw; ends `run`. */
   #failure: { error: unknown } | undefined;
 
@@ -77,6 +84,7 @@ class KafkaReader implements BufferReader {
     this.#cluster = new Cluster(options);
     this.#retention = new RetentionReader(this.#cluster, options.log);
     const quick = Math.max(500, sessionTimeoutMs / 3);
+    this.#leaders = new LeaderLinks(this.#cluster, quick);
     this.#coordinator = new Coordinator(this.#cluster, options.group, {
       join: sessionTimeoutMs * 2,
       heartbeat: quick,
@@ -94,42 +102,59 @@ class KafkaReader implements BufferReader {
 
   state(): DependencyState {
     const state = this.#cluster.state();
-    if (!state.ok || this.#problem === undefined) return state;
-    return { ok: false, detail: this.#problem };
+    const [problem] = this.#problems.values();
+    return !state.ok || problem === undefined ? state : { ok: false, detail: problem };
   }
 
   async lag(): Promise<PartitionLag[]> {
     const { topic } = this.#options;
     const owned = this.#owned;
     if (owned.length === 0) return [];
-    const [commits, bounds] = await Promise.all([
-      fetchCommits(
-        this.#coordinator,
-        topic,
-        owned.map(({ partition }) => partition),
-      ),
-      Promise.all(owned.map((partition) => partition.currentBounds())),
-    ]);
-    return owned.map(({ partition }, i) => {
-      const { start, end } = bounds[i] ?? { start: 0, end: 0 };
-      return { topic, partition, committed: commits.get(partition)?.offset ?? start, end };
+    const partitions = owned.map(({ partition }) => partition);
+    return this.#ask('the lag', async () => {
+      const [commits, ends] = await Promise.all([
+        fetchCommits(this.#coordinator, topic, partitions),
+        this.#leaders.offsets(partitions, latest),
+      ]);
+      const fresh = partitions.filter((partition) => !commits.has(partition));
+      const starts = await this.#leaders.offsets(fresh, earliest);
+      return owned.map((one) => {
+        const { partition } = one;
+        const committed = commits.get(partition)?.offset ?? starts.get(partition) ?? 0;
+        const end = Math.max(ends.get(partition) ?? 0, committed);
+        return { topic, partition, committed: Math.min(one.deliveredUpTo(committed), end), end };
+      });
     });
   }
 
   /** By age alone. A segment goes when its newest record is too old, so this is the earliest time. */
   async expiries(): Promise<PartitionExpiry[]> {
     const owned = this.#owned;
-    const retentionMs = owned.length === 0 ? undefined : (await this.#retention.read())?.ms;
+    if (owned.length === 0) return [];
+    const retentionMs = (await this.#ask('the retention', () => this.#retention.read()))?.ms;
     if (retentionMs === undefined) return [];
     const lags = new Map((await this.lag()).map((lag) => [lag.partition, lag]));
-    return Promise.all(
-      owned.map(async (one) => {
-        const { committed, end } = lags.get(one.partition) ?? { committed: 0, end: 0 };
-        const receivedAt = end > committed ? await one.receivedAt(committed) : Date.now();
-        const { topic, partition } = one;
-        return { topic, partition, lag: end - committed, retentionMs, expiresAt: receivedAt + retentionMs };
-      }),
+    return this.#ask('the age of records', () =>
+      Promise.all(
+        owned.map(async (one) => {
+          const { topic, partition } = one;
+          const { committed, end } = lags.get(partition) ?? { committed: 0, end: 0 };
+          const receivedAt = end > committed ? await one.receivedAt(committed) : Date.now();
+          return { topic, partition, lag: end - committed, retentionMs, expiresAt: receivedAt + retentionMs };
+        }),
+      ),
     );
+  }
+
+  /** Asks once. @throws BufferUnavailableError when Kafka does not tell */
+  async #ask<T>(what: string, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isKafkaTrouble(error)) throw error;
+      this.#cluster.hurry();
+      throw new BufferUnavailableError(`Kafka does not tell ${what}: ${reasonOf(error)}`, { cause: error });
+    }
   }
 
   async close(): Promise<void> {
@@ -137,6 +162,7 @@ class KafkaReader implements BufferReader {
     this.#session?.rebalance('the reader closes');
     if (this.#session === undefined) this.#coordinator.drop('join');
     await this.#running?.catch(() => {});
+    this.#leaders.close();
     this.#coordinator.close();
     await this.#cluster.close();
   }
@@ -160,12 +186,19 @@ class KafkaReader implements BufferReader {
         // Joined members are given partitions of the topic as it is now.
         await this.#cluster.refresh();
         const generation = await this.#member.join();
-        this.#setProblem(undefined);
-        if (generation !== undefined) return generation;
+        this.#setProblem('join', undefined);
+        if (generation !== undefined) {
+          this.#noteStrangers(generation);
+          return generation;
+        }
       } catch (error) {
+        if (!isKafkaTrouble(error)) throw error;
         // The cluster logs what is wrong with itself, and a coordinator that starts is soon ready.
         if (this.#cluster.state().ok && !signal.aborted && attempt >= patientTries) {
-          this.#setProblem(`consumer group ${this.#options.group} cannot be joined: ${reasonOf(error)}`);
+          this.#setProblem(
+            'join',
+            `consumer group ${this.#options.group} cannot be joined: ${reasonOf(error)}`,
+          );
         }
         await pause(backoffMs(attempt++), signal);
       }
@@ -176,7 +209,12 @@ class KafkaReader implements BufferReader {
   /** Owns the partitions of one generation until it is over and all deliveries have settled. */
   async #serve(generation: Generation, deliver: Deliver): Promise<void> {
     const { sessionTimeoutMs, log, group } = this.#options;
-    const topic = this.#cluster.topic;
+    const { topic } = this.#cluster;
+    // An empty id would make every commit one of a former topic, and delivery begin at its start again.
+    assertInvariant(
+      topic !== undefined && topic.id !== '',
+      `a generation of ${group} was joined without a topic`,
+    );
     const session = new Session(this.#member, generation, sessionTimeoutMs);
     this.#session = session;
     if (this.#stopping.signal.aborted) session.rebalance('the reader closes');
@@ -184,15 +222,15 @@ class KafkaReader implements BufferReader {
       cluster: this.#cluster,
       coordinator: this.#coordinator,
       generation,
-      topicId: topic?.id ?? '',
+      topicId: topic.id,
       sessionTimeoutMs,
       onFenced: () => session.lose('the group refused a commit'),
-      onTrouble: (reason: string | undefined) => this.#setProblem(reason),
+      onTrouble: (what: string, reason: string | undefined) => this.#setProblem(what, reason),
     };
     this.#owned = generation.partitions.map((partition) => new KafkaPartition(context, partition));
     this.#cluster.onTopicChange = () => {
       const now = this.#cluster.topic;
-      const isOther = now?.id !== topic?.id;
+      const isOther = now?.id !== topic.id;
       if (isOther || generation.isLeader) session.rebalance('the topic has changed');
     };
     const { partitions, id, memberId } = generation;
@@ -251,8 +289,21 @@ class KafkaReader implements BufferReader {
     limit.abort();
   }
 
-  #setProblem(problem: string | undefined): void {
-    if (problem !== undefined && problem !== this.#problem) this.#options.log.warn(problem);
-    this.#problem = problem;
+  #noteStrangers({ strangers }: Generation): void {
+    const { group } = this.#options;
+    this.#setProblem('alone', strangers.length === 0 ? undefined : describeStrangers(group, strangers));
+  }
+
+  /** Says a problem once, and when it is over. What Kafka as a whole has is the cluster's to tell. */
+  #setProblem(what: string, problem: string | undefined): void {
+    const before = this.#problems.get(what);
+    if (problem === undefined) {
+      this.#problems.delete(what);
+      if (before !== undefined) this.#options.log.info(`no longer: ${before}`);
+      return;
+    }
+    if (!this.#cluster.state().ok) return;
+    this.#problems.set(what, problem);
+    if (problem !== before) this.#options.log.warn(problem);
   }
 }

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { BrokerLink } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
 import { codeOf, reasonOf } from './kafka-errors.ts';
+import { isKafkaTrouble } from './network-trouble.ts';
 
 /** A changed configuration is seen within this time. */
 const refreshIntervalMs = 60_000;
@@ -40,6 +41,7 @@ export class RetentionReader {
       this.#accept(await fetchRetention(this.#cluster.any(), topic));
       this.#askedAt = performance.now();
     } catch (error) {
+      if (!isKafkaTrouble(error)) throw error;
       if (codeOf(error) === undefined && this.#known === undefined) throw error;
       this.#warn(`the retention of Kafka topic ${topic} cannot be read: ${reasonOf(error)}`);
     }

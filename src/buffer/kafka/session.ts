@@ -1,6 +1,9 @@
 /** One generation of the consumer group, from joining until it is over: heartbeats, and when it ends. */
+import { type Clock, type Moment, msBetween, systemClock } from '../moment.ts';
 import { pause } from '../pause.ts';
 import type { Generation, GroupMember } from './group-member.ts';
+import { reasonOf } from './kafka-errors.ts';
+import { isKafkaTrouble } from './network-trouble.ts';
 
 /** Why a generation is over: `rebalance` lets work be finished first, after `lost` others may own it already. */
 export type SessionEnd = { readonly kind: 'rebalance' | 'lost'; readonly reason: string };
@@ -15,15 +18,26 @@ export class Session {
   readonly over: Promise<SessionEnd>;
   /** Resolves when it is gone, which may be later than `over`. */
   readonly lost: Promise<void>;
-  readonly #member: GroupMember;
+  readonly #member: Pick<GroupMember, 'heartbeat'>;
   readonly #generation: Generation;
   readonly #timeoutMs: number;
+  readonly #clock: Clock;
   readonly #stopping = new AbortController();
   #resolveOver: (end: SessionEnd) => void = () => {};
   #resolveLost: () => void = () => {};
   #expiry: NodeJS.Timeout | undefined;
+  /** When the last heartbeat that was answered was sent. */
+  #confirmedAt: Moment;
+  /** Why the last heartbeat got no answer. */
+  #trouble: string | undefined;
 
-  constructor(member: GroupMember, generation: Generation, timeoutMs: number) {
+  constructor(
+    member: Pick<GroupMember, 'heartbeat'>,
+    generation: Generation,
+    timeoutMs: number,
+    clock: Clock = systemClock,
+  ) {
+    this.#clock = clock;
     this.#member = member;
     this.#generation = generation;
     this.#timeoutMs = timeoutMs;
@@ -33,7 +47,9 @@ export class Session {
     this.lost = new Promise((resolve) => {
       this.#resolveLost = resolve;
     });
-    this.#extend(generation.joinedAt);
+    this.#confirmedAt = generation.joinedAt;
+    this.#confirm(generation.joinedAt);
+    // Nobody waits for it: what is no trouble of Kafka ends the process.
     void this.#beat();
   }
 
@@ -61,23 +77,36 @@ export class Session {
     while (!signal.aborted) {
       await pause(intervalMs, signal);
       if (signal.aborted) return;
-      const sentAt = performance.now();
+      const sentAt = this.#clock();
+      // Timers stand still on a suspended machine: what it finds when it wakes up may be over long ago.
+      if (msBetween(this.#confirmedAt, sentAt) >= this.#timeoutMs) {
+        this.#expire();
+        return;
+      }
       try {
         const answer = await this.#member.heartbeat(this.#generation);
         if (signal.aborted) return;
         if (answer === 'expelled') this.lose('the group went on without this member');
-        else this.#extend(sentAt);
+        else this.#confirm(sentAt);
         if (answer === 'rebalance') this.rebalance('the group shares its partitions anew');
-      } catch {
-        // No answer: the next heartbeat may get one; the expiry runs meanwhile.
+      } catch (error) {
+        if (!isKafkaTrouble(error)) throw error;
+        // The next heartbeat may get an answer; the expiry runs meanwhile, and tells why there was none.
+        this.#trouble = reasonOf(error);
       }
     }
   }
 
-  #extend(since: number): void {
+  #confirm(at: Moment): void {
+    this.#confirmedAt = at;
+    this.#trouble = undefined;
     clearTimeout(this.#expiry);
-    const left = since + this.#timeoutMs - performance.now();
-    const reason = `no heartbeat was answered for ${this.#timeoutMs} ms`;
-    this.#expiry = setTimeout(() => this.lose(reason), Math.max(0, left));
+    const left = this.#timeoutMs - msBetween(at, this.#clock());
+    this.#expiry = setTimeout(() => this.#expire(), Math.max(0, left));
+  }
+
+  #expire(): void {
+    const reason = this.#trouble === undefined ? '' : `: ${this.#trouble}`;
+    this.lose(`no heartbeat was answered for ${this.#timeoutMs} ms${reason}`);
   }
 }

@@ -3,6 +3,7 @@ import { assertInvariant } from '../../errors.ts';
 import { type AppendSeries, BufferUnavailableError } from '../buffer.ts';
 import type { EventBatch } from '../event-batch.ts';
 import { reasonOf } from './kafka-errors.ts';
+import { isKafkaTrouble } from './network-trouble.ts';
 import {
   advanceStamp,
   PartitionProducer,
@@ -44,6 +45,7 @@ export class KafkaAppendSeries implements AppendSeries {
       try {
         stamp = await requestProducerId(this.#context.cluster);
       } catch (error) {
+        if (!isKafkaTrouble(error)) throw error;
         throw new BufferUnavailableError(`Kafka gave no producer id: ${reasonOf(error)}`, { cause: error });
       }
       this.#next.set(partition, stamp);

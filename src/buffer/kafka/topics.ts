@@ -1,8 +1,9 @@
 /** Creating and describing the topic of the events. */
 import { createTopicsV7 } from '@platformatic/kafka';
-import { type Address, BrokerLink, parseAddress } from './broker-link.ts';
+import { type Address, BrokerLink, NotConnectedError, parseAddress } from './broker-link.ts';
 import { codeOf, KafkaError, kafkaCodes, reasonOf } from './kafka-errors.ts';
 import { type ClusterLayout, fetchLayout, type TopicLayout } from './metadata.ts';
+import { isNetworkTrouble } from './network-trouble.ts';
 
 const requestTimeoutMs = 10_000;
 
@@ -40,7 +41,7 @@ export interface TopicAddress {
 
 /**
  * Describes a topic; changes nothing.
- * @throws Error when no broker can be reached
+ * @throws NotConnectedError when no broker can be reached
  */
 export async function describeTopic(address: TopicAddress): Promise<TopicDescription> {
   const { layout, link } = await connectToAny(address);
@@ -114,11 +115,11 @@ async function connectToAny(address: TopicAddress): Promise<{ layout: ClusterLay
       return { layout: await fetchLayout(link, [address.topic]), link };
     } catch (error) {
       link.close();
-      if (codeOf(error) !== undefined) throw error;
+      if (!isNetworkTrouble(error)) throw error;
       failures.push(`${broker.host}:${broker.port}: ${reasonOf(error)}`);
     }
   }
-  throw new Error(`Kafka cannot be reached: ${failures.join('; ')}; check --kafka-brokers`);
+  throw new NotConnectedError(`Kafka cannot be reached: ${failures.join('; ')}; check --kafka-brokers`);
 }
 
 function describe(layout: TopicLayout | undefined): TopicDescription {
