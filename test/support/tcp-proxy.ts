@@ -5,9 +5,10 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 /**
  * What becomes of a request: `pass` it on; `lose-answer`: pass it on, and cut the connection when the broker
  * answers; `lose-request`: cut the connection instead of passing it on; `stall`: swallow it and everything
- * after it on this connection, which stays open; `forge`: answer with {@link TcpProxy.forged} in place of the broker.
+ * after it on this connection, which stays open; `forge`: answer with {@link TcpProxy.forged} in place of the broker;
+ * `forge-answer`: pass it on, and give that answer in place of the broker's own.
  */
-export type Fate = 'pass' | 'lose-answer' | 'lose-request' | 'stall' | 'forge';
+export type Fate = 'pass' | 'lose-answer' | 'lose-request' | 'stall' | 'forge' | 'forge-answer';
 
 /** API keys of requests. */
 export const apiKeys = { produce: 0, fetch: 1, offsetCommit: 8, joinGroup: 11, heartbeat: 12 } as const;
@@ -39,7 +40,7 @@ export async function startTcpProxy(target = { host: '127.0.0.1', port: 0 }): Pr
     port: typeof address === 'object' && address !== null ? address.port : 0,
     decide: () => 'pass',
     forged: () => Buffer.alloc(0),
-    counts: { pass: 0, 'lose-answer': 0, 'lose-request': 0, stall: 0, forge: 0 },
+    counts: { pass: 0, 'lose-answer': 0, 'lose-request': 0, stall: 0, forge: 0, 'forge-answer': 0 },
     target,
     cutAll() {
       for (const socket of sockets) socket.destroy();
@@ -56,6 +57,9 @@ export async function startTcpProxy(target = { host: '127.0.0.1', port: 0 }): Pr
     let isAnswerLost = false;
     let isStalled = false;
     let pending = Buffer.alloc(0);
+    let answers = Buffer.alloc(0);
+    /** Numbers of requests whose answers are not the broker's. */
+    const forging = new Set<number>();
     for (const socket of [client, broker]) {
       sockets.add(socket);
       socket.setNoDelay(true);
@@ -68,8 +72,19 @@ export async function startTcpProxy(target = { host: '127.0.0.1', port: 0 }): Pr
     }
     broker.on('data', (chunk) => {
       if (isAnswerLost) client.destroy();
-      else if (!isStalled) client.write(chunk);
+      else if (!isStalled) answer(chunk);
     });
+    /** Passes whole answers on: any of them may have to be another one. */
+    function answer(chunk: Buffer): void {
+      answers = Buffer.concat([answers, chunk]);
+      while (answers.length >= 4 && answers.length >= 4 + answers.readInt32BE(0)) {
+        const bytes = answers.subarray(0, 4 + answers.readInt32BE(0));
+        answers = answers.subarray(bytes.length);
+        const correlationId = bytes.readInt32BE(4);
+        client.write(forging.delete(correlationId) ? proxy.forged({ correlationId }) : bytes);
+      }
+    }
+
     client.on('data', (chunk) => {
       pending = Buffer.concat([pending, chunk]);
       while (pending.length >= 4 && pending.length >= 4 + pending.readInt32BE(0)) {
@@ -87,6 +102,7 @@ export async function startTcpProxy(target = { host: '127.0.0.1', port: 0 }): Pr
           client.write(proxy.forged({ correlationId: bytes.readInt32BE(8) }));
           continue;
         }
+        if (fate === 'forge-answer') forging.add(bytes.readInt32BE(8));
         if (fate === 'stall') isStalled = true;
         else broker.write(bytes);
         if (fate === 'lose-answer') isAnswerLost = true;

@@ -1,5 +1,5 @@
 /** Writes batches to one partition, one at a time, so that a repeat never becomes a second record. */
-import { initProducerIdV4 } from '@platformatic/kafka';
+import { initProducerIdV4, TimeoutError } from '@platformatic/kafka';
 import { assertInvariant } from '../../errors.ts';
 import {
   BufferUnavailableError,
@@ -13,42 +13,71 @@ import { backoffMs } from './backoff.ts';
 import { type BrokerLink, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
 import { KafkaError, kafkaCodes, reasonOf } from './kafka-errors.ts';
+import { isKafkaTrouble, isNetworkTrouble } from './network-trouble.ts';
 import { type ProduceAnswer, produceApi, produceHeadBytes, writeProduceHead } from './produce-api.ts';
 import { type ProducerStamp, type RecordEncoder, stampProducer } from './record-encoder.ts';
 
 /** Sequence numbers are 31 bits and go on with 0, as the broker expects. */
 const sequenceLimit = 2 ** 31;
 
-/** Answers after which the batch is surely not in the log: the same bytes may be sent again at any time. */
-const notStoredCodes = new Set<number>([
-  kafkaCodes.corruptMessage,
-  kafkaCodes.unknownTopicOrPartition,
-  kafkaCodes.leaderNotAvailable,
-  kafkaCodes.notLeaderOrFollower,
-  kafkaCodes.replicaNotAvailable,
-  kafkaCodes.notEnoughReplicas,
-  kafkaCodes.fencedLeaderEpoch,
-  kafkaCodes.unknownLeaderEpoch,
-  kafkaCodes.throttlingQuotaExceeded,
-  kafkaCodes.unknownTopicId,
-]);
+/** One try takes longer than that. One that is cut off at once would only leave open whether anything was sent. */
+const leastTryMs = 10;
 
-/** Answers after which it may be in the log. */
-const maybeStoredCodes = new Set<number>([
-  kafkaCodes.unknownServerError,
-  kafkaCodes.requestTimedOut,
-  kafkaCodes.networkException,
-  kafkaCodes.notEnoughReplicasAfterAppend,
-  kafkaCodes.kafkaStorageError,
-]);
-
-/** The broker does not know these producer numbers, or not in this order. */
+/** The broker does not know these producer numbers, or not in this order; it looks before it appends. */
 const stampCodes = new Set<number>([
   kafkaCodes.outOfOrderSequenceNumber,
   kafkaCodes.unknownProducerId,
   kafkaCodes.invalidProducerEpoch,
   kafkaCodes.invalidProducerIdMapping,
   kafkaCodes.producerFenced,
+]);
+
+/** Refusals of this moment that come before anything is appended: the same bytes may be taken later. */
+const notNowCodes = new Set<number>([
+  kafkaCodes.corruptMessage,
+  kafkaCodes.notEnoughReplicas,
+  kafkaCodes.throttlingQuotaExceeded,
+]);
+
+/** Refusals for good, of the batch or of its sender, that come before anything is appended. */
+const refusedCodes = new Set<number>([
+  kafkaCodes.messageTooLarge,
+  kafkaCodes.invalidTopic,
+  kafkaCodes.recordListTooLarge,
+  kafkaCodes.topicAuthorizationFailed,
+  kafkaCodes.clusterAuthorizationFailed,
+  kafkaCodes.invalidTimestamp,
+  kafkaCodes.unsupportedForMessageFormat,
+  kafkaCodes.unsupportedCompressionType,
+  kafkaCodes.invalidRecord,
+]);
+
+/**
+ * Whether an answer proves that its request appended nothing. No other answer does. With acks=all a leader appends, waits
+ * for the replicas, and answers with what it finds while it waits: that it is the leader no more (NOT_LEADER_OR_FOLLOWER),
+ * that it does not have the partition (UNKNOWN_TOPIC_OR_PARTITION), that its disk failed (KAFKA_STORAGE_ERROR). Others
+ * may have the batch by then. Source: `DelayedProduce.tryComplete`, `Partition.checkEnoughReplicasReachOffset` and
+ * `ReplicaManager.appendToLocalLog` of Apache Kafka.
+ */
+function provesNothingAppended(code: number): boolean {
+  return notNowCodes.has(code) || refusedCodes.has(code) || stampCodes.has(code);
+}
+
+/** Answers after which the same bytes may be sent again, and get another answer. */
+const retriableCodes = new Set<number>([
+  ...notNowCodes,
+  kafkaCodes.unknownServerError,
+  kafkaCodes.unknownTopicOrPartition,
+  kafkaCodes.leaderNotAvailable,
+  kafkaCodes.notLeaderOrFollower,
+  kafkaCodes.requestTimedOut,
+  kafkaCodes.replicaNotAvailable,
+  kafkaCodes.networkException,
+  kafkaCodes.notEnoughReplicasAfterAppend,
+  kafkaCodes.kafkaStorageError,
+  kafkaCodes.fencedLeaderEpoch,
+  kafkaCodes.unknownLeaderEpoch,
+  kafkaCodes.unknownTopicId,
 ]);
 
 /** What can be done about refusals. */
@@ -60,6 +89,16 @@ const adviceFor = new Map<number, string>([
     '; set the clocks right, or raise message.timestamp.after.max.ms of the topic',
   ],
 ]);
+
+/** What is known of a batch after some tries. */
+interface Trial {
+  /** It went out at least once. */
+  isSent: boolean;
+  /** An answer, or a missing one, leaves open whether it is in the log. */
+  isMaybeStored: boolean;
+  /** Why the last try did not do. */
+  reason: string;
+}
 
 /** What a partition producer works with. */
 export interface ProducerContext {
@@ -100,6 +139,7 @@ export class PartitionProducer {
    * @throws OutcomeUnknownError when it was sent and not confirmed in time
    * @throws BufferUnavailableError when it could not be sent in time; nothing was stored
    * @throws RecordsRefusedError when Kafka will not take the batch, ever; nothing was stored
+   * @throws InvariantError, or whatever else is a fault of this program: whether it was stored is unknown then
    * @throws TicketLostError when Kafka does not know the numbers given to the constructor
    */
   async append(batch: EventBatch): Promise<number> {
@@ -118,87 +158,100 @@ export class PartitionProducer {
 
   async #deliver(request: Buffer, count: number): Promise<number> {
     const deadline = performance.now() + this.#context.deliveryTimeoutMs;
-    let isMaybeStored = false;
-    let reason = 'there is no leader';
+    const trial: Trial = { isSent: false, isMaybeStored: false, reason: 'there is no leader' };
     let stamped: ProducerStamp | undefined;
-    for (let attempt = 0; ; attempt++) {
-      const left = deadline - performance.now();
-      if (left <= 0) break;
+    for (let attempt = 0; deadline - performance.now() > leastTryMs; attempt++) {
       const link = this.#context.leaderLink(this.#partition);
       try {
-        this.#stamp ??= await withinMs(this.#requestProducerId(), left);
+        this.#stamp ??= await withinMs(this.#requestProducerId(), deadline - performance.now());
         if (stamped !== this.#stamp) {
           stamped = this.#stamp;
           stampProducer(request.subarray(this.#headBytes), stamped);
         }
       } catch (error) {
-        reason = `no producer id: ${reasonOf(error)}`;
+        if (!isKafkaTrouble(error)) throw error;
+        trial.reason = `no producer id: ${reasonOf(error)}`;
         await this.#recover(attempt, deadline);
         continue;
       }
       if (link !== undefined) {
         const answer = await this.#try(link, request, deadline - performance.now());
-        if (answer.code === kafkaCodes.none) return this.#accept(stamped, count, answer.baseOffset);
-        if (answer.code === kafkaCodes.duplicateSequenceNumber && answer.baseOffset >= 0) {
-          return this.#accept(stamped, count, answer.baseOffset);
+        const offset = this.#judge(answer, trial);
+        if (offset !== undefined) {
+          this.#stamp = advanceStamp(stamped, count);
+          return offset;
         }
-        reason = answer.message ?? new KafkaError(answer.code, 'Kafka answered').message;
-        if (this.#isPinned && answer.code === kafkaCodes.duplicateSequenceNumber) return -1;
-        if (this.#isPinned && stampCodes.has(answer.code)) {
-          throw new TicketLostError(`${this.#place()} does not know whether the batch was stored: ${reason}`);
-        }
-        if (stampCodes.has(answer.code) && !isMaybeStored) {
-          // Refused before anything was stored: the batch may go under new numbers.
-          this.#stamp = undefined;
-        } else if (maybeStoredCodes.has(answer.code)) {
-          isMaybeStored = true;
-        } else if (!notStoredCodes.has(answer.code)) {
-          return this.#giveUp(answer, isMaybeStored, reason);
-        }
+        if (answer.isSent && !this.#mayRetry(answer.code, trial)) return this.#giveUp(trial, answer.code);
       }
       await this.#recover(attempt, deadline);
     }
-    // Whatever is still on its way must not share numbers with the next batch.
-    if (!isMaybeStored) {
-      throw new BufferUnavailableError(
-        `${this.#place()} did not take the batch in time, nothing was stored: ${reason}`,
-      );
-    }
-    this.#stamp = undefined;
-    throw new OutcomeUnknownError(
-      `${this.#place()} did not confirm the batch in time, whether it was stored is unknown: ${reason}`,
-    );
+    return this.#giveUp(trial);
   }
 
   /** One try. A failure on the way counts as an answer: one that leaves the outcome open if bytes were sent. */
-  async #try(link: BrokerLink, request: Buffer, leftMs: number): Promise<ProduceAnswer> {
+  async #try(
+    link: BrokerLink,
+    request: Buffer,
+    leftMs: number,
+  ): Promise<ProduceAnswer & { isSent: boolean }> {
     try {
-      return await withinMs(link.request(produceApi, request), leftMs);
+      return { ...(await withinMs(link.request(produceApi, request), leftMs)), isSent: true };
     } catch (error) {
+      if (!isNetworkTrouble(error)) {
+        this.#stamp = undefined;
+        throw error;
+      }
       const isSent = !(error instanceof NotConnectedError);
-      const code = isSent ? kafkaCodes.networkException : kafkaCodes.leaderNotAvailable;
-      return { code, baseOffset: -1, message: reasonOf(error) };
+      return { code: kafkaCodes.networkException, baseOffset: -1, message: reasonOf(error), isSent };
     }
   }
 
-  #accept(stamp: ProducerStamp, count: number, baseOffset: number): number {
-    this.#stamp = advanceStamp(stamp, count);
-    return baseOffset;
+  /** Takes down what an answer tells. @returns the offset when the batch is stored; -1 when only the offset is unknown */
+  #judge({ code, baseOffset, message, isSent }: ProduceAnswer & { isSent: boolean }, trial: Trial) {
+    trial.reason = message ?? new KafkaError(code, 'Kafka answered').message;
+    if (!isSent) return undefined;
+    trial.isSent = true;
+    const isDuplicate = code === kafkaCodes.duplicateSequenceNumber;
+    if (code === kafkaCodes.none || (isDuplicate && baseOffset >= 0)) return baseOffset;
+    if (this.#isPinned && isDuplicate) return -1;
+    if (this.#isPinned && stampCodes.has(code)) {
+      throw new TicketLostError(
+        `${this.#place()} does not know whether the batch was stored: ${trial.reason}`,
+      );
+    }
+    trial.isMaybeStored ||= !provesNothingAppended(code);
+    return undefined;
   }
 
-  #giveUp(answer: ProduceAnswer, isMaybeStored: boolean, reason: string): never {
-    // A sequence number that was not used up stays the next one; one that may be must not come again.
-    const isDuplicate = answer.code === kafkaCodes.duplicateSequenceNumber;
-    if (isMaybeStored || isDuplicate) {
-      this.#stamp = undefined;
-      throw new OutcomeUnknownError(`${this.#place()}: whether the batch was stored is unknown: ${reason}`);
+  /** Whether the next try may get another answer; under new numbers where those of the last one were refused. */
+  #mayRetry(code: number, { isMaybeStored }: Trial): boolean {
+    if (!stampCodes.has(code)) return retriableCodes.has(code);
+    // As long as nothing can be stored under the old numbers.
+    if (!isMaybeStored) this.#stamp = undefined;
+    return !isMaybeStored;
+  }
+
+  /** `code`: an answer that no other try would change. */
+  #giveUp({ isSent, isMaybeStored, reason }: Trial, code?: number): never {
+    // Whatever is still on its way, or at a leader that nobody has heard of since, must not share numbers with the
+    // next batch: that would pass for the repeat, and be dropped with the receipt of this one.
+    if (isSent) this.#stamp = undefined;
+    const place = this.#place();
+    if (isMaybeStored) {
+      throw new OutcomeUnknownError(
+        `${place} did not confirm the batch, whether it was stored is unknown: ${reason}`,
+      );
     }
-    const advice = adviceFor.get(answer.code) ?? '';
-    throw new RecordsRefusedError(`${this.#place()} refuses the batch: ${reason}${advice}`);
+    if (code === undefined) {
+      throw new BufferUnavailableError(
+        `${place} did not take the batch in time, nothing was stored: ${reason}`,
+      );
+    }
+    throw new RecordsRefusedError(`${place} refuses the batch: ${reason}${adviceFor.get(code) ?? ''}`);
   }
 
   async #recover(attempt: number, deadline: number): Promise<void> {
-    this.#context.cluster.refresh().catch(() => {});
+    this.#context.cluster.hurry();
     await pause(Math.min(backoffMs(attempt, 1000), Math.max(0, deadline - performance.now())));
   }
 
@@ -226,7 +279,7 @@ export function advanceStamp(stamp: ProducerStamp, count: number): ProducerStamp
 function withinMs<T>(promise: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
-      () => reject(new Error(`no answer within ${Math.round(ms)} ms`)),
+      () => reject(new TimeoutError(`no answer within ${Math.round(ms)} ms`)),
       Math.max(0, ms),
     );
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
