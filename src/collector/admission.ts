@@ -25,6 +25,8 @@ export interface ShapeLimits {
 const suspiciousNumber = 2 ** 63;
 /** Keys of what is nested too deeply: whatever is added stays below zero. */
 const tooDeep = -(2 ** 40);
+/** Characters of a key whose dots need not be counted: each dot is a level of nesting. */
+const plainKey = 32;
 const quote = 0x22;
 const colon = 0x3a;
 const space = 0x20;
@@ -114,6 +116,7 @@ function countKeys(value: object, levels: number): number {
   let own = 0;
   for (const key in value) {
     own++;
+    if (key.length > plainKey && haveKeysDots && dotsIn(key) > levels) return tooDeep;
     // Quotes, colon, and the comma or the bracket behind.
     shortest += key.length + 4;
     keys += countWithin((value as Record<string, unknown>)[key], levels);
@@ -146,6 +149,12 @@ function shortestNumber(value: number): number {
   let digits = value < 0 ? 2 : 1;
   for (let rest = Math.abs(value); rest >= 10; rest /= 10) digits++;
   return digits;
+}
+
+function dotsIn(key: string): number {
+  let dots = 0;
+  for (let dot = key.indexOf('.'); dot !== -1; dot = key.indexOf('.', dot + 1)) dots++;
+  return dots;
 }
 
 function suspectKeys(object: object): void {

@@ -6,6 +6,8 @@ const backslash = 0x5c;
 const colon = 0x3a;
 const longText = 24;
 
+/** Characters beyond which an integer has more than 64 bits, however it begins: JSON has no leading zeros. */
+const longInteger = 20;
 const maxUnsigned = 2n ** 64n - 1n;
 const minSigned = -(2n ** 63n);
 const maxSigned = 2n ** 63n - 1n;
@@ -138,8 +140,9 @@ class FaultFinder {
     if (!/^-?\d/.test(token)) return;
     const max = this.#signed.has(/^\/([^/]*)(\/\d+)?$/.exec(pointer)?.[1] ?? '') ? maxSigned : maxUnsigned;
     if (/^-?\d+$/.test(token)) {
-      const number = BigInt(token);
-      if (number >= minSigned && number <= max) return;
+      // Long ones are not computed: that takes the square of their digits.
+      const number = token.length > longInteger ? undefined : BigInt(token);
+      if (number !== undefined && number >= minSigned && number <= max) return;
       const detail = `${pointer} is an integer of more than 64 bits; the limits are ${minSigned} and ${max}: send it as a string`;
       this.#note('NUMBER_OUT_OF_RANGE', detail);
     } else if (max === maxSigned && Number(token) >= 2 ** 63) {

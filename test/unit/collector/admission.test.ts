@@ -43,6 +43,14 @@ describe('an event that no row can hold is refused with its place', () => {
     expect(problem?.detail).toContain(detail);
   });
 
+  test.each([33, 100_000])('a key of %d dots, each of which is a level', (dots) => {
+    expect(check(`{"event":"x","a":{},"${'.'.repeat(dots)}":1}`)?.code).toBe('TOO_DEEP');
+  });
+
+  test('an integer of any length', () => {
+    expect(check(`{"event":"x","n":-${'9'.repeat(250_000)}}`)?.code).toBe('NUMBER_OUT_OF_RANGE');
+  });
+
   test('too many keys, wherever they are', () => {
     expect(check('{"event":"x","o":[{"a":1},{"a":{"b":{"c":1}}}]}', 5)).toMatchObject({
       code: 'TOO_MANY_KEYS',
