@@ -1,11 +1,13 @@
 /** Holds on to the right to insert a batch. */
 import type { OwnedPartition } from '../buffer/buffer.ts';
+import { type Clock, type Moment, msBetween, never, systemClock } from '../buffer/moment.ts';
 import type { SealedBatch } from './batch.ts';
 import { encodeNote } from './plan.ts';
 
 /**
  * Half of the shortest session timeout. A process that was stopped for longer may have lost its partition
- * without knowing: its successor may have settled the batch already, on ClickHouse's word that nothing was there.
+ * without knowing: its successor may have settled the batch already, on ClickHouse's word that nothing was there. Counted
+ * on both clocks: the steady one stands still while a machine is suspended or a virtual machine frozen.
  */
 const maxAgeMs = 3_000;
 
@@ -15,13 +17,14 @@ export class Lease {
   readonly #offset: number;
   readonly #note: string;
   /** When the buffer last confirmed that the partition is ours. */
-  #confirmedAt: number;
+  #confirmedAt: Moment = never;
+  readonly #clock: Clock;
 
-  private constructor(partition: OwnedPartition, offset: number, note: string) {
+  private constructor(partition: OwnedPartition, offset: number, note: string, clock: Clock) {
     this.#partition = partition;
     this.#offset = offset;
     this.#note = note;
-    this.#confirmedAt = Number.NEGATIVE_INFINITY;
+    this.#clock = clock;
   }
 
   /**
@@ -32,9 +35,10 @@ export class Lease {
     partition: OwnedPartition,
     { plan, idsBefore: ids }: SealedBatch,
     settleUntil: number | undefined,
+    clock: Clock = systemClock,
   ): Promise<Lease> {
     const note = encodeNote({ topicId: partition.topicId, ids, settleUntil, plan });
-    const lease = new Lease(partition, plan.start, note);
+    const lease = new Lease(partition, plan.start, note, clock);
     await lease.hold();
     return lease;
   }
@@ -44,8 +48,8 @@ export class Lease {
    * @throws FencedError when it has another owner
    */
   async hold(): Promise<void> {
-    const now = performance.now();
-    if (now - this.#confirmedAt < maxAgeMs) return;
+    const now = this.#clock();
+    if (msBetween(this.#confirmedAt, now) < maxAgeMs) return;
     await this.#partition.commit(this.#offset, this.#note);
     // Counted from before the commit: the answer may have waited in the socket of a stopped process.
     this.#confirmedAt = now;
