@@ -162,6 +162,11 @@ export const metricTable = {
     type: 'counter',
     label: 'code',
   },
+  insertOldest: {
+    name: 'millrace_insert_oldest_seconds',
+    help: 'Age of the oldest insert that has not got through, retries included; 0 when none is under way. From 30 s on the streamer is not ready.',
+    type: 'gauge',
+  },
   freshness: {
     name: 'millrace_freshness_seconds',
     help: 'For each row, from receiving the oldest event of its batch to the batch being queryable.',
@@ -173,6 +178,12 @@ export const metricTable = {
     help: 'Records in the buffer that are not delivered yet, by owned partition.',
     type: 'gauge',
     label: 'partition',
+  },
+  deliveryUp: {
+    name: 'millrace_delivery_up',
+    help: '0 while a partition has undelivered records of which none got through for a minute (twice --batch-age if that is longer), else 1.',
+    type: 'gauge',
+    aggregator: 'min',
   },
   oldestSeconds: {
     name: 'millrace_oldest_undelivered_seconds',
@@ -222,7 +233,7 @@ export const metricTable = {
   },
   clickhouseUp: {
     name: 'millrace_clickhouse_up',
-    help: '1 if the last request to ClickHouse was answered, else 0.',
+    help: '1 if ClickHouse answers and inserts get through, else 0.',
     type: 'gauge',
   },
   spansSent: {

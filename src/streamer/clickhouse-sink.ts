@@ -1,29 +1,25 @@
 /** Inserts batches into ClickHouse: the same bytes and token until it works. */
 import type { Logger } from 'pino';
-import { BufferUnavailableError, FencedError, type OwnedPartition } from '../buffer/buffer.ts';
-import { ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
+import type { OwnedPartition } from '../buffer/buffer.ts';
+import type { ClickHouseError } from '../clickhouse/client.ts';
 import { EventsStructure } from '../clickhouse/events-structure.ts';
 import type { KeepRaw } from '../clickhouse/raw-column.ts';
-import type { Tables } from '../clickhouse/tables.ts';
 import { unreadableCode } from '../dead-letters/dead-letter.ts';
-import { messageOf } from '../errors.ts';
-import { BackOff } from './back-off.ts';
 import type { SealedBatch } from './batch.ts';
 import { type Block, blockOf, recordOf } from './block.ts';
 import type { InsertOptions, Sink } from './deliver.ts';
 import { countDelivered, findLastDelivered, findOffsets } from './delivered-offsets.ts';
 import { type BlockResult, type BlockTarget, insertBlock } from './insert-block.ts';
+import { createPersist, type TryObserver } from './persist.ts';
 import type { PartitionIdentity } from './plan.ts';
 import type { RefusedRow } from './refused-rows.ts';
 import { settleBatch } from './settle.ts';
 import { findTokenDoubt } from './trust-token.ts';
 
 /** Told how inserts go. */
-export interface InsertObserver {
+export interface InsertObserver extends TryObserver {
   /** A batch is done: each record is in one of the tables. */
   inserted(batch: SealedBatch, partition: OwnedPartition, result: InsertResult): void;
-  /** One attempt failed; `code` is ClickHouse's, 0 without an answer. */
-  insertFailed(code: number, error: Error): void;
   /** ClickHouse refused rows of an insert, with this code. */
   refused(code: number): void;
   /** A batch was settled by asking, for this reason; ClickHouse had `found` of its records. */
@@ -53,26 +49,6 @@ export interface SinkOptions extends Omit<BlockTarget, 'structure' | 'refused'> 
 /** Whether nobody can have tried to insert the batch before. */
 function isFirst({ attempt, isReplay }: { attempt: number; isReplay: boolean }): boolean {
   return attempt === 1 && !isReplay;
-}
-
-/** ClickHouse did not do what it was asked, or the topic of dead letters did not. */
-function isRetriable(error: unknown): error is Error {
-  return (
-    error instanceof ClickHouseError ||
-    error instanceof ClickHouseUnavailableError ||
-    error instanceof BufferUnavailableError
-  );
-}
-
-function describeTrouble(error: Error, tables: Tables): string {
-  const message = messageOf(error).slice(0, 1_000);
-  if (error instanceof BufferUnavailableError)
-    return `dead letters cannot be published, their batch waits; --dead-letter-topic names their topic: ${message}`;
-  const advice =
-    error instanceof ClickHouseError
-      ? `. system.errors and the log of ClickHouse have more; if it stays, look at table ${tables.events}, its disk and its settings`
-      : '';
-  return `ClickHouse did not take a batch; it is tried again with the same token: ${message}${advice}`;
 }
 
 /** Says how many records of a batch went to the dead letters, by kind, and why the first of each did. */
@@ -105,6 +81,7 @@ export function createClickHouseSink(options: SinkOptions): Sink {
   const { clickhouse, tables, keepRaw, observer, settleAfterMs, log } = options;
   const refused = ({ code }: ClickHouseError): void => observer.refused(code);
   const structure = new EventsStructure(clickhouse, { database: tables.database, keepRaw });
+  const persist = createPersist(options);
   const target: BlockTarget = { ...options, structure, refused };
 
   /** Why the token must not be relied on in this attempt. */
@@ -144,34 +121,10 @@ export function createClickHouseSink(options: SinkOptions): Sink {
     return { ...settlement, rows: settlement.rows + settlement.found };
   }
 
-  /** Tries until ClickHouse answers; says so once for each reason that it does not. */
-  async function persist<T>(signal: AbortSignal, attempt: (n: number) => Promise<T>): Promise<T> {
-    const backOff = new BackOff();
-    let lastMessage = '';
-    for (let n = 1; ; n++) {
-      if (signal.aborted && lastMessage !== '')
-        throw new FencedError('ownership ended before ClickHouse could be used');
-      try {
-        const result = await attempt(n);
-        if (lastMessage !== '') log.info('ClickHouse takes inserts again');
-        return result;
-      } catch (error) {
-        if (!isRetriable(error)) throw error;
-        const isTopic = error instanceof BufferUnavailableError;
-        if (!isTopic) observer.insertFailed(error instanceof ClickHouseError ? error.code : 0, error);
-        if (messageOf(error) !== lastMessage) {
-          lastMessage = messageOf(error);
-          log.warn(describeTrouble(error, tables));
-        }
-        await backOff.wait(signal);
-      }
-    }
-  }
-
   return {
     async insert(batch, partition, how) {
       const startedAt = performance.now();
-      const result = await persist(partition.signal, (attempt) =>
+      const result = await persist({ identity: partition, signal: partition.signal }, (attempt) =>
         tryInsert(batch, partition, { ...how, attempt }),
       );
       const { rows, repeats, refused } = result;
@@ -180,8 +133,8 @@ export function createClickHouseSink(options: SinkOptions): Sink {
       observer.inserted(batch, partition, { rows, repeats, deadLetters: refused.length, milliseconds });
     },
     countDelivered: (identity, range, signal) =>
-      persist(signal, () => countDelivered(clickhouse, tables, { identity, range })),
+      persist({ identity, signal }, () => countDelivered(clickhouse, tables, { identity, range })),
     findLastDelivered: (identity, from, signal) =>
-      persist(signal, () => findLastDelivered(clickhouse, tables, { identity, from })),
+      persist({ identity, signal }, () => findLastDelivered(clickhouse, tables, { identity, from })),
   };
 }

@@ -55,6 +55,8 @@ export interface DeliveryObserver {
   expired(partition: OwnedPartition, from: number, to: number, lost: number): void;
   /** ClickHouse has rows from `position`, the committed offset, up to `last`: the commit was lost or set back. */
   regressed(partition: OwnedPartition, position: number, last: number): void;
+  /** Somebody has set the commit forward, to `offset`; ClickHouse has nothing of `from` up to there, and will not get it. */
+  skipped(partition: OwnedPartition, from: number, offset: number): void;
   /** The topic was made anew; of the plan in flight for the former one `lost` records were not delivered. */
   topicChanged(partition: OwnedPartition, formerId: string, lost: number): void;
   /** Receive time of the oldest record that was read and is not in ClickHouse; undefined when there is none. */

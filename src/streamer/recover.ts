@@ -60,6 +60,7 @@ async function tryRecover(
   }
   const offset = commit?.offset ?? (await findFirst(partition, sink, bounds.start));
   if (offset > bounds.end) throw shorter(partition, offset, bounds.end);
+  if (commit !== undefined && note === undefined) await tellSkipped(partition, sink, { offset, observer });
   const mark = note === undefined ? { offset: offset - options.idsLimits.maxIds, logTime: 0 } : note.ids;
   const ids = createIds(options.idsLimits, mark);
   await readIds(partition, ids, { mark, start: bounds.start, end: offset });
@@ -78,6 +79,16 @@ async function tryRecover(
   const gap = { offset: plan.end, start: bounds.start, ids: ids?.readBack };
   const position = await skipExpired(partition, sink, { ...options, ...gap });
   return { position, ids, settleUntil };
+}
+
+/** A commit without a note is not ours: an operator has set it. What that skips is their wish, and has to be said. */
+async function tellSkipped(
+  partition: OwnedPartition,
+  sink: Sink,
+  { offset, observer }: { offset: number } & Pick<DeliveryOptions, 'observer'>,
+): Promise<void> {
+  const last = await sink.findLastDelivered(partition, 0, partition.signal);
+  if (last !== undefined && last + 1 < offset) observer.skipped(partition, last + 1, offset);
 }
 
 /**

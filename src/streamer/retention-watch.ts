@@ -1,6 +1,11 @@
 /** Watches how long undelivered events have left until the buffer deletes them. */
 import type { Logger } from 'pino';
-import type { BufferReader, PartitionExpiry } from '../buffer/buffer.ts';
+import {
+  type BufferReader,
+  BufferUnavailableError,
+  FencedError,
+  type PartitionExpiry,
+} from '../buffer/buffer.ts';
 import { Gauge, metricTable } from '../metrics/metrics.ts';
 
 const sampleIntervalMs = 15_000;
@@ -12,15 +17,20 @@ const hourMs = 3_600_000;
 export interface RetentionWatch {
   /** Seconds left, by partition. */
   readonly secondsLeft: Gauge;
-  /** Looks now. Never throws. */
+  /** Looks now. @throws whatever is no trouble of the buffer */
   sample(): Promise<void>;
   stop(): void;
 }
 
-/** Starts it: it looks every 15 seconds, counts down in between, and logs when time gets short. */
-export function watchRetention(reader: BufferReader, log: Logger): RetentionWatch {
+/** Starts it, with what is told of a fault of this program: it looks every 15 seconds, counts down in between, and logs when time gets short. */
+export function watchRetention(
+  reader: BufferReader,
+  log: Logger,
+  onFault: (error: unknown) => void,
+): RetentionWatch {
   let expiries: readonly PartitionExpiry[] = [];
   let isSampling = false;
+  let isUnreadable = false;
   const report = createReporter(log);
 
   async function sample(): Promise<void> {
@@ -28,10 +38,13 @@ export function watchRetention(reader: BufferReader, log: Logger): RetentionWatc
     isSampling = true;
     try {
       expiries = await reader.expiries();
+      isUnreadable = false;
       for (const expiry of expiries) report(expiry, Date.now());
     } catch (error) {
       // What was known goes on counting down, which is what happens to the events.
-      log.debug({ err: error }, 'the time until events expire could not be read');
+      if (!(error instanceof BufferUnavailableError || error instanceof FencedError)) throw error;
+      if (!isUnreadable) log.warn(`the time until events expire cannot be read: ${error.message}`);
+      isUnreadable = true;
     } finally {
       isSampling = false;
     }
@@ -42,7 +55,7 @@ export function watchRetention(reader: BufferReader, log: Logger): RetentionWatc
     return new Map(expiries.map((expiry) => [String(expiry.partition), secondsLeft(expiry, now)]));
   }
 
-  const timer = setInterval(() => void sample(), sampleIntervalMs);
+  const timer = setInterval(() => sample().catch(onFault), sampleIntervalMs);
   timer.unref();
   return {
     secondsLeft: new Gauge(metricTable.retentionSecondsLeft, readSeconds),

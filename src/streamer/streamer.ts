@@ -14,6 +14,7 @@ import { BackOff } from './back-off.ts';
 import type { BatchLimits } from './batch.ts';
 import { createClickHouseSink } from './clickhouse-sink.ts';
 import { deliverPartition } from './deliver.ts';
+import { LagWatch } from './lag-watch.ts';
 import type { IdsLimits } from './recover.ts';
 import { watchRetention } from './retention-watch.ts';
 import { type StatusAnswer, startStatusServer } from './status-server.ts';
@@ -59,10 +60,19 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   const { reader, clickhouse, limits, idsLimits, settleAfterMs, tracer, log } = options;
   const stopping = new AbortController();
   const tally = createTally(log);
-  const retention = watchRetention(reader, log);
+  const lag = new LagWatch(reader, log, { ageMs: limits.ageMs });
+  let fail: (error: unknown) => void = () => {};
+  /** Rejects with a fault of this program in what it does beside delivering. */
+  const faults = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  faults.catch(() => {});
+  const retention = watchRetention(reader, log, fail);
   const registry = createRegistry({
     ...tally.instruments,
     bufferUp: new Gauge(metricTable.bufferUp, () => (reader.state().ok ? 1 : 0)),
+    lag: new Gauge(metricTable.lag, () => lag.lags),
+    deliveryUp: new Gauge(metricTable.deliveryUp, () => (lag.state().ok ? 1 : 0)),
     retentionSecondsLeft: retention.secondsLeft,
     ...createTraceInstruments(tracer),
   });
@@ -70,7 +80,8 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
 
   function status(): StatusAnswer {
     const state = reader.state();
-    const isOk = state.ok && tally.clickhouseState().ok;
+    const delivery = lag.state();
+    const isOk = state.ok && tally.clickhouseState().ok && delivery.ok;
     const body = {
       status: isOk ? 'ok' : 'unavailable',
       live: true,
@@ -79,7 +90,8 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       uptime_seconds: Math.round((performance.now() - startedAt) / 1_000),
       buffer: { kind: options.buffer, ...state },
       clickhouse: { url: clickhouse.url.origin, ...tally.clickhouseState() },
-      partitions: tally.partitions(),
+      delivery,
+      partitions: [...lag.lags].map(([partition, events]) => ({ partition: Number(partition), lag: events })),
       rows: tally.rows.total,
       dead_letters: tally.deadLetters.total,
       repeats: tally.repeats.total,
@@ -99,8 +111,9 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
     { option: 'stream-listen', statusHosts: options.statusHosts },
   );
   const lagTimer = setInterval(() => {
-    void tally.sampleLag(reader);
-    void tally.sampleClickHouse(clickhouse);
+    lag.sample().catch(fail);
+    tally.sampleClickHouse(clickhouse).catch(fail);
+    tally.report();
   }, lagIntervalMs);
   const tablesReady = prepareTables(options, stopping.signal, tally.clickhouseAnswered);
   const ready = tablesReady.then(() => {});
@@ -111,7 +124,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       const plain = createClickHouseSink({ ...target, observer: tally, settleAfterMs, log });
       const sink = tracer === undefined ? plain : traceInserts(plain, tracer);
       const delivery = { limits, idsLimits, observer: tally, isTraced: tracer !== undefined };
-      return reader.run((partition) => deliverPartition(partition, sink, delivery));
+      return Promise.race([faults, reader.run((partition) => deliverPartition(partition, sink, delivery))]);
     })
     .catch((error: unknown) => {
       if (!stopping.signal.aborted) throw error;

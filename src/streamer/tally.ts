@@ -1,11 +1,12 @@
 /** Counts and logs what happens in a streamer process. */
 import type { Logger } from 'pino';
-import type { BufferReader, DependencyState } from '../buffer/buffer.ts';
-import type { ClickHouse } from '../clickhouse/client.ts';
+import type { DependencyState } from '../buffer/buffer.ts';
+import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
 import { messageOf } from '../errors.ts';
 import { Counter, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
 import type { InsertObserver } from './clickhouse-sink.ts';
 import type { DeliveryObserver } from './deliver.ts';
+import { InsertWatch } from './insert-watch.ts';
 
 /** Above the longest pause between two tries of an insert. */
 const pingAfterMs = 15_000;
@@ -15,10 +16,10 @@ export function createTally(log: Logger) {
   const counters = createCounters();
   const { rows, deadLetters, repeats, lost, settled, insertDuration, insertRows, insertErrors, freshness } =
     counters;
-  const lag = new Map<string, number>();
+  const inserts = new InsertWatch(log);
   const oldest = new Map<string, number>();
   let clickhouse: DependencyState = { ok: false, detail: 'not reached yet' };
-  /** When an insert last told how ClickHouse is. */
+  /** When ClickHouse was last heard of, or asked. */
   let answeredAt = Number.NEGATIVE_INFINITY;
 
   const observer: InsertObserver & DeliveryObserver = {
@@ -33,11 +34,11 @@ export function createTally(log: Logger) {
       // By rows: after an outage one large batch stands for many small ones that did not come.
       freshness.observe(Math.max(Date.now() - batch.oldestAt, 0) / 1_000, inserted);
     },
-    insertFailed(code, error) {
-      answeredAt = performance.now();
-      clickhouse = { ok: false, detail: messageOf(error).slice(0, 500) };
-      insertErrors.add(1, String(code));
-    },
+    // One failure says nothing of the next try: three in a row do.
+    insertFailed: (code) => insertErrors.add(1, String(code)),
+    began: (partition) => inserts.began(partition),
+    delayed: (partition, reason) => inserts.failed(partition, reason),
+    ended: (partition) => inserts.ended(partition),
     refused: (code) => insertErrors.add(1, String(code)),
     settled({ plan }, { topic, partition }, { reason, found }) {
       settled.add(1);
@@ -51,44 +52,43 @@ export function createTally(log: Logger) {
       else oldest.set(String(partition), receivedAt);
     },
   };
+  /** Inserts that do not get through count for more than a ping that is answered. */
+  function clickhouseState(): DependencyState {
+    const state = inserts.state();
+    return state.ok ? clickhouse : state;
+  }
+
   return {
     ...observer,
     rows,
     deadLetters,
     repeats,
     lost,
-    clickhouseState: () => clickhouse,
+    clickhouseState,
+    /** Logs what has changed. */
+    report: () => inserts.report(),
     clickhouseAnswered(state: DependencyState) {
       clickhouse = state;
     },
-    partitions: () => [...lag].map(([partition, events]) => ({ partition: Number(partition), lag: events })),
     /** Without inserts nothing else would notice that ClickHouse went away, or came back. */
     async sampleClickHouse(server: ClickHouse): Promise<void> {
-      if (performance.now() - answeredAt < pingAfterMs) return;
+      if (inserts.isBusy || performance.now() - answeredAt < pingAfterMs) return;
       answeredAt = performance.now();
       await server.ping().then(
         () => {
           clickhouse = { ok: true };
         },
         (error: unknown) => {
+          if (!(error instanceof ClickHouseUnavailableError || error instanceof ClickHouseError)) throw error;
           clickhouse = { ok: false, detail: messageOf(error).slice(0, 500) };
         },
       );
     },
-    async sampleLag(reader: BufferReader): Promise<void> {
-      try {
-        const sampled = await reader.lag();
-        lag.clear();
-        for (const { partition, committed, end } of sampled) lag.set(String(partition), end - committed);
-      } catch (error) {
-        log.debug({ err: error }, 'the lag could not be read');
-      }
-    },
     instruments: {
       ...counters,
-      lag: new Gauge(metricTable.lag, () => lag),
+      insertOldest: new Gauge(metricTable.insertOldest, () => inserts.oldestSeconds()),
       oldestSeconds: new Gauge(metricTable.oldestSeconds, () => ageOf(oldest)),
-      clickhouseUp: new Gauge(metricTable.clickhouseUp, () => (clickhouse.ok ? 1 : 0)),
+      clickhouseUp: new Gauge(metricTable.clickhouseUp, () => (clickhouseState().ok ? 1 : 0)),
     },
   };
 }
@@ -137,6 +137,14 @@ function createDeliveryLog(
         { topic, partition, position, last },
         `offset ${position} was committed, but ClickHouse has rows up to ${last}: the commit was lost or set back. ` +
           'Nothing is stored twice: ClickHouse is asked about each batch up to there',
+      );
+    },
+    skipped({ topic, partition }, from, offset) {
+      log.warn(
+        { topic, partition, from, offset },
+        `offset ${offset} was committed by another program than a streamer, and ClickHouse has nothing from ${from} on: ` +
+          `records from ${from} to ${offset - 1} are not delivered. To deliver them, stop the streamers and set the ` +
+          `offset of the group back to ${from}: what ClickHouse has is not stored twice`,
       );
     },
     topicChanged({ topic, topicId, partition }, formerId, count) {

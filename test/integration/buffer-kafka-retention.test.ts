@@ -122,7 +122,9 @@ describe.skipIf(brokers === '')('retention of a real Kafka topic', () => {
     const lines: string[] = [];
     const log = testLog.child({}, { level: 'warn' });
     log.error = ((_: unknown, line: string) => void lines.push(line)) as typeof log.error;
-    const watch = watchRetention(reader, log);
+    const watch = watchRetention(reader, log, (fault) => {
+      throw fault;
+    });
     await watch.sample();
     watch.stop();
     const [busy, idle] = watch.secondsLeft.samples();

@@ -79,7 +79,10 @@ type Tables = Awaited<ReturnType<typeof createTables>>;
 
 /** Delivers events as the streamer does. */
 async function deliver({ tables }: Tables, events: readonly (string | Uint8Array)[]): Promise<void> {
-  const observer = { inserted() {}, insertFailed() {}, refused() {}, settled() {} };
+  const observer = {
+    ...{ began() {}, delayed() {}, ended() {}, inserted() {} },
+    ...{ insertFailed() {}, refused() {}, settled() {} },
+  };
   const sink = createClickHouseSink({ clickhouse, tables, observer, settleAfterMs: 1_800_000, log });
   const signal = new AbortController().signal;
   const partition = {
@@ -466,7 +469,10 @@ describe('the streamer beside a replay', () => {
     };
     let refusals = 0;
     const count = (): void => void refusals++;
-    const observer = { inserted() {}, insertFailed: count, refused: count, settled() {} };
+    const observer = {
+      ...{ began() {}, delayed() {}, ended() {}, inserted() {}, settled() {} },
+      ...{ insertFailed: count, refused: count },
+    };
     const sink = createClickHouseSink({
       ...{ clickhouse: flaky, tables: tables.tables, observer, log },
       settleAfterMs: 1_800_000,

@@ -285,6 +285,21 @@ describe('a commit that was lost or set back', () => {
     expect(inserts.map(({ note }) => decodeNote(note)?.settleUntil)).toEqual([5, 5, undefined]);
   });
 
+  test('set forward by hand: what that skips is told, once', async () => {
+    await site.append('0', '1', '2', '3', '4', '5');
+    await site.withPartition((partition) => partition.commit(4, ''));
+    const { sink, inserts, state } = createSink();
+    state.last = 1;
+    sink.findLastDelivered = async (_, from) => (from > 1 ? undefined : 1);
+    const { observer, seen } = createObserver();
+    await site.deliver(sink, () => inserts.length === 1, { observer });
+    expect(seen).toEqual(['skipped 2-4']);
+    expect(inserts.map(({ rows }) => rows)).toEqual([['4', '5']]);
+    await site.append('6');
+    await site.deliver(sink, () => inserts.length === 2, { observer });
+    expect(seen).toEqual(['skipped 2-4']);
+  });
+
   test('is not forgotten by the next owner, who finds the plan of a batch that is to be settled', async () => {
     await site.append('0', '1', '2');
     const first = crashing();

@@ -89,7 +89,7 @@ describe.skipIf(probe === undefined)('a full disk', () => {
     const delivered: number[] = [];
     const observer: DeliveryObserver = {
       ...{ replaying() {}, expired() {}, oldest() {} },
-      ...{ regressed() {}, topicChanged() {} },
+      ...{ regressed() {}, topicChanged() {}, skipped() {} },
     };
     const idsLimits = { windowMs: 0, maxIds: 1 };
     const limits = { rows: 7, bytes: 1024 ** 2, ageMs: 10 };

@@ -111,7 +111,7 @@ export function createRealSink(clickhouse: ClickHouse, tables: Tables, settleAft
   const observer = {
     inserted: (_: SealedBatch, __: OwnedPartition, result: InsertResult) => void inserted.push(result),
     insertFailed: (_: number, error: Error) => void failures.push(error.message),
-    refused: () => {},
+    ...{ began: () => {}, delayed: () => {}, ended: () => {}, refused: () => {} },
     settled: (_: SealedBatch, __: OwnedPartition, how: { reason: string; found: number }) =>
       void settled.push(how),
   };

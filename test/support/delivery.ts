@@ -85,6 +85,7 @@ export function createObserver() {
     replaying: (_, start, end) => seen.push(`replaying ${start}-${end}`),
     expired: (_, from, to, lost) => seen.push(`expired ${from}-${to}: ${lost} lost`),
     regressed: (_, position, last) => seen.push(`regressed ${position}, ${last} is there`),
+    skipped: (_, from, offset) => seen.push(`skipped ${from}-${offset}`),
     topicChanged: (_, formerId, lost) => seen.push(`topic changed from ${formerId}: ${lost} lost`),
     oldest: () => {},
   };
