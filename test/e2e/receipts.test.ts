@@ -56,7 +56,7 @@ describe.each(['uws', 'node'])('what became of a receipt, by the server %s', (se
     });
     const insert = (sql: string) => query(site.clickhouse, sql);
     await insert(
-      `INSERT INTO repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 0 FROM events WHERE offset = 1`,
+      `INSERT INTO repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 0, raw FROM events WHERE offset = 1`,
     );
     await insert(
       `INSERT INTO dead_letters SELECT topic, topic_id, partition, offset, received_at, received_at, event_id, 27, 'os', 'no number', 'raw' FROM events WHERE offset = 2`,

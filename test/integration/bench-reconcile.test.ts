@@ -212,7 +212,7 @@ describe('reconcile', () => {
     const receipts = receiptsOf({ partition: 0, offset: 0, count: 13 });
     expect(await look(receipts)).toMatchObject({ verdict: 'ok', stored: 13, dead_letters: 1, repeats: 9 });
     await sql(
-      `INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1
+      `INSERT INTO $.repeats SELECT topic, topic_id, partition, offset, received_at, event_id, 1, raw
        FROM (SELECT * EXCEPT data FROM $.events WHERE offset = 0)`,
     );
     expect(await look(receipts)).toMatchObject({ verdict: 'loss', missing: 0, repeats_kept: 1 });

@@ -81,7 +81,7 @@ export async function openDeliveryStore(): Promise<DeliveryStore> {
       };
     },
     async letters({ deadLetters }, topicId) {
-      const sql = `SELECT offset, code, \`column\`, reason, hex(raw) AS raw FROM ${deadLetters} WHERE topic_id = {topicId:String} ORDER BY offset`;
+      const sql = `SELECT offset, code, \`column\`, reason, hex(raw) AS raw FROM ${deadLetters} WHERE topic_id = {topicId:String} ORDER BY offset SETTINGS max_result_bytes = 1000000000`;
       const rows = await clickhouse.query<Omit<StoredLetter, 'raw'> & { raw: string }>(sql, {
         params: { topicId },
       });
