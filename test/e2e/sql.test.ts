@@ -75,7 +75,7 @@ describe('a statement', () => {
       ...['--format', 'TSV'],
     );
     expect(stdout).toMatch(/^0\t0\n1\t0\n/);
-    expect(stderr).toMatch(/the result broke off after \d+ bytes/);
+    expect(stderr).toContain('too far');
     expect(code).toBe(1);
   });
 
