@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { DependencyState } from '../buffer/buffer.ts';
 import { type Clock, type Moment, msBetween, systemClock } from '../buffer/moment.ts';
+import { StateLog } from './state-log.ts';
 
 /** So many failed tries of one batch in a row are no accident. */
 const patientTries = 3;
@@ -23,14 +24,13 @@ interface Work {
 
 /** Follows what each partition is about to insert. */
 export class InsertWatch {
-  readonly #log: Logger;
+  readonly #told: StateLog;
   readonly #clock: Clock;
   /** By `topic/partition`: of each one batch at a time. */
   readonly #works = new Map<string, Work>();
-  #isTold = false;
 
   constructor(log: Logger, clock: Clock = systemClock) {
-    this.#log = log;
+    this.#told = new StateLog(log, 'inserts get through again');
     this.#clock = clock;
   }
 
@@ -85,10 +85,7 @@ export class InsertWatch {
 
   /** Logs when inserts cease to get through, and when they do again. For every second. */
   report(): void {
-    const state = this.state();
-    if (!state.ok && !this.#isTold) this.#log.warn(state.detail);
-    if (state.ok && this.#isTold) this.#log.info('inserts get through again');
-    this.#isTold = !state.ok;
+    this.#told.note(this.state());
   }
 }
 

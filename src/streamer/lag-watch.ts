@@ -8,6 +8,7 @@ import {
   type PartitionLag,
 } from '../buffer/buffer.ts';
 import { type Clock, type Moment, msBetween, systemClock } from '../buffer/moment.ts';
+import { StateLog } from './state-log.ts';
 
 /** A partition that has records to deliver makes progress within this time, or twice the age of a batch if that is longer. */
 const patientMs = 60_000;
@@ -20,15 +21,14 @@ interface Waiting {
 /** Looks at the lag when it is told to. */
 export class LagWatch {
   readonly #reader: BufferReader;
-  readonly #log: Logger;
+  readonly #readable: StateLog;
+  readonly #delivered: StateLog;
   readonly #clock: Clock;
   readonly #stalledAfterMs: number;
   #lags: readonly PartitionLag[] = [];
   /** Since when a partition that has lag was committed no further. */
   #waiting = new Map<number, Waiting>();
   #isSampling = false;
-  #isUnreadable = false;
-  #isTold = false;
 
   /** `ageMs`: how long a batch may wait for more rows. */
   constructor(
@@ -37,7 +37,8 @@ export class LagWatch {
     { ageMs, clock = systemClock }: { ageMs: number; clock?: Clock },
   ) {
     this.#reader = reader;
-    this.#log = log;
+    this.#readable = new StateLog(log, 'the lag can be read again');
+    this.#delivered = new StateLog(log, 'records that waited are delivered again');
     this.#clock = clock;
     this.#stalledAfterMs = Math.max(patientMs, 2 * ageMs);
   }
@@ -56,13 +57,11 @@ export class LagWatch {
     this.#isSampling = true;
     try {
       this.#accept(await this.#reader.lag());
-      if (this.#isUnreadable) this.#log.info('the lag can be read again');
-      this.#isUnreadable = false;
+      this.#readable.note({ ok: true });
     } catch (error) {
       if (!(error instanceof BufferUnavailableError || error instanceof FencedError)) throw error;
-      if (!this.#isUnreadable)
-        this.#log.warn(`the lag cannot be read, what is told of it is old: ${error.message}`);
-      this.#isUnreadable = true;
+      const detail = `the lag cannot be read, what is told of it is old: ${error.message}`;
+      this.#readable.note({ ok: false, detail });
     } finally {
       this.#isSampling = false;
     }
@@ -93,9 +92,6 @@ export class LagWatch {
     }
     this.#lags = lags;
     this.#waiting = waiting;
-    const state = this.state();
-    if (!state.ok && !this.#isTold) this.#log.warn(state.detail);
-    if (state.ok && this.#isTold) this.#log.info('records that waited are delivered again');
-    this.#isTold = !state.ok;
+    this.#delivered.note(this.state());
   }
 }
