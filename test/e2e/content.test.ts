@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadSchema } from '../../src/schema/schema.ts';
-import { runSeed } from '../support/faults/form.ts';
+import { byForm, runSeed } from '../support/faults/form.ts';
 import {
   createSite,
   type Program,
@@ -15,7 +15,6 @@ import {
   until,
 } from '../support/program.ts';
 
-const isLong = process.env.TEST_FAULTS === 'full';
 const directory = temporaryDirectory();
 let site: Site;
 let program: Program;
@@ -168,7 +167,7 @@ describe('any JSON', () => {
   const event = fc.tuple(fc.dictionary(key, value, { maxKeys: 8 }), space, fc.boolean());
 
   test(`is stored byte for byte and value for value (seed ${runSeed})`, async () => {
-    const made = fc.sample(event, { seed: runSeed, numRuns: isLong ? 5_000 : 500 });
+    const made = fc.sample(event, { seed: runSeed, numRuns: byForm({ full: 5_000, short: 500 }) });
     const texts = made.map(([properties, gap, isLast]) => {
       const name = `"event":${gap}"any"`;
       const rest = JSON.stringify(properties).slice(1, -1);

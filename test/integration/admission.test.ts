@@ -7,11 +7,11 @@ import { validateEvent } from '../../src/collector/validate-event.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import { createRowProbe, findRefusedRows, type RowProbe } from '../../src/streamer/refused-rows.ts';
 import { type DeliveryStore, openDeliveryStore } from '../support/delivery-store.ts';
-import { runSeed } from '../support/faults/form.ts';
+import { byForm, runSeed } from '../support/faults/form.ts';
 import { createRandom, type Random } from '../support/faults/random.ts';
 import { sealedOf } from '../support/sealed-batch.ts';
 
-const total = process.env.TEST_FAULTS === 'full' ? 200_000 : 6_000;
+const total = byForm({ full: 200_000, short: 6_000 });
 const atOnce = 500;
 const schema = loadSchema();
 const limits = {
