@@ -168,12 +168,9 @@ export async function readStructure(
   clickhouse: ClickHouse,
   { database, keepRaw = 'always' }: Pick<TablesOptions, 'database' | 'keepRaw'>,
 ): Promise<RowStructure> {
-  const [columns, repeats] = await Promise.all([
-    readColumns(clickhouse, database, 'events'),
-    readColumns(clickhouse, database, 'repeats'),
-  ]);
-  const types = new Map(columns.map(({ name, type }) => [name, type]));
-  const withRaw = keepRaw !== 'never' && types.has('raw') && repeats.some(({ name }) => name === 'raw');
+  const columns = await readColumns(clickhouse, database);
+  const types = columns.get('events') ?? new Map<string, string>();
+  const withRaw = keepRaw !== 'never' && types.has('raw') && columns.get('repeats')?.has('raw') === true;
   const list = insertedColumns.map((name) => `${quoteName(name)} ${types.get(name)}`).join(', ');
   return { columns: quoteText(list), dataType: types.get('data') ?? 'JSON', withRaw };
 }
@@ -185,8 +182,11 @@ export interface TableChange {
   readonly description: string;
   /** False when what it makes is there already: it is harmless then. */
   readonly isNeeded: boolean;
-  /** Events can be delivered without it, so that a user who may not alter tables can start all the same. */
-  readonly isOptional?: true;
+  /**
+   * Events can be delivered without it, so that a user who may not alter tables can start all the same: what is amiss
+   * then.
+   */
+  readonly without?: string;
 }
 
 /**
@@ -196,15 +196,12 @@ export interface TableChange {
 export async function planTables(clickhouse: ClickHouse, options: TablesOptions): Promise<TableChange[]> {
   const { database, cluster, columns } = options;
   const tables = nameTables(options);
-  const [existing, deadLetters, repeats, databases, settings, raws, isLate] = await Promise.all([
-    readColumns(clickhouse, database, 'events'),
-    readColumns(clickhouse, database, 'dead_letters'),
-    readColumns(clickhouse, database, 'repeats'),
+  const [existing, definitions, databases, isLate] = await Promise.all([
+    readColumns(clickhouse, database),
+    readDefinitions(clickhouse, database),
     clickhouse.query('SELECT name FROM system.databases WHERE name = {database:String}', {
       params: { database },
     }),
-    planSettings(clickhouse, options),
-    planRaw(clickhouse, options),
     knowsLateSetting(clickhouse),
   ]);
   const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
@@ -217,20 +214,20 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
     {
       sql: createDeadLetters(tables.deadLetters, options),
       description: 'create table dead_letters',
-      isNeeded: deadLetters.length === 0,
+      isNeeded: !existing.has('dead_letters'),
     },
     {
       sql: createRepeats(tables.repeats, options),
       description: 'create table repeats',
-      isNeeded: repeats.length === 0,
+      isNeeded: !existing.has('repeats'),
     },
   ];
-  changes.push(...settings, ...raws);
-  if (existing.length === 0) {
+  changes.push(...planSettings(definitions, options, isLate), ...planRaw(definitions, options));
+  const types = existing.get('events');
+  if (types === undefined) {
     const sql = createEvents(tables.events, options, isLate);
     return [...changes, { sql, description: 'create table events', isNeeded: true }];
   }
-  const types = new Map(existing.map(({ name, type }) => [name, type]));
   refuseChangedTypes(types, options);
   const missing = columns.filter(({ name }) => !types.has(name));
   return [
@@ -243,33 +240,41 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
   ];
 }
 
-function readColumns(clickhouse: ClickHouse, database: string, table: string) {
-  return clickhouse.query<{ readonly name: string; readonly type: string }>(
-    'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
-    { params: { database, table } },
+/** Types by column, by table: of those that are there. */
+async function readColumns(
+  clickhouse: ClickHouse,
+  database: string,
+): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>> {
+  const columns = await clickhouse.query<{
+    readonly table: string;
+    readonly name: string;
+    readonly type: string;
+  }>(
+    `SELECT table, name, type FROM system.columns
+     WHERE database = {database:String} AND table IN ('events', 'dead_letters', 'repeats')`,
+    { params: { database } },
   );
+  const tables = new Map<string, Map<string, string>>();
+  for (const { table, name, type } of columns) {
+    const types = tables.get(table) ?? new Map<string, string>();
+    tables.set(table, types.set(name, type));
+  }
+  return tables;
 }
 
-/** Settings that tables of an earlier version do not have. */
-async function planSettings(
-  clickhouse: ClickHouse,
-  { database, cluster }: TablesOptions,
-): Promise<TableChange[]> {
-  const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
-  const [isLate, tables] = await Promise.all([
-    knowsLateSetting(clickhouse),
-    clickhouse.query<{ readonly name: string; readonly engine_full: string }>(
-      `SELECT name, engine_full FROM system.tables
-       WHERE database = {database:String} AND name IN ('events', 'dead_letters', 'repeats')`,
-      { params: { database } },
-    ),
-  ]);
-  return tables.flatMap(({ name, engine_full }) => {
-    const missing = formatMissingSettings(engine_full, { hasEvents: name === 'events', isLate });
-    if (missing === undefined) return [];
-    const sql = `ALTER TABLE ${quoteName(database)}.${name}${onCluster} MODIFY SETTING ${missing}`;
-    return [{ sql, description: `set ${missing} of table ${name}`, isNeeded: true, isOptional: true }];
-  });
+/** A table as the server says that it was made. */
+interface Definition {
+  readonly name: string;
+  readonly engine_full: string;
+  readonly create_table_query: string;
+}
+
+function readDefinitions(clickhouse: ClickHouse, database: string): Promise<Definition[]> {
+  return clickhouse.query<Definition>(
+    `SELECT name, engine_full, create_table_query FROM system.tables
+     WHERE database = {database:String} AND name IN ('events', 'dead_letters', 'repeats')`,
+    { params: { database } },
+  );
 }
 
 async function knowsLateSetting(clickhouse: ClickHouse): Promise<boolean> {
@@ -277,30 +282,43 @@ async function knowsLateSetting(clickhouse: ClickHouse): Promise<boolean> {
   return (await clickhouse.query(sql, { params: { name: lateSetting } })).length > 0;
 }
 
+/** Settings that tables of an earlier version do not have. */
+function planSettings(
+  definitions: readonly Definition[],
+  options: TablesOptions,
+  isLate: boolean,
+): TableChange[] {
+  return definitions.flatMap(({ name, engine_full }) => {
+    const missing = formatMissingSettings(engine_full, { hasEvents: name === 'events', isLate });
+    if (missing === undefined) return [];
+    return {
+      sql: `${alterTable(name, options)} MODIFY SETTING ${missing}`,
+      description: `set ${missing} of table ${name}`,
+      isNeeded: true,
+      without: 'rows can be lost or repeated when the machine of ClickHouse loses power',
+    };
+  });
+}
+
 /** The column `raw` of tables that are there: made where an earlier version left it out, and kept as long as it is wanted. */
-async function planRaw(
-  clickhouse: ClickHouse,
-  { database, cluster, keepRaw = 'always' }: TablesOptions,
-): Promise<TableChange[]> {
-  const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
-  const tables = await clickhouse.query<{ readonly name: string; readonly create_table_query: string }>(
-    `SELECT name, create_table_query FROM system.tables
-     WHERE database = {database:String} AND name IN ('events', 'repeats')`,
-    { params: { database } },
-  );
-  return tables.flatMap(({ name, create_table_query }) => {
+function planRaw(definitions: readonly Definition[], options: TablesOptions): TableChange[] {
+  const { keepRaw = 'always' } = options;
+  const own = definitions.filter(({ name }) => name !== 'dead_letters');
+  return own.flatMap(({ name, create_table_query }) => {
     const change = changeOfRaw(create_table_query, keepRaw);
     if (change === undefined) return [];
-    const sql = `ALTER TABLE ${quoteName(database)}.${name}${onCluster} ${change}`;
-    return [
-      {
-        sql,
-        description: `make column raw of table ${name} fit --keep-raw`,
-        isNeeded: true,
-        isOptional: true,
-      },
-    ];
+    return {
+      sql: `${alterTable(name, options)} ${change}`,
+      description: `make column raw of table ${name} fit --keep-raw`,
+      isNeeded: true,
+      without: 'the bytes of events are not kept as --keep-raw says',
+    };
   });
+}
+
+function alterTable(name: string, { database, cluster }: TablesOptions): string {
+  const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`;
+  return `ALTER TABLE ${quoteName(database)}.${name}${onCluster}`;
 }
 
 const accessDenied = 497;
@@ -315,28 +333,22 @@ export async function ensureTables(
   options: TablesOptions,
   log: Logger,
 ): Promise<void> {
-  for (const { sql, description, isNeeded, isOptional } of await planTables(clickhouse, options)) {
+  for (const { sql, description, isNeeded, without } of await planTables(clickhouse, options)) {
     if (!isNeeded && options.cluster === undefined) continue;
     log.debug(description);
     try {
       await clickhouse.execute(sql);
     } catch (error) {
       const isDenied = error instanceof ClickHouseError && error.code === accessDenied;
-      const isDispensable = isOptional === true || !isNeeded;
+      const isDispensable = without !== undefined || !isNeeded;
       if (!isDenied || !isDispensable) throw error;
       log.warn(
         isNeeded
-          ? `the user may not ${description}; ${withoutIt(sql)}. Run: ${sql}`
+          ? `the user may not ${description}; without it, ${without}. Run: ${sql}`
           : `the user may not ${description} on the other nodes of the cluster; it is on this one. Where a node lacks it, run: ${sql}`,
       );
     }
   }
-}
-
-function withoutIt(sql: string): string {
-  return sql.includes('MODIFY SETTING')
-    ? 'without it, rows can be lost or repeated when the machine of ClickHouse loses power'
-    : 'without it, the bytes of events are not kept as --keep-raw says';
 }
 
 function refuseChangedTypes(types: ReadonlyMap<string, string>, { columns, database }: TablesOptions): void {

@@ -14,7 +14,7 @@ import { findSandbox } from '../process/sandbox.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
-import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
+import { clickhouseClientOptions, clickhouseOptions, tablesOptions } from './stream.ts';
 
 /** What one step of the check found. */
 interface Finding {
@@ -48,13 +48,7 @@ export const check: Command = {
     checkOutage(config);
     const schema = loadSchema(config.schema);
     report({ kind: 'ok', text: `schema ${schema.file}: ${schema.columns.length} typed columns` });
-    const tables = {
-      database: config.clickhouseDatabase,
-      cluster: config.clickhouseCluster,
-      columns: schema.columns,
-      keepRaw: config.keepRaw,
-      maxDynamicPaths: config.maxDynamicPaths,
-    };
+    const tables = tablesOptions(config, schema);
     const findings = [
       await checkBuffer(config),
       ...(await checkSandbox(config)),

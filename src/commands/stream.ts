@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { brokersOf, openReader, topicToCreate } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import { credentialsFor, type Role } from '../clickhouse/credentials.ts';
+import type { TablesOptions } from '../clickhouse/tables.ts';
 import type { Config, OptionKey } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
@@ -9,7 +10,7 @@ import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { flushReports } from '../logger.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
-import { loadSchema } from '../schema/schema.ts';
+import { type EventSchema, loadSchema } from '../schema/schema.ts';
 import { type StreamerOptions, startStreamer } from '../streamer/streamer.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command } from './command.ts';
@@ -100,13 +101,7 @@ export const stream: Command = {
       buffer: config.buffer,
       statusHosts: config.statusHosts,
       clickhouse,
-      tables: {
-        database: config.clickhouseDatabase,
-        cluster: config.clickhouseCluster,
-        columns: schema.columns,
-        keepRaw: config.keepRaw,
-        maxDynamicPaths: config.maxDynamicPaths,
-      },
+      tables: tablesOptions(config, schema),
       limits: { rows: config.batchRows, bytes: config.batchBytes, ageMs: config.batchAge },
       idsLimits: { windowMs: config.deduplicationWindow, maxIds: config.deduplicationIds },
       settleAfterMs: config.settleAfter,
@@ -163,4 +158,10 @@ export function clickhouseClientOptions(config: Config, database: string, role: 
     ...credentialsFor(config, role),
     timeoutMs: config.clickhouseTimeout,
   };
+}
+
+/** How the tables are to be, by the configuration. */
+export function tablesOptions(config: Config, { columns }: EventSchema): TablesOptions {
+  const { clickhouseDatabase: database, clickhouseCluster: cluster, keepRaw, maxDynamicPaths } = config;
+  return { database, cluster, columns, keepRaw, maxDynamicPaths };
 }
