@@ -65,7 +65,7 @@ export function exampleEvent({ definition, validate }: EventSchema): Definition 
   const root = new Resolver(definition).resolve(definition);
   const properties = Object.keys(isRecord(root.properties) ? root.properties : {});
   const required = namesIn(root.required);
-  const known = properties.filter((name) => wellKnown.has(name));
+  const known = [...wellKnown.keys()].filter((name) => properties.includes(name));
   const attempts = [[...required, ...known], required, properties.slice(0, fewProperties), properties];
   for (const names of attempts) {
     const event = new Resolver(definition).object(root, new Set(names), 0);
