@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { deleteRecordsV2 } from '@platformatic/kafka';
+import { consumerGroupHeartbeatV0, deleteRecordsV2 } from '@platformatic/kafka';
 import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import {
@@ -20,13 +20,17 @@ import {
 } from '../../src/buffer/kafka/assignment.ts';
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
 import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
+import { kafkaVersion } from '../../src/tools/kafka-settings.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
 import { batchOf, type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
 import { createKafkaTopic, removeTopic, waitUntil } from '../support/kafka-fixture.ts';
+import { until } from '../support/program.ts';
 import { apiKeys } from '../support/tcp-proxy.ts';
 
 const waitMs = 30_000;
 const partitions = 4;
+/** Kafka 4 has them. */
+const hasNewerGroups = Number(kafkaVersion.split('.')[0]) >= 4;
 const hasKcat = spawnSync('kcat', ['-V']).error === undefined;
 
 describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
@@ -274,6 +278,46 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
     }, waitMs);
     expect((await held.any(waitMs)).signal.aborted).toBe(false);
   });
+
+  /** A consumer of the newer group protocol of Kafka 4 joins (`epoch` 0) or leaves (-1). */
+  async function beatAsNewer(epoch: number): Promise<void> {
+    const link = new BrokerLink(parseAddress(kafka.brokers), { clientId: 'newer', requestTimeoutMs: 5000 });
+    const { api } = consumerGroupHeartbeatV0;
+    const [id, topics] = ['newer-member', [topic.topic]];
+    await link
+      .request(api, group, id, epoch, null, null, 5000, topics, null, null, [])
+      .finally(() => link.close());
+  }
+
+  test.skipIf(!hasNewerGroups)('lets no consumer of the newer group protocol in', async () => {
+    const held = holdPartitions(openReader('reader'));
+    const owned = await held.get(0, waitMs);
+    // It would be given half of the partitions by the broker, in a group that is no longer ours to share out.
+    await expect(beatAsNewer(0)).rejects.toMatchObject({ errors: [{ apiId: 'GROUP_ID_NOT_FOUND' }] });
+    await owned.commit(0, 'plan');
+    expect(owned.signal.aborted).toBe(false);
+  });
+
+  test.skipIf(!hasNewerGroups)(
+    'stays out of a group of the newer protocol, says so, and owns it when it is empty',
+    async () => {
+      await until('the newer member is in', () =>
+        beatAsNewer(0).then(
+          () => true,
+          () => false,
+        ),
+      );
+      const reader = openReader('reader');
+      const held = holdPartitions(reader);
+      await waitUntil(() => {
+        const state = reader.state();
+        return !state.ok && state.detail.includes('consumers of the newer group protocol');
+      }, waitMs);
+      await beatAsNewer(-1);
+      await held.get(3, waitMs);
+      await waitUntil(() => reader.state().ok, waitMs);
+    },
+  );
 
   /** A member as version 0.1 was one: under the name that all programs use. */
   async function joinAsFormer(clientId: string) {

@@ -1,5 +1,7 @@
-/** The mutants of test/mutants.mjs: each breaks one rule of the delivery protocol. */
+/** The mutants of test/mutants.mjs: each breaks one rule of the delivery protocol, here of the streamer. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text of other files
+
+import { bufferMutants } from './buffer-mutants.mjs';
 
 const deliver = 'test/integration/deliver.test.ts';
 const owners = 'test/integration/deliver-owners.test.ts';
@@ -12,7 +14,7 @@ const buffer = 'test/integration/buffer-embedded.test.ts';
 
 const insertLine = 'await source.during(batch, () => sink.insert(batch, partition, how));';
 const takeLine = 'await lease.hold();\n    return lease;';
-const takenWithoutCommit = 'lease.#confirmedAt = performance.now();\n    return lease;';
+const takenWithoutCommit = 'lease.#confirmedAt = lease.#clock();\n    return lease;';
 const uniqueTime = '`${tokenOf(this.#rows.identity, start, end)}:${process.hrtime.bigint()}`';
 const deadLettersStart = '    const news = await withoutWritten(target, block,';
 
@@ -408,8 +410,8 @@ ${deadLettersStart}`,
     edits: [
       {
         file: 'streamer/lease.ts',
-        find: 'if (now - this.#confirmedAt < maxAgeMs) return;',
-        replace: 'if (this.#confirmedAt >= 0) return;',
+        find: 'if (msBetween(this.#confirmedAt, now) < maxAgeMs) return;',
+        replace: 'if (this.#confirmedAt.steady >= 0) return;',
       },
     ],
     tests: [lease, owners],
@@ -421,7 +423,7 @@ ${deadLettersStart}`,
       {
         file: 'streamer/lease.ts',
         find: 'this.#confirmedAt = now;',
-        replace: 'this.#confirmedAt = performance.now();',
+        replace: 'this.#confirmedAt = this.#clock();',
       },
     ],
     tests: [lease],
@@ -480,4 +482,5 @@ ${deadLettersStart}`,
     ],
     tests: [owners, buffer],
   },
+  ...bufferMutants,
 ];

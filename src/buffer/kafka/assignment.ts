@@ -13,10 +13,16 @@ export interface Subscription {
 /** Partitions by topic. */
 export type Assignment = Map<string, number[]>;
 
-/** Encodes what a member says of itself when it joins. */
-export function encodeSubscription(topics: string[]): Buffer {
+/**
+ * A version that there is none of. A broker that meets it does not turn the group into one of the newer protocol, whose
+ * members it would share the partitions out to: `ConsumerGroup.fromClassicGroup` of Apache Kafka refuses such a member.
+ */
+const closedVersion = -1;
+
+/** Encodes what a member says of itself when it joins; `isClosed`: so that only streamers read it. */
+export function encodeSubscription(topics: string[], isClosed = false): Buffer {
   return Writer.create()
-    .appendInt16(encodingVersion)
+    .appendInt16(isClosed ? closedVersion : encodingVersion)
     .appendArray(topics, (writer, topic) => writer.appendString(topic, false), false, false)
     .appendBytes(null, false).buffer;
 }

@@ -14,6 +14,7 @@ import {
   describeStrangers,
   findStrangers,
   formerProtocol,
+  isNewerGroup,
   isStreamer,
   ownProtocol,
   type StreamerMark,
@@ -131,11 +132,6 @@ export class GroupMember {
     const joined = await this.#enter();
     const memberId = joined.memberId ?? '';
     this.#memberId = memberId;
-    // A group of the newer protocol is shared out by the broker, among whoever is in it, and has no leader.
-    if (joined.leader === '') {
-      await this.leave();
-      throw this.#notAlone('consumers of the newer group protocol');
-    }
     const isFormer = joined.protocolName === formerProtocol;
     this.#wasFormer = isFormer;
     const isLeader = joined.leader === memberId;
@@ -162,7 +158,12 @@ export class GroupMember {
     try {
       return await this.#requestJoin([ownProtocol]);
     } catch (error) {
-      if (codeOf(error) !== kafkaCodes.inconsistentGroupProtocol) throw error;
+      const code = codeOf(error);
+      // All that Kafka 4 says when it cannot read a closed subscription into a group that it shares out itself.
+      if (code === kafkaCodes.unknownServerError && (await isNewerGroup(this.#coordinator))) {
+        throw this.#notAlone('consumers of the newer group protocol');
+      }
+      if (code !== kafkaCodes.inconsistentGroupProtocol) throw error;
     }
     // A group that shares its partitions anew tells nothing of its members, and waits for those it knows.
     const strangers = this.#wasFormer ? [] : await findStrangers(this.#coordinator, this.#mark);
@@ -171,7 +172,7 @@ export class GroupMember {
   }
 
   #requestJoin(names: readonly string[]): Promise<joinGroupV7.JoinGroupResponse> {
-    const metadata = encodeSubscription([this.#mark.topic]);
+    const metadataFor = (name: string) => encodeSubscription([this.#mark.topic], name === ownProtocol);
     return this.#coordinator.request(
       'join',
       joinGroupV7.api,
@@ -181,7 +182,7 @@ export class GroupMember {
       this.#memberId,
       null,
       protocolType,
-      names.map((name) => ({ name, metadata })),
+      names.map((name) => ({ name, metadata: metadataFor(name) })),
       '',
     );
   }

@@ -40,13 +40,22 @@ export async function findStrangers(
   coordinator: Coordinator,
   mark: StreamerMark,
 ): Promise<string[] | undefined> {
-  const answer = await coordinator.request('offsets', describeGroupsV5.api, [coordinator.group], false);
-  const group = answer.groups[0];
+  const group = await describeGroup(coordinator);
   if (group?.groupState !== 'Stable') return undefined;
   const strangers = group.members.filter(
     ({ memberId, memberMetadata }) => !isStreamer({ memberId, metadata: memberMetadata }, mark),
   );
   return strangers.map(({ clientId, clientHost }) => `${clientId} at ${clientHost.replace('/', '')}`).sort();
+}
+
+/** Whether the group is one of the newer protocol, which the broker shares out: to this question it is none. */
+export async function isNewerGroup(coordinator: Coordinator): Promise<boolean> {
+  return (await describeGroup(coordinator))?.groupState === 'Dead';
+}
+
+async function describeGroup(coordinator: Coordinator) {
+  const answer = await coordinator.request('offsets', describeGroupsV5.api, [coordinator.group], false);
+  return answer.groups[0];
 }
 
 /** What to say of strangers. */

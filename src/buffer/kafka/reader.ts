@@ -186,8 +186,8 @@ class KafkaReader implements BufferReader {
         // Joined members are given partitions of the topic as it is now.
         await this.#cluster.refresh();
         const generation = await this.#member.join();
-        this.#setProblem('join', undefined);
         if (generation !== undefined) {
+          this.#setProblem('join', undefined);
           this.#noteStrangers(generation);
           return generation;
         }

@@ -102,7 +102,7 @@ test('numbers that the leader does not know are replaced only while nothing can 
   leader.answerWith(kafkaCodes.outOfOrderSequenceNumber, { appends: false, times: 1 });
   expect(await append('b')).toBe(1);
   leader.answerWith(kafkaCodes.notLeaderOrFollower, { appends: true, times: 1 });
-  leader.answerWith(kafkaCodes.outOfOrderSequenceNumber, { appends: false, after: 1 });
+  leader.answerWith(kafkaCodes.outOfOrderSequenceNumber, { appends: false, times: 1, after: 1 });
   await expect(append('c')).rejects.toThrow(OutcomeUnknownError);
   expect(leader.values).toEqual(['a', 'b', 'c']);
 });
