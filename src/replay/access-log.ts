@@ -10,7 +10,8 @@ import type { NameUserAgent } from './user-agent.ts';
 export interface LogEvent {
   event: 'view';
   time: string;
-  ip: string;
+  /** Of several the first, which is the client where proxies add theirs; without a port. May be a name. */
+  ip?: string;
   method?: string;
   /** As requested, with the query string. */
   path?: string;
@@ -30,14 +31,17 @@ export type LogLine =
   | { readonly ok: true; readonly event: LogEvent; readonly timeMs: number }
   | { readonly ok: false; readonly reason: string };
 
-// The user may hold spaces, so the time ends it.
-const headPattern = /^(\S+) (\S+) (.+?) \[([^\]"]+)\] (?=")/;
-const countsPattern = / (\d{3}|-) (\d+|-)(?= |$)/y;
+// The user may hold spaces, so the time ends it. Addresses of a proxied client are several, with commas between.
+const headPattern = /^(\S+?)(?:, ?[^\s,]+)* (\S+) (.+?) \[([^\]"]+)\] (?=")/;
+// What some servers write before the referrer, as the time that an answer took, has no quotes.
+const countsPattern = / (\d{3}|-) (\d+|-)(?: [^\s"]+)*(?= |$)/y;
+const bracketedPattern = /^\[([^\]]*)\](?::\d+)?$/;
+const portPattern = /^([^:]+):\d+$/;
 const requestPattern = /^([A-Za-z][A-Za-z_-]*) (\S.*?)(?: HTTP\/\d(?:\.\d)?)?$/s;
 
 /**
  * Reads a line in the combined format, in the common format (without referrer and user agent), or either with
- * the virtual host in front. Fields after the user agent are ignored.
+ * the virtual host in front. Unquoted fields before the referrer, and all after the user agent, are ignored.
  */
 export function parseLogLine(line: string, nameUserAgent: NameUserAgent): LogLine {
   const head = headPattern.exec(line);
@@ -55,8 +59,10 @@ export function parseLogLine(line: string, nameUserAgent: NameUserAgent): LogLin
   const event: LogEvent = {
     event: 'view',
     time: new Date(timeMs).toISOString(),
-    ip: isBehindHost(first, second) ? second : first,
   };
+  const client = withoutPort(second);
+  const ip = isBehindHost(first, client) ? client : withoutPort(first);
+  if (isGiven(ip)) event.ip = ip;
   addRequest(event, request.text);
   if (counts[1] !== '-') event.status = Number(counts[1]);
   if (counts[2] !== '-') event.bytes = Number(counts[2]);
@@ -69,6 +75,11 @@ function isBehindHost(first: string, second: string): boolean {
   return isIP(second) !== 0 && isIP(first) === 0 && /:\d+$/.test(first);
 }
 
+/** `192.0.2.7` of `192.0.2.7:54321`, `2001:db8::5` of `[2001:db8::5]:443`. */
+function withoutPort(address: string): string {
+  return bracketedPattern.exec(address)?.[1] ?? portPattern.exec(address)?.[1] ?? address;
+}
+
 function addRequest(event: LogEvent, request: string): void {
   const match = requestPattern.exec(request);
   if (match?.[1] === undefined || match[2] === undefined) return;
@@ -77,10 +88,10 @@ function addRequest(event: LogEvent, request: string): void {
 }
 
 function addClient(event: LogEvent, line: string, at: { start: number; nameUserAgent: NameUserAgent }): void {
-  const referrer = readQuotedField(line, at.start);
+  const referrer = readQuotedField(line, at.start, { isBeforeFields: true });
   if (referrer === undefined) return;
   if (isGiven(referrer.text)) event.referrer = referrer.text;
-  const userAgent = readQuotedField(line, referrer.end + 1);
+  const userAgent = readQuotedField(line, referrer.end + 1, { isBeforeFields: true });
   if (userAgent === undefined || !isGiven(userAgent.text)) return;
   event.user_agent = userAgent.text;
   const { browser, os } = at.nameUserAgent(userAgent.text);

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { parseLogLine } from './access-log.ts';
 import { createUserAgentNames } from './user-agent.ts';
@@ -13,13 +14,16 @@ export type EncodedLine =
 /** Makes an event of a line that is not blank. */
 export type EncodeLine = (line: Buffer) => EncodedLine;
 
+/** What an access log with ports starts with where clients have IPv6. */
+const bracketedAddress = /^\[[\da-f]*:[\da-f:.]*(?:%[\w.-]+)?\][:, ]/i;
+
 /**
  * Tells the format by the first line that is not blank.
  * @throws OperatorError exit 2 when it is a JSON array
  */
 export function detectFormat(line: Buffer): Format {
   const start = line.toString('utf8').trimStart();
-  if (start.startsWith('[')) {
+  if (start.startsWith('[') && !bracketedAddress.test(start)) {
     throw new OperatorError(
       "the file starts with [, as a JSON array does; replay takes an event a line, as jq -c '.[]' makes of it",
       exitCodes.usage,
@@ -41,10 +45,16 @@ function createJsonEncoder(needsTime: boolean): EncodeLine {
 function createLogEncoder(): EncodeLine {
   const nameUserAgent = createUserAgentNames();
   return (line) => {
-    const parsed = parseLogLine(line.toString('utf8'), nameUserAgent);
+    const parsed = parseLogLine(readText(line), nameUserAgent);
     if (!parsed.ok) return parsed;
     return { ok: true, bytes: Buffer.from(JSON.stringify(parsed.event)), timeMs: parsed.timeMs };
   };
+}
+
+/** Bytes that are no UTF-8 become `\xHH`, as servers write them that escape what they do not know. */
+function readText(line: Buffer): string {
+  if (isUtf8(line)) return line.toString('utf8');
+  return line.toString('latin1').replace(/[\x80-\xff]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16)}`);
 }
 
 function readTime(line: Buffer): number | undefined {

@@ -17,16 +17,30 @@ export interface QuotedField {
   readonly closed: boolean;
 }
 
+/** What comes after a field, of which the next one is quoted too, or not: the end, or words up to a field or the end. */
+const afterField = /(?: [^\s"]+)*(?=$| ")/y;
+
 /**
  * Reads the quoted field at `start`; undefined when there is none. A quote within the field counts as its end
- * only before a space or the end of the line, since some servers do not escape quotes.
+ * only before a space or the end of the line, since some servers do not escape quotes; with `isBeforeFields` only
+ * where words and quoted fields follow.
  */
-export function readQuotedField(line: string, start: number): QuotedField | undefined {
+export function readQuotedField(
+  line: string,
+  start: number,
+  { isBeforeFields = false } = {},
+): QuotedField | undefined {
   if (line.charCodeAt(start) !== quote) return undefined;
+  const isEnd = (end: number): boolean => {
+    if (end === line.length) return true;
+    if (!isBeforeFields) return line.charCodeAt(end) === space;
+    afterField.lastIndex = end;
+    return afterField.test(line);
+  };
   for (let at = start + 1; at < line.length; at += 1) {
     const code = line.charCodeAt(at);
     if (code === backslash) at += 1;
-    else if (code === quote && (at + 1 === line.length || line.charCodeAt(at + 1) === space)) {
+    else if (code === quote && isEnd(at + 1)) {
       return { text: resolveEscapes(line.slice(start + 1, at)), end: at + 1, closed: true };
     }
   }

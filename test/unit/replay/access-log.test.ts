@@ -64,6 +64,36 @@ describe('a line of an access log', () => {
   });
 
   it.each([
+    ['192.0.2.1, 198.51.100.2 -', '192.0.2.1'],
+    ['192.0.2.1,198.51.100.2 -', '192.0.2.1'],
+    ['2001:db8::1, unknown, 198.51.100.2 -', '2001:db8::1'],
+    ['- -', undefined],
+    ['192.0.2.7:54321 -', '192.0.2.7'],
+    ['[2001:db8::5] -', '2001:db8::5'],
+    ['[2001:db8::5]:443 -', '2001:db8::5'],
+    ['fe80::1%eth0 -', 'fe80::1%eth0'],
+    ['2001:db8::5 -', '2001:db8::5'],
+    ['www.example.com:443 192.0.2.1:80 -', '192.0.2.1'],
+    ['www.example.com:443 192.0.2.1 -', '192.0.2.1'],
+  ])('has the address of its client: %s', (start, ip) => {
+    const line = `${start} - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1 "-" "${chrome}"`;
+    expect(parse(line)).toMatchObject({ time: '2015-05-17T10:05:03.000Z', path: '/', user_agent: chrome });
+    expect(parse(line).ip).toBe(ip);
+  });
+
+  it.each([
+    ['0.003 "https://e/" "agent"', 'https://e/', 'agent'],
+    ['0.003 - "https://e/" "agent" 0.1 "10.0.0.1"', 'https://e/', 'agent'],
+    ['"https://e/?q="x" y" "agent"', 'https://e/?q="x" y', 'agent'],
+    ['"-" "an "odd" agent" 0.1', undefined, 'an "odd" agent'],
+    ['"-" "an "odd" one" "10.0.0.1" 0.1', undefined, 'an "odd" one'],
+    ['0.003', undefined, undefined],
+  ])('has the referrer and the user agent of its client: %s', (rest, referrer, userAgent) => {
+    const event = parse(`1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5 ${rest}`);
+    expect([event.bytes, event.referrer, event.user_agent]).toEqual([5, referrer, userAgent]);
+  });
+
+  it.each([
     ['17/May/2015:23:30:00 -0700', '2015-05-18T06:30:00.000Z'],
     ['01/Jan/2020:00:00:00 +0530', '2019-12-31T18:30:00.000Z'],
     ['29/Feb/2016:12:00:00 +0000', '2016-02-29T12:00:00.000Z'],
