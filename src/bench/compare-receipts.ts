@@ -61,7 +61,15 @@ export async function compareReceipts(store: Store, topic: string, receipts: Rec
     found.push(await lookAt(source, { partition, set, own, arrival }));
   }
   const spools = await checkSpools(source, receipts.spools);
-  return { topic_id: topicId ?? null, other_topic_ids: others, ...sumUp(found, spools, buckets) };
+  // Rows that came in between are in what was looked at, and not in what was counted before.
+  const isStale = topicId !== undefined && lacksRows(buckets, hulls);
+  const counted = isStale ? await readAllBuckets(source, hulls) : buckets;
+  return { topic_id: topicId ?? null, other_topic_ids: others, ...sumUp(found, spools, counted) };
+}
+
+function lacksRows(buckets: readonly Bucket[], hulls: Hulls): boolean {
+  const delivered = buckets.reduce((sum, bucket) => sum + bucket.delivered, 0);
+  return delivered < hulls.reduce((sum, { start, end }) => sum + end - start, 0);
 }
 
 function sumUp(

@@ -19,6 +19,12 @@ export interface ConnectionUser {
   failed(connection: Connection, failure: ConnectionFailure): void;
 }
 
+/** Which request it is, counted from 0, and when it was planned. */
+export interface PlannedRequest {
+  readonly number: number;
+  readonly plannedMs: number;
+}
+
 /** Why a connection ended. */
 export interface ConnectionFailure {
   /** A code of the system, as `ECONNRESET`, or one of a few texts. */
@@ -41,8 +47,9 @@ export class Connection {
   #isEnded = false;
   /** Whether a request was given to it that is not answered yet. */
   isBusy = false;
-  /** When its request was planned, by the clock of whoever sends it. */
+  /** When its request was planned, by the clock of whoever sends it, and which one it is. */
   plannedMs = 0;
+  number = 0;
   /** Since when it is as it is: opening, busy, or idle. */
   sinceMs: number;
 
@@ -73,9 +80,10 @@ export class Connection {
   }
 
   /** Sends a request as soon as the connection is open; it must not be busy. */
-  send(request: Buffer, plannedMs: number, nowMs: number): void {
+  send(request: Buffer, { plannedMs, number }: PlannedRequest, nowMs: number): void {
     this.isBusy = true;
     this.plannedMs = plannedMs;
+    this.number = number;
     this.sinceMs = nowMs;
     if (this.#isOpen) this.#socket.write(request);
     else this.#request = request;

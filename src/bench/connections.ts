@@ -1,6 +1,11 @@
 /** The connections of a load run: kept ones in turn, or a fresh one for each request. */
 import type { Answer } from './answer-parser.ts';
-import { Connection, type ConnectionFailure, type ConnectionUser } from './connection.ts';
+import {
+  Connection,
+  type ConnectionFailure,
+  type ConnectionUser,
+  type PlannedRequest,
+} from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
 
 /** Hears of requests. */
@@ -58,10 +63,10 @@ export class Connections implements ConnectionUser {
   }
 
   /** Sends a request on an idle connection, or on a new one as soon as it is open; false when all are busy. */
-  trySend(request: Buffer, plannedMs: number): boolean {
+  trySend(request: Buffer, planned: PlannedRequest): boolean {
     const connection = this.#take();
     if (connection === undefined) return false;
-    connection.send(request, plannedMs, performance.now());
+    connection.send(request, planned, performance.now());
     if (connection.isOpen) this.#user.written();
     return true;
   }

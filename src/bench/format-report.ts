@@ -1,5 +1,6 @@
 /** The report of a run for a person: the verdict first. */
 import { countOf } from '../text-table.ts';
+import type { ContentFinding } from './content.ts';
 import { describeFaults } from './faults.ts';
 import { formatCount, formatDigits, formatMs, formatShare } from './figures.ts';
 import { formatCost, formatEnvironment, formatLoad, joinLines, type Line } from './format-lines.ts';
@@ -64,10 +65,11 @@ function verdictOf(report: BenchReport): string {
 function sayStored({ reconciliation, stored_error }: BenchReport): string {
   if (stored_error !== null) return 'what is stored is not known';
   if (reconciliation === null) return 'what is stored was not looked at';
-  const { receipts, not_delivered } = reconciliation;
+  const { receipts, not_delivered, content } = reconciliation;
+  const isAsPosted = content !== null && content.unchecked + content.different === 0;
   return not_delivered > 0
     ? `${formatCount(not_delivered)} of ${formatCount(receipts)} acknowledged events are not stored yet`
-    : `each of ${formatCount(receipts)} acknowledged events is stored exactly once`;
+    : `each of ${formatCount(receipts)} acknowledged events is stored exactly once${isAsPosted ? ', as it was posted' : ''}`;
 }
 
 /** Rates, latencies, and what did not go well, if anything. */
@@ -115,6 +117,32 @@ function formatReconciliation(found: ReconciliationReport): Line[] {
     ...missing_ranges.slice(0, mostRanges).map(range('missing')),
     ...duplicated_ranges.slice(0, mostRanges).map(range('more than once')),
     ...not_delivered_ranges.slice(0, mostRanges).map(range('not delivered yet')),
+    ...(found.content === null ? [] : formatContent(found.content)),
+  ];
+}
+
+function formatContent({
+  checked,
+  different,
+  unchecked,
+  unchecked_reason,
+  strange_events,
+}: ContentFinding): Line[] {
+  const counted = [
+    `${formatCount(checked)} as they were posted`,
+    ...(different > 0 ? [`${formatCount(different)} otherwise`] : []),
+    ...(unchecked > 0 ? [`${formatCount(unchecked)} not checked: ${unchecked_reason}`] : []),
+  ];
+  return [
+    ['content', counted.join(', ')],
+    ...strange_events
+      .slice(0, mostRanges)
+      .map(
+        ({ partition, offset }): Line => [
+          'content',
+          `partition ${partition}: offset ${offset} was not posted so`,
+        ],
+      ),
   ];
 }
 

@@ -44,6 +44,8 @@ class Generator implements RequestUser {
   readonly #connections: Connections;
   readonly #tally: Tally;
   readonly #receipts = createReceipts();
+  /** By request of `options.requests`, how often all of its events were acknowledged. */
+  readonly #acknowledgedBodies: Float64Array;
   #startMs = 0;
   /** Requests to send: all of the profile, fewer after a stop. */
   #total: number;
@@ -66,6 +68,7 @@ class Generator implements RequestUser {
     this.#total = options.profile.requests;
     this.#nextDueMs = options.profile.plannedMs(0);
     this.#tally = new Tally(options.eventsPerPost, options.answerTimeoutMs);
+    this.#acknowledgedBodies = new Float64Array(options.requests.length);
     const { endpoint, connections: max, connectionUse, answerTimeoutMs: timeoutMs } = options;
     const isKept = connectionUse === 'kept';
     this.#connections = new Connections({ endpoint, max, isKept, timeoutMs }, this);
@@ -99,7 +102,12 @@ class Generator implements RequestUser {
 
   answered(connection: Connection, answer: Answer): void {
     this.#inFlight--;
-    const outcome = readOutcome(answer, this.#options.eventsPerPost, this.#receipts);
+    const { eventsPerPost, requests } = this.#options;
+    const outcome = readOutcome(answer, eventsPerPost, this.#receipts);
+    if (outcome.accepted === eventsPerPost) {
+      const body = connection.number % requests.length;
+      this.#acknowledgedBodies[body] = (this.#acknowledgedBodies[body] as number) + 1;
+    }
     this.#tally.answered(outcome, this.#now() - connection.plannedMs);
   }
 
@@ -155,10 +163,11 @@ class Generator implements RequestUser {
   #sendDue(nowMs: number): void {
     const { profile, requests, longestWaitMs } = this.#options;
     while (this.#taken < this.#due) {
-      const plannedMs = profile.plannedMs(this.#taken);
+      const number = this.#taken;
+      const plannedMs = profile.plannedMs(number);
       const elapsedMs = nowMs - plannedMs;
       if (elapsedMs > longestWaitMs) this.#tally.notSent('not sent: all connections busy', elapsedMs);
-      else if (this.#connections.trySend(requests[this.#taken % requests.length] as Buffer, plannedMs))
+      else if (this.#connections.trySend(requests[number % requests.length] as Buffer, { number, plannedMs }))
         this.#inFlight++;
       else return;
       this.#taken++;
@@ -212,6 +221,7 @@ class Generator implements RequestUser {
       eventsRejected: events.rejected,
       eventsUnknown: events.unknown,
       receipts: this.#receipts,
+      acknowledgedBodies: this.#acknowledgedBodies,
       latency,
       lateness,
       generatorBusy: utilization,

@@ -62,7 +62,12 @@ export function emptyLoad(): LoadResult {
   return {
     ...{ seconds: 0, planned: 0, sent: 0, waitingAtEnd: 0, answers: 0, acknowledged: 0, failures: [] },
     ...{ eventsSent: 0, eventsAcknowledged: 0, eventsRejected: 0, eventsUnknown: 0 },
-    ...{ receipts: createReceipts(), latency: createHistogram(), lateness: createHistogram() },
+    ...{
+      receipts: createReceipts(),
+      acknowledgedBodies: [],
+      latency: createHistogram(),
+      lateness: createHistogram(),
+    },
     ...{ generatorBusy: 0, series: [] },
   };
 }
@@ -93,6 +98,8 @@ export interface LoadResult {
   readonly eventsUnknown: number;
   /** Every receipt. `eventsAcknowledged` differs from their distinct offsets when two answers named the same one. */
   readonly receipts: Receipts;
+  /** By body of the payload, how many posts had every event acknowledged; empty for a run that did not begin. */
+  readonly acknowledgedBodies: ArrayLike<number>;
   /**
    * Microseconds from the planned send time to the answer, of all planned requests. One without an answer counts with
    * the time until it was given up, and with no less than the answer timeout.

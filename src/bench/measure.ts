@@ -177,7 +177,7 @@ async function tryFollowUp(
 
 /** Waits until everything is stored, and compares. */
 async function followUp(
-  { topic, waitMs, progress, stop }: Site,
+  { load: { payload }, topic, waitMs, progress, stop }: Site,
   store: Store,
   runs: readonly LoadResult[],
 ): Promise<Stored> {
@@ -189,7 +189,15 @@ async function followUp(
   // The signal that ended the load early does not end the waiting: what was sent is still to be found.
   const isStoppedBefore = stop.aborted;
   const ends = isStoppedBefore ? new AbortController().signal : stop;
-  const reconciliation = await reconcile(store, { topic, receipts, acknowledged, waitMs, stop: ends });
+  const posted = { payload, acknowledged: sumBodies(runs) };
+  const reconciliation = await reconcile(store, {
+    topic,
+    receipts,
+    acknowledged,
+    posted,
+    waitMs,
+    stop: ends,
+  });
   const { topic_id: topicId } = reconciliation;
   const measured = runs.at(-1)?.receipts;
   const freshness =
@@ -205,6 +213,15 @@ async function followUp(
     rejected: sum((run) => run.eventsRejected),
     unknown: sum((run) => run.eventsUnknown),
   };
+}
+
+/** By body, how many posts of all runs had every event acknowledged. */
+function sumBodies(runs: readonly LoadResult[]): number[] {
+  const sums: number[] = [];
+  for (const { acknowledgedBodies } of runs)
+    for (let i = 0; i < acknowledgedBodies.length; i++)
+      sums[i] = (sums[i] ?? 0) + (acknowledgedBodies[i] as number);
+  return sums;
 }
 
 /**

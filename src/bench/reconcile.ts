@@ -3,9 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Receipts } from '../verify/receipts.ts';
 import { countArrivals, hullsOf } from './arrivals.ts';
 import { type Comparison, compareReceipts } from './compare-receipts.ts';
+import { type ContentFinding, compareTexts, type Posted, unchecked } from './content.ts';
 import type { Store } from './store.ts';
 
-/** `loss` stands for every fault: missing, stored twice, acknowledged twice. */
+/** `loss` stands for every fault: missing, stored twice, acknowledged twice, stored otherwise than it was posted. */
 export type ReconciliationVerdict = 'ok' | 'loss' | 'not_delivered';
 
 /** What became of everything that was sent, in events. Names are those of the JSON. */
@@ -14,6 +15,8 @@ export interface Reconciliation extends Comparison {
   readonly topic: string;
   /** How many events two answers acknowledged by one and the same receipt. */
   readonly acknowledged_twice: number;
+  /** Null when not everything is stored yet, or what was posted is not known. */
+  readonly content: ContentFinding | null;
   /** Until everything was stored, or the wait was over; from when the last answer came. */
   readonly waited_seconds: number;
 }
@@ -24,6 +27,8 @@ export interface ReconcileOptions {
   readonly receipts: Receipts;
   /** Events that answers acknowledged. */
   readonly acknowledged: number;
+  /** What was posted; undefined: content is not compared. */
+  readonly posted?: Posted | undefined;
   /** Longest time to wait for delivery, milliseconds. */
   readonly waitMs: number;
   /** Ends the waiting. */
@@ -50,21 +55,45 @@ export async function reconcile(store: Store, options: ReconcileOptions): Promis
     const found = await compareReceipts(store, topic, receipts);
     const isOver = performance.now() + recountMs > deadline || stop.aborted;
     const isSure = found.missing === 0 || found.missing === missingBefore;
-    if (isSure && (found.not_delivered === 0 || isOver))
-      return { ...found, ...judge(found, options.acknowledged), topic, waited_seconds: waited };
+    if (isSure && (found.not_delivered === 0 || isOver)) {
+      const content = await lookAtContent(store, options, found);
+      return {
+        ...found,
+        ...judge({ ...found, content }, options.acknowledged),
+        content,
+        topic,
+        waited_seconds: waited,
+      };
+    }
     missingBefore = found.missing;
     await pause(recountMs, stop);
   }
 }
 
+async function lookAtContent(
+  { clickhouse, tables }: Store,
+  { topic, receipts, posted }: ReconcileOptions,
+  { topic_id: topicId, receipts: events, not_delivered }: Comparison,
+): Promise<ContentFinding | null> {
+  if (posted === undefined || topicId === null || not_delivered > 0) return null;
+  if (receipts.spools.size > 0) return unchecked(events, 'some events went through a spool');
+  const hulls = hullsOf(receipts.partitions);
+  return await compareTexts({ clickhouse, tables, topic, topicId }, { hulls, receipts: events, posted });
+}
+
 function judge(
-  found: Comparison,
+  found: Comparison & Pick<Reconciliation, 'content'>,
   acknowledged: number,
 ): Pick<Reconciliation, 'verdict' | 'acknowledged_twice'> {
   const twice = Math.max(0, acknowledged - found.receipts);
-  const faults = found.missing + found.duplicated + found.repeats_kept + twice;
+  const faults = found.missing + found.duplicated + found.repeats_kept + twice + changedOf(found);
   const open = found.not_delivered > 0 ? 'not_delivered' : 'ok';
   return { verdict: faults > 0 ? 'loss' : open, acknowledged_twice: twice };
+}
+
+/** Events that are stored otherwise than they were posted; one that is missing is not stored at all. */
+export function changedOf({ content, missing }: Pick<Reconciliation, 'content' | 'missing'>): number {
+  return Math.max(0, (content?.different ?? 0) - missing);
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Freshness } from './freshness.ts';
 import { failedShare, type LoadReport, reportLoad, splitCost } from './load-report.ts';
 import type { Measurement } from './measure.ts';
 import type { Cost } from './process-watch.ts';
-import type { Reconciliation } from './reconcile.ts';
+import { changedOf, type Reconciliation } from './reconcile.ts';
 import { isHeld, type JudgedTerm, judgeSlo, mostErrors, type SloTerm } from './slo.ts';
 
 /** One second of a run. */
@@ -100,10 +100,10 @@ export function judgeRun(
   return judgeSlo(slo, { latencyMs: load.latency_ms, errors: failedShare(load), lost });
 }
 
-/** Events that are not stored exactly once. */
+/** Events that are not stored exactly once, as they were posted. */
 function countLost(found: Reconciliation): number {
   const { missing, duplicated, repeats_kept, acknowledged_twice, not_delivered } = found;
-  return missing + duplicated + repeats_kept + acknowledged_twice + not_delivered;
+  return missing + duplicated + repeats_kept + acknowledged_twice + not_delivered + changedOf(found);
 }
 
 function decide(found: {

@@ -89,7 +89,7 @@ export const bench: Command = {
   exitCodes: {
     1: 'failure, more than 0.1% of the requests failed, nothing was acknowledged, or it was stopped',
     2: 'wrong usage, or a payload that cannot be read',
-    98: 'an acknowledged event is lost, or stored more than once',
+    98: 'an acknowledged event is lost, changed, or stored more than once',
     99: 'an objective was missed, no rate holds, or not everything is stored within --wait',
   },
   examples: [

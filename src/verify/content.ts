@@ -76,7 +76,7 @@ interface BufferChunk {
 /** Compares the delivered records of all partitions. @throws ClickHouseError, ClickHouseUnavailableError */
 export async function compareContent(context: ContentContext): Promise<PartitionContent[]> {
   const tallies = context.scopes.map(({ partition }) => new Tally(partition));
-  if (!(await hasBytes(context.source))) {
+  if (!(await hasRaw(context.source))) {
     for (const [partition, { checked }] of context.scopes.entries())
       (tallies[partition] as Tally).unchecked = checked.end - checked.start;
     return tallies.map((tally) => tally.report());
@@ -111,7 +111,7 @@ class Tally {
 }
 
 /** Whether the tables have the column: those of an earlier version get it when a streamer starts. */
-async function hasBytes({ clickhouse, tables: { database } }: Source): Promise<boolean> {
+export async function hasRaw({ clickhouse, tables: { database } }: Source): Promise<boolean> {
   const found = await clickhouse.query(
     `SELECT table FROM system.columns
      WHERE database = {database:String} AND table IN ('events', 'dead_letters', 'repeats') AND name = 'raw'`,

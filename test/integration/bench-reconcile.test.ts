@@ -218,6 +218,94 @@ describe('reconcile', () => {
     expect(await look(receipts)).toMatchObject({ verdict: 'loss', missing: 0, repeats_kept: 1 });
   });
 
+  test('rows that come between two questions are counted', async () => {
+    await append(0, 10, (n) => `${n % 5}`);
+    await startStreaming();
+    const receipts = receiptsOf({ partition: 0, offset: 0, count: 10 });
+    expect(await look(receipts)).toMatchObject({ verdict: 'ok', stored: 10, repeats: 5 });
+    await sql('DELETE FROM $.repeats WHERE offset < 9');
+    const { clickhouse: asked, ...rest } = await openTables();
+    let isBack = false;
+    const query: typeof asked.query = async (text, options) => {
+      const rows = await asked.query(text, options);
+      if (!isBack && text.includes('repeats_kept')) {
+        isBack = true;
+        await sql(
+          `INSERT INTO $.repeats SELECT topic, topic_id, partition, arrayJoin([5, 6, 7, 8]), received_at, event_id, earlier_offset, raw
+           FROM $.repeats WHERE offset = 9`,
+        );
+      }
+      return rows as never;
+    };
+    const between = { ...rest, clickhouse: { ...asked, query } };
+    const found = await reconcile(between, {
+      ...{ topic: 'events', receipts, waitMs: 60_000, stop: new AbortController().signal, acknowledged: 10 },
+    });
+    expect(found).toMatchObject({ verdict: 'ok', stored: 10, repeats: 5 });
+  });
+
+  describe('content', () => {
+    const bodies = ['{"event":"a"}', '{"event":"b","n":1.0}', '{"event":"c","text":"héllo"}'].map((text) =>
+      Buffer.from(text),
+    );
+    const posted = { payload: { bodies, eventsPerPost: 1 }, acknowledged: [4, 3, 3] };
+    const receipts = receiptsOf({ partition: 0, offset: 0, count: 10 });
+
+    beforeEach(async () => {
+      const batch = new EventBatch();
+      for (let n = 0; n < 10; n++) batch.add(bodies[n % 3] as Buffer, Date.now());
+      await writer.append(0, batch);
+      await startStreaming();
+    });
+
+    test('what is stored is what was posted', async () => {
+      expect(await look(receipts, { posted })).toMatchObject({
+        ...{ verdict: 'ok', stored: 10 },
+        content: { checked: 10, different: 0, unchecked: 0, unchecked_reason: null, strange_events: [] },
+      });
+    });
+
+    test('a changed row is a fault, and named', async () => {
+      await look(receipts);
+      await sql(
+        `INSERT INTO $.events (${columns}, raw) SELECT ${columns}, replaceOne(raw, '1.0', '1') FROM $.events WHERE offset = 4`,
+      );
+      await sql(`DELETE FROM $.events WHERE offset = 4 AND raw LIKE '%1.0%'`);
+      expect(await look(receipts, { posted })).toMatchObject({
+        ...{ verdict: 'loss', stored: 10, missing: 0, duplicated: 0 },
+        content: { checked: 9, different: 1, unchecked: 0, strange_events: [{ partition: 0, offset: 4 }] },
+      });
+    });
+
+    test('events that were exchanged for others of the run are a fault', async () => {
+      const others = { ...posted, acknowledged: [5, 2, 3] };
+      expect(await look(receipts, { posted: others })).toMatchObject({
+        ...{ verdict: 'loss', content: { checked: 9, different: 1, strange_events: [] } },
+      });
+    });
+
+    test('events of others between those of the run are no fault', async () => {
+      const fewer = { ...posted, acknowledged: [4, 0, 3] };
+      const own = receiptsOf(...[0, 2, 3, 5, 6, 8, 9].map((offset) => ({ partition: 0, offset })));
+      expect(await look(own, { posted: fewer })).toMatchObject({
+        ...{ verdict: 'ok', content: { checked: 7, different: 0, unchecked: 0 } },
+      });
+    });
+
+    test('without bytes nobody can tell', async () => {
+      await look(receipts);
+      await sql(`INSERT INTO $.events (${columns}) SELECT ${columns} FROM $.events WHERE offset = 4`);
+      await sql(`DELETE FROM $.events WHERE offset = 4 AND raw != ''`);
+      expect(await look(receipts, { posted })).toMatchObject({
+        ...{ verdict: 'ok', content: { checked: 9, different: 0, unchecked: 1 } },
+      });
+      await sql('ALTER TABLE $.events DROP COLUMN raw');
+      expect(await look(receipts, { posted })).toMatchObject({
+        ...{ verdict: 'ok', content: { checked: 0, different: 0, unchecked: 10 } },
+      });
+    });
+  });
+
   test('two answers with one receipt are a fault, whatever is stored', async () => {
     await append(0, 10);
     await startStreaming();

@@ -16,6 +16,7 @@ export const loadOf = (changed: Partial<LoadResult> = {}): LoadResult => ({
   ...{ seconds: 9.99, planned: 1_000, sent: 1_000, waitingAtEnd: 0, answers: 1_000, acknowledged: 1_000 },
   ...{ failures: [], eventsSent: 1_000, eventsAcknowledged: 0, eventsRejected: 0, eventsUnknown: 0 },
   receipts: { partitions: new Map(), spools: new Map() },
+  acknowledgedBodies: [],
   ...{ latency: histogramOf(1), lateness: histogramOf(0.1), generatorBusy: 0.1 },
   series: Array.from({ length: 10 }, (_, i) => ({
     ...{ at: i + 1, planned: 100, sent: 100, acknowledged: 100, failed: 0, p50Ms: 1, p99Ms: 1, waiting: 0 },

@@ -23,6 +23,7 @@ const result = (changed: Partial<LoadResult> = {}): LoadResult => ({
   ...{ waitingAtEnd: 0, answers: 300 },
   ...{ eventsSent: 600, eventsAcknowledged: 600, eventsRejected: 0, eventsUnknown: 0 },
   receipts: { partitions: new Map(), spools: new Map() },
+  acknowledgedBodies: [],
   latency: histogramOf(1, 2, 3, 4, 10),
   lateness: histogramOf(0.1),
   generatorBusy: 0.2,
