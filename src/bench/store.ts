@@ -1,13 +1,11 @@
 /** The tables of ClickHouse in which the events of a run end up. */
+import { type ClickHouse, type ClickHouseOptions, createClickHouse } from '../clickhouse/client.ts';
 import {
-  type ClickHouse,
   ClickHouseError,
-  type ClickHouseOptions,
   ClickHouseUnavailableError,
-  createClickHouse,
-} from '../clickhouse/client.ts';
-import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import { describeRefusal } from '../clickhouse/permanent-errors.ts';
+  describeRefusal,
+  isMissingTable,
+} from '../clickhouse/errors.ts';
 import { findTables, type Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 

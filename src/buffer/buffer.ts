@@ -141,12 +141,16 @@ export interface ReadOptions {
   readonly maxWaitMs: number;
 }
 
-/** A partition while this reader owns it. */
-export interface OwnedPartition {
+/** Which partition. */
+export interface PartitionIdentity {
   readonly topic: string;
   /** Tells a topic from a later one of the same name: Kafka's topic id, or the id of the embedded log. */
   readonly topicId: string;
   readonly partition: number;
+}
+
+/** A partition while this reader owns it. */
+export interface OwnedPartition extends PartitionIdentity {
   /**
    * Aborts when ownership ends or the reader closes. From then on everything but `commit` throws FencedError;
    * `commit` works until `deliver` returns, so that an insert in flight can be finished, or until the buffer

@@ -1,7 +1,7 @@
 /** A client for ClickHouse's HTTP interface: what the streamer, `check` and `tail` need of it, on undici. */
 import { type Dispatcher, Pool } from 'undici';
 import { messageOf } from '../errors.ts';
-import { summarise } from './insert-error.ts';
+import { ClickHouseError, ClickHouseUnavailableError, summarise } from './errors.ts';
 
 /** Where ClickHouse is and who asks. */
 export interface ClickHouseOptions {
@@ -48,44 +48,6 @@ export interface ClickHouse {
   /** Whether the server answers. */
   ping(): Promise<void>;
   close(): Promise<void>;
-}
-
-/**
- * ClickHouse answered with an exception. What it says of an insert quotes the data that was sent. So the message of such
- * an error, which ends up in logs and status pages, has no more than code, name and column; {@link detail} has the rest.
- */
-export class ClickHouseError extends Error {
-  override readonly name = 'ClickHouseError';
-  /** ClickHouse's error code, as 27 for CANNOT_PARSE_INPUT_ASSERTION_FAILED; 0 when it named none. */
-  readonly code: number;
-  /** What a person can do about a user who is not let in; not for the answers to others, since it names files. */
-  readonly loginHint: string | undefined;
-  readonly #detail: string;
-
-  /** `detail`: ClickHouse's own words, where the message is not. */
-  constructor(code: number, message: string, detail: string = message, loginHint?: string) {
-    super(message);
-    this.code = code;
-    this.#detail = detail;
-    this.loginHint = authenticationCodes.includes(code) ? loginHint : undefined;
-  }
-
-  /** ClickHouse's own words. They may quote events: for those who may read the tables. */
-  get detail(): string {
-    return this.#detail;
-  }
-}
-
-/**
- * Who may not come in: UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, and
- * AUTHENTICATION_FAILED, which newer servers send for all of them.
- * Source of the names: src/Common/ErrorCodes.cpp of ClickHouse.
- */
-export const authenticationCodes: readonly number[] = [192, 193, 194, 195, 516];
-
-/** ClickHouse gave no answer: whether the statement ran is unknown. */
-export class ClickHouseUnavailableError extends Error {
-  override readonly name = 'ClickHouseUnavailableError';
 }
 
 /** Makes a client; it connects on the first statement. */

@@ -2,7 +2,8 @@
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
 import type { Column } from '../schema/columns.ts';
-import { type ClickHouse, ClickHouseError, quoteName, quoteText } from './client.ts';
+import { type ClickHouse, quoteName, quoteText } from './client.ts';
+import { ClickHouseError } from './errors.ts';
 import { changeOfRaw, type KeepRaw, rawColumn } from './raw-column.ts';
 import { formatMissingSettings, formatTableSettings, lateSetting } from './table-settings.ts';
 

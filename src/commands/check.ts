@@ -1,8 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { checkTopic } from '../buffer/open.ts';
 import { type ClickHouse, createClickHouse } from '../clickhouse/client.ts';
-import { explainPermanent } from '../clickhouse/permanent-errors.ts';
+import { explainPermanent } from '../clickhouse/errors.ts';
 import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
@@ -14,6 +13,7 @@ import { findSandbox } from '../process/sandbox.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
+import { checkTopic } from './open-buffer.ts';
 import { clickhouseClientOptions, clickhouseOptions, tablesOptions } from './stream.ts';
 
 /** What one step of the check found. */

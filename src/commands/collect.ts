@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { type BufferWriter, isResumable } from '../buffer/buffer.ts';
-import { openInspector, openWriter } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import { nameTables } from '../clickhouse/tables.ts';
 import { type Collector, startCollector } from '../collector/collector.ts';
@@ -17,6 +16,7 @@ import { type EventSchema, loadSchema } from '../schema/schema.ts';
 import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command, CommandContext } from './command.ts';
+import { openInspector, openWriter } from './open-buffer.ts';
 import { clickhouseClientOptions, clickhouseOptions, reportingOptions } from './stream.ts';
 
 /** Options of everything that writes to the buffer. */

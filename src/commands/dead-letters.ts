@@ -1,6 +1,10 @@
-import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
-import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import { describeRefusal } from '../clickhouse/permanent-errors.ts';
+import { createClickHouse } from '../clickhouse/client.ts';
+import {
+  ClickHouseError,
+  ClickHouseUnavailableError,
+  describeRefusal,
+  isMissingTable,
+} from '../clickhouse/errors.ts';
 import { findTables } from '../clickhouse/tables.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
 import type { DeadLetterFilter } from '../dead-letters/filter.ts';

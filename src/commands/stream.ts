@@ -1,5 +1,4 @@
 import type { Logger } from 'pino';
-import { brokersOf, openReader, topicToCreate } from '../buffer/open.ts';
 import { createClickHouse } from '../clickhouse/client.ts';
 import { credentialsFor, type Role } from '../clickhouse/credentials.ts';
 import type { TablesOptions } from '../clickhouse/tables.ts';
@@ -14,6 +13,7 @@ import { type EventSchema, loadSchema } from '../schema/schema.ts';
 import { type StreamerOptions, startStreamer } from '../streamer/streamer.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command } from './command.ts';
+import { brokersOf, openReader, topicToCreate } from './open-buffer.ts';
 
 /** Options of everything that talks to ClickHouse. */
 export const clickhouseOptions = [

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
+import { createClickHouse } from '../clickhouse/client.ts';
 import {
   authenticationCodes,
   ClickHouseError,
   ClickHouseUnavailableError,
-  createClickHouse,
-} from '../clickhouse/client.ts';
-import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import { describeRefusal } from '../clickhouse/permanent-errors.ts';
+  describeRefusal,
+  isMissingTable,
+} from '../clickhouse/errors.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
 import { printableJson } from '../printable.ts';

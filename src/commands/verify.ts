@@ -1,8 +1,11 @@
 import { BufferUnavailableError } from '../buffer/buffer.ts';
-import { openInspector } from '../buffer/open.ts';
-import { ClickHouseError, ClickHouseUnavailableError, createClickHouse } from '../clickhouse/client.ts';
-import { isMissingTable } from '../clickhouse/missing-tables.ts';
-import { describeRefusal } from '../clickhouse/permanent-errors.ts';
+import { createClickHouse } from '../clickhouse/client.ts';
+import {
+  ClickHouseError,
+  ClickHouseUnavailableError,
+  describeRefusal,
+  isMissingTable,
+} from '../clickhouse/errors.ts';
 import { findTables } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
@@ -13,6 +16,7 @@ import { type Receipts, readReceipts } from '../verify/receipts-file.ts';
 import type { Verdict } from '../verify/report.ts';
 import { verify as compare } from '../verify/verify.ts';
 import type { Command, CommandContext } from './command.ts';
+import { openInspector } from './open-buffer.ts';
 import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
 
 const codes: Readonly<Record<Verdict, ExitCode>> = {

@@ -1,9 +1,9 @@
 /** Dead letters as rows of `events`, and which of them ClickHouse would still refuse. */
+import { BatchRows } from '../clickhouse/rows/batch-rows.ts';
+import { type DeadLetter, type Refusal, unreadableCode } from '../clickhouse/rows/dead-letter.ts';
+import { encodeNative, type NativeBlock } from '../clickhouse/rows/native-block.ts';
+import { findRefusedRows, type RowProbe } from '../clickhouse/rows/refused-rows.ts';
 import type { RowStructure } from '../clickhouse/tables.ts';
-import { BatchRows } from '../streamer/batch-rows.ts';
-import { encodeNative, type NativeBlock } from '../streamer/native-block.ts';
-import { findRefusedRows, type RowProbe } from '../streamer/refused-rows.ts';
-import { type DeadLetter, type Refusal, unreadableCode } from './dead-letter.ts';
 
 /** A dead letter that ClickHouse refuses again. */
 export interface RefusedLetter {
@@ -48,6 +48,6 @@ export async function findRefusedLetters(
     else tried.push(index);
   }
   if (tried.length === 0) return refused;
-  const found = await findRefusedRows({ rows: rowsOf(letters) }, tried, probe);
+  const found = await findRefusedRows(rowsOf(letters), tried, probe);
   return [...refused, ...found.map(({ index, error }) => ({ letter: letters[index] as DeadLetter, error }))];
 }

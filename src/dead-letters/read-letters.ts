@@ -1,7 +1,7 @@
 /** Reads table `dead_letters`: first where they are, then, a chunk at a time, what they hold. */
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
+import type { DeadLetter } from '../clickhouse/rows/dead-letter.ts';
 import type { Tables } from '../clickhouse/tables.ts';
-import type { DeadLetter } from './dead-letter.ts';
 import { conditionOf, type DeadLetterFilter } from './filter.ts';
 import { patternSql } from './reason.ts';
 

@@ -1,6 +1,6 @@
 /** Counts refusals by reason as they come, since keeping each would take memory without a limit. */
-import { columnOf } from '../clickhouse/insert-error.ts';
-import type { DeadLetter, Refusal } from './dead-letter.ts';
+import { columnOf } from '../clickhouse/errors.ts';
+import type { DeadLetter, Refusal } from '../clickhouse/rows/dead-letter.ts';
 import { patternOf } from './reason.ts';
 
 /** Dead letters that are refused for the same reason. */

@@ -2,8 +2,11 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type ClickHouse, ClickHouseError } from '../clickhouse/client.ts';
+import type { ClickHouse } from '../clickhouse/client.ts';
+import { ClickHouseError } from '../clickhouse/errors.ts';
 import type { KeepRaw } from '../clickhouse/raw-column.ts';
+import type { DeadLetter } from '../clickhouse/rows/dead-letter.ts';
+import { createRowProbe, isDataError, type RowProbe } from '../clickhouse/rows/refused-rows.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
 import {
   insertEventsStatement,
@@ -12,8 +15,6 @@ import {
   readStructure,
   type Tables,
 } from '../clickhouse/tables.ts';
-import { createRowProbe, isDataError, type RowProbe } from '../streamer/refused-rows.ts';
-import type { DeadLetter } from './dead-letter.ts';
 import { encodeEvents, findRefusedLetters } from './event-rows.ts';
 import type { DeadLetterFilter } from './filter.ts';
 import { cutHeads, findAll, type LetterHead, type Place, readLetters, readStored } from './read-letters.ts';

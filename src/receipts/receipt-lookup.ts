@@ -1,11 +1,11 @@
 /** What became of an acknowledged event: asks the buffer and ClickHouse about one receipt. */
 import { type BufferInspector, OffsetOutOfRangeError, type TopicView } from '../buffer/buffer.ts';
-import { authenticationCodes, type ClickHouse, ClickHouseError, quoteText } from '../clickhouse/client.ts';
-import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
+import { authenticationCodes, ClickHouseError, isMissingTable } from '../clickhouse/errors.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
 import { deliveryTables, findTables, type Tables } from '../clickhouse/tables.ts';
 import { messageOf } from '../errors.ts';
-import { readProgress } from '../streamer/progress.ts';
+import { readProgress } from '../streamer/protocol/plan.ts';
 
 /** Names an event in the buffer as the collector did when it acknowledged it. */
 export interface ReceiptName {

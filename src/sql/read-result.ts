@@ -4,7 +4,8 @@
  * that hold a random tag from the head of the answer. Source: the HTTP interface in ClickHouse's documentation, and
  * its test 03710 of the tag.
  */
-import { ClickHouseError, type ResultStream } from '../clickhouse/client.ts';
+import type { ResultStream } from '../clickhouse/client.ts';
+import { ClickHouseError } from '../clickhouse/errors.ts';
 import { messageOf } from '../errors.ts';
 
 /** ClickHouse keeps the block of an exception below 16 KiB. */

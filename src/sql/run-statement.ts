@@ -1,8 +1,8 @@
 /** Runs one statement and writes its result while it comes. */
 import { once } from 'node:events';
-import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
+import type { ClickHouse } from '../clickhouse/client.ts';
 import { type Credentials, readerUser } from '../clickhouse/credentials.ts';
-import { describeRefusal } from '../clickhouse/permanent-errors.ts';
+import { ClickHouseError, ClickHouseUnavailableError, describeRefusal } from '../clickhouse/errors.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { escapeControls, escapePieces } from './escape-controls.ts';
 import { readResult } from './read-result.ts';

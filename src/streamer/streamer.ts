@@ -1,8 +1,8 @@
 /** Wires one streamer process. */
 import type { Logger } from 'pino';
 import type { BufferReader, DependencyState } from '../buffer/buffer.ts';
-import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
-import { explainPermanent } from '../clickhouse/permanent-errors.ts';
+import type { ClickHouse } from '../clickhouse/client.ts';
+import { ClickHouseError, ClickHouseUnavailableError, explainPermanent } from '../clickhouse/errors.ts';
 import { ensureTables, findTables, type Tables, type TablesOptions } from '../clickhouse/tables.ts';
 import type { Address } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
@@ -10,14 +10,13 @@ import { messageOf } from '../errors.ts';
 import { createRegistry, Gauge, metricTable } from '../metrics/metrics.ts';
 import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
-import { BackOff } from './back-off.ts';
-import type { BatchLimits } from './batch.ts';
-import { createClickHouseSink } from './clickhouse-sink.ts';
-import { deliverPartition } from './deliver.ts';
-import { LagWatch } from './lag-watch.ts';
-import type { IdsLimits } from './recover.ts';
-import { watchRetention } from './retention-watch.ts';
-import { type StatusAnswer, startStatusServer } from './status-server.ts';
+import { LagWatch } from './health/delivery-watch.ts';
+import { watchRetention } from './health/retention-watch.ts';
+import { type StatusAnswer, startStatusServer } from './health/status-server.ts';
+import { BackOff } from './inserts/back-off.ts';
+import { createClickHouseSink } from './inserts/clickhouse-sink.ts';
+import { deliverPartition } from './protocol/deliver.ts';
+import type { BatchLimits, IdsLimits } from './protocol/delivery.ts';
 import { createTally } from './tally.ts';
 import { traceInserts } from './trace-inserts.ts';
 

@@ -1,12 +1,13 @@
 /** Counts and logs what happens in a streamer process. */
 import type { Logger } from 'pino';
 import type { DependencyState } from '../buffer/buffer.ts';
-import { type ClickHouse, ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/client.ts';
+import type { ClickHouse } from '../clickhouse/client.ts';
+import { ClickHouseError, ClickHouseUnavailableError } from '../clickhouse/errors.ts';
 import { messageOf } from '../errors.ts';
 import { Counter, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
-import type { InsertObserver } from './clickhouse-sink.ts';
-import type { DeliveryObserver } from './deliver.ts';
-import { InsertWatch } from './insert-watch.ts';
+import { InsertWatch } from './health/delivery-watch.ts';
+import type { InsertObserver } from './inserts/clickhouse-sink.ts';
+import type { DeliveryObserver } from './protocol/delivery.ts';
 
 /** Above the longest pause between two tries of an insert. */
 const pingAfterMs = 15_000;

@@ -2,7 +2,7 @@
 import { messageOf } from '../errors.ts';
 import { nowMs, type Tracer } from '../tracing/span.ts';
 import { newContext } from '../tracing/trace-context.ts';
-import type { Sink } from './deliver.ts';
+import type { Sink } from './protocol/delivery.ts';
 
 /**
  * A sink that records the inserts of batches in which events are traced. With events of one post it goes on with

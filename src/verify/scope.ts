@@ -1,7 +1,7 @@
 /** What is compared: ranges of offsets for each partition. */
 import type { BufferInspector, PartitionView, TopicView } from '../buffer/buffer.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { type Progress, readProgress } from '../streamer/progress.ts';
+import { type Progress, readProgress } from '../streamer/protocol/plan.ts';
 import { clip, type Range, type RangeSet } from './ranges.ts';
 
 /** What is asked for. Times are milliseconds since the epoch. */

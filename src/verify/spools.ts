@@ -3,7 +3,7 @@
  * record with the id `spool/<id of the spool>/<offset in it>`; the tables are asked for these ids.
  */
 import { quoteText } from '../clickhouse/client.ts';
-import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { isMissingTable } from '../clickhouse/errors.ts';
 import { deliveryTables } from '../clickhouse/tables.ts';
 import { bucketOffsets, numberSettings, rangeOf, type Source } from './coverage.ts';
 import { type Range, RangeList, type RangeSet } from './ranges.ts';

@@ -7,7 +7,7 @@
  */
 import type { BufferInspector, TopicView } from '../buffer/buffer.ts';
 import type { ClickHouse } from '../clickhouse/client.ts';
-import { isMissingTable } from '../clickhouse/missing-tables.ts';
+import { isMissingTable } from '../clickhouse/errors.ts';
 import { syncReplica } from '../clickhouse/sync-replica.ts';
 import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';

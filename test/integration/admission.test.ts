@@ -1,11 +1,11 @@
 /** What the collector admits, ClickHouse can hold: any event, as clients write them and as nobody should. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createRowProbe, findRefusedRows, type RowProbe } from '../../src/clickhouse/rows/refused-rows.ts';
 import { readStructure } from '../../src/clickhouse/tables.ts';
 import { parseEvents } from '../../src/collector/parse-events.ts';
 import type { ProblemCode } from '../../src/collector/problem.ts';
 import { validateEvent } from '../../src/collector/validate-event.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
-import { createRowProbe, findRefusedRows, type RowProbe } from '../../src/streamer/refused-rows.ts';
 import { type DeliveryStore, openDeliveryStore } from '../support/delivery-store.ts';
 import { byForm, runSeed } from '../support/faults/form.ts';
 import { createRandom, type Random } from '../support/faults/random.ts';
@@ -66,7 +66,7 @@ function judge(text: string): ProblemCode | undefined {
 async function refusedOf(texts: readonly string[]): Promise<string[]> {
   if (texts.length === 0) return [];
   const batch = sealedOf(texts);
-  const found = await findRefusedRows(batch, [...texts.keys()], probe);
+  const found = await findRefusedRows(batch.rows, [...texts.keys()], probe);
   return found.map(({ index }) => texts[index] as string);
 }
 

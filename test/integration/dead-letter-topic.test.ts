@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { BufferUnavailableError } from '../../src/buffer/buffer.ts';
 import { describeTopic } from '../../src/buffer/kafka/topics.ts';
-import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
+import type { DeadLetter } from '../../src/clickhouse/rows/dead-letter.ts';
 import { type DeadLetterTopic, openDeadLetterTopic } from '../../src/dead-letters/dead-letter-topic.ts';
 import { readAll } from '../support/kafka-faults.ts';
 import { createKafkaTopic, removeTopic, testLog } from '../support/kafka-fixture.ts';

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OwnedPartition } from '../../src/buffer/buffer.ts';
-import {
-  type ClickHouse,
-  ClickHouseUnavailableError,
-  createClickHouse,
-} from '../../src/clickhouse/client.ts';
+import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
+import { ClickHouseUnavailableError } from '../../src/clickhouse/errors.ts';
+import { BatchRows } from '../../src/clickhouse/rows/batch-rows.ts';
+import type { DeadLetter } from '../../src/clickhouse/rows/dead-letter.ts';
+import { encodeDeadLetters } from '../../src/clickhouse/rows/dead-letter.ts';
 import {
   ensureTables,
   insertEventsStatement,
@@ -15,18 +15,15 @@ import {
   readStructure,
   type TablesOptions,
 } from '../../src/clickhouse/tables.ts';
-import type { DeadLetter } from '../../src/dead-letters/dead-letter.ts';
 import { encodeEvents } from '../../src/dead-letters/event-rows.ts';
 import { readLetters } from '../../src/dead-letters/read-letters.ts';
 import { replayLetters } from '../../src/dead-letters/replay-letters.ts';
 import { formatReplay } from '../../src/dead-letters/replay-report.ts';
 import type { Column } from '../../src/schema/columns.ts';
-import { GrowingBatch, type SealedBatch } from '../../src/streamer/batch.ts';
-import { BatchRows } from '../../src/streamer/batch-rows.ts';
-import { createClickHouseSink } from '../../src/streamer/clickhouse-sink.ts';
-import { encodeDeadLetters } from '../../src/streamer/dead-letters.ts';
-import type { Sink } from '../../src/streamer/deliver.ts';
-import { Lease } from '../../src/streamer/lease.ts';
+import { createClickHouseSink } from '../../src/streamer/inserts/clickhouse-sink.ts';
+import { GrowingBatch, type SealedBatch } from '../../src/streamer/protocol/batch.ts';
+import type { Sink } from '../../src/streamer/protocol/delivery.ts';
+import { Lease } from '../../src/streamer/protocol/lease.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { launchProgram, runProgram } from '../support/program.ts';
 import { blockOf } from '../support/records.ts';

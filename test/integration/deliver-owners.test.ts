@@ -1,7 +1,7 @@
 /** What passes from one owner of a partition to the next: ids, open plans, topics, the right to insert. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FencedError, OffsetOutOfRangeError, type OwnedPartition } from '../../src/buffer/buffer.ts';
-import { type CommitNote, decodeNote, encodeNote } from '../../src/streamer/plan.ts';
+import { type CommitNote, decodeNote, encodeNote } from '../../src/streamer/protocol/plan.ts';
 import {
   alterPartition,
   createObserver,

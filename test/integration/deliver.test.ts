@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FencedError } from '../../src/buffer/buffer.ts';
 import { InvariantError } from '../../src/errors.ts';
-import { decodeNote, encodeNote } from '../../src/streamer/plan.ts';
+import { decodeNote, encodeNote } from '../../src/streamer/protocol/plan.ts';
 import {
   alterPartition,
   createObserver,

@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ClickHouseError } from '../../src/clickhouse/client.ts';
+import { ClickHouseError } from '../../src/clickhouse/errors.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
-import { createClickHouseSink } from '../../src/streamer/clickhouse-sink.ts';
+import { createClickHouseSink } from '../../src/streamer/inserts/clickhouse-sink.ts';
 import { createTally } from '../../src/streamer/tally.ts';
 import { type DeliveryStore, openDeliveryStore, ownerOf } from '../support/delivery-store.ts';
 import { sealedOf } from '../support/sealed-batch.ts';

@@ -3,8 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
-import { blockOf, recordOf } from '../../src/streamer/block.ts';
-import { insertBlock } from '../../src/streamer/insert-block.ts';
+import { blockOf, insertBlock } from '../../src/streamer/inserts/insert-block.ts';
 import { openDeliverySite } from '../support/delivery.ts';
 import {
   createRealSink,
@@ -37,7 +36,7 @@ async function insert(values: readonly (string | Uint8Array)[]) {
   const result = await insertBlock(targetOf(store.clickhouse, tables), blockOf(batch), owner);
   const letters = await store.letters(tables, topicId);
   for (const { offset, raw, reason } of letters) {
-    expect(raw.equals(recordOf(batch, offset).raw)).toBe(true);
+    expect(raw.equals(batch.rows.record(offset).raw)).toBe(true);
     expect(reason).not.toBe('');
   }
   return { result, letters, stored: await store.stored(tables, topicId) };

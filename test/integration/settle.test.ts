@@ -3,11 +3,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FencedError } from '../../src/buffer/buffer.ts';
 import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
-import type { SealedBatch } from '../../src/streamer/batch.ts';
-import { blockOf } from '../../src/streamer/block.ts';
-import type { Sink } from '../../src/streamer/deliver.ts';
-import { type BlockOwner, type BlockTarget, insertBlock } from '../../src/streamer/insert-block.ts';
-import { missingToken, settleBatch } from '../../src/streamer/settle.ts';
+import {
+  type BlockOwner,
+  type BlockTarget,
+  blockOf,
+  insertBlock,
+} from '../../src/streamer/inserts/insert-block.ts';
+import { missingToken, settleBatch } from '../../src/streamer/inserts/settle.ts';
+import type { SealedBatch } from '../../src/streamer/protocol/batch.ts';
+import type { Sink } from '../../src/streamer/protocol/delivery.ts';
 import { type DeliverySite, openDeliverySite } from '../support/delivery.ts';
 import {
   createRealSink,

@@ -3,12 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  type ClickHouse,
-  ClickHouseError,
-  ClickHouseUnavailableError,
-  createClickHouse,
-} from '../../src/clickhouse/client.ts';
+import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
+import { ClickHouseError, ClickHouseUnavailableError } from '../../src/clickhouse/errors.ts';
 import type { KeepRaw } from '../../src/clickhouse/raw-column.ts';
 import {
   ensureTables,

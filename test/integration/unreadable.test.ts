@@ -6,9 +6,8 @@ import { FencedError } from '../../src/buffer/buffer.ts';
 import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
 import { replayLetters } from '../../src/dead-letters/replay-letters.ts';
-import { blockOf } from '../../src/streamer/block.ts';
-import { insertBlock } from '../../src/streamer/insert-block.ts';
-import { settleBatch } from '../../src/streamer/settle.ts';
+import { blockOf, insertBlock } from '../../src/streamer/inserts/insert-block.ts';
+import { settleBatch } from '../../src/streamer/inserts/settle.ts';
 import {
   createRealSink,
   type DeliveryStore,

@@ -3,7 +3,7 @@
 const producer = 'test/unit/buffer/kafka-producer.test.ts';
 const session = 'test/unit/buffer/kafka-session.test.ts';
 const owned = 'test/unit/buffer/kafka-owned-partition.test.ts';
-const lease = 'test/unit/streamer/lease.test.ts';
+const lease = 'test/unit/streamer/protocol/lease.test.ts';
 const drain = 'test/unit/spool/drain.test.ts';
 const batcher = 'test/unit/collector/batcher.test.ts';
 

@@ -5,10 +5,10 @@ import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.t
 import { EventsStructure } from '../../src/clickhouse/events-structure.ts';
 import { ensureTables, nameTables, type Tables, type TablesOptions } from '../../src/clickhouse/tables.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
-import type { SealedBatch } from '../../src/streamer/batch.ts';
-import { createClickHouseSink, type InsertResult } from '../../src/streamer/clickhouse-sink.ts';
-import type { BlockOwner, BlockTarget } from '../../src/streamer/insert-block.ts';
-import { Lease } from '../../src/streamer/lease.ts';
+import { createClickHouseSink, type InsertResult } from '../../src/streamer/inserts/clickhouse-sink.ts';
+import type { BlockOwner, BlockTarget } from '../../src/streamer/inserts/insert-block.ts';
+import type { SealedBatch } from '../../src/streamer/protocol/batch.ts';
+import { Lease } from '../../src/streamer/protocol/lease.ts';
 import { startTestEngine, type TestEngine } from './engine.ts';
 import { testIdentity } from './sealed-batch.ts';
 

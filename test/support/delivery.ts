@@ -5,16 +5,16 @@ import type { BufferReader, BufferWriter, OwnedPartition } from '../../src/buffe
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
 import { EventBatch } from '../../src/buffer/event-batch.ts';
-import type { BatchLimits, SealedBatch } from '../../src/streamer/batch.ts';
-import { recordOf } from '../../src/streamer/block.ts';
-import {
-  type DeliveryObserver,
-  deliverPartition,
-  type InsertOptions,
-  type Sink,
-} from '../../src/streamer/deliver.ts';
-import { type CommitNote, decodeNote } from '../../src/streamer/plan.ts';
-import type { IdsLimits } from '../../src/streamer/recover.ts';
+import type { SealedBatch } from '../../src/streamer/protocol/batch.ts';
+import { deliverPartition } from '../../src/streamer/protocol/deliver.ts';
+import type {
+  BatchLimits,
+  DeliveryObserver,
+  IdsLimits,
+  InsertOptions,
+  Sink,
+} from '../../src/streamer/protocol/delivery.ts';
+import { type CommitNote, decodeNote } from '../../src/streamer/protocol/plan.ts';
 import { temporaryDirectory } from './program.ts';
 import { valuesOf } from './sealed-batch.ts';
 
@@ -60,7 +60,7 @@ export function createSink(
         token: batch.plan.token,
         rows: valuesOf(batch) ?? [],
         repeats: batch.repeats.map(({ index, earlierOffset }) => [
-          recordOf(batch, index).offset,
+          batch.rows.record(index).offset,
           earlierOffset,
         ]),
         how,

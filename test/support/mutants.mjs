@@ -7,9 +7,9 @@ const deliver = 'test/integration/deliver.test.ts';
 const owners = 'test/integration/deliver-owners.test.ts';
 const settle = 'test/integration/settle.test.ts';
 const poison = 'test/integration/poison.test.ts';
-const lease = 'test/unit/streamer/lease.test.ts';
-const replay = 'test/unit/streamer/replay-plan.test.ts';
-const refused = 'test/unit/streamer/refused-rows.test.ts';
+const lease = 'test/unit/streamer/protocol/lease.test.ts';
+const replay = 'test/unit/streamer/protocol/replay-plan.test.ts';
+const refused = 'test/unit/clickhouse/rows/refused-rows.test.ts';
 const buffer = 'test/integration/buffer-embedded.test.ts';
 
 const insertLine = 'await source.during(batch, () => sink.insert(batch, partition, how));';
@@ -24,9 +24,9 @@ export const mutants = [
     name: 'plan after the insert',
     rule: 'no insert without a committed plan',
     edits: [
-      { file: 'streamer/lease.ts', find: takeLine, replace: takenWithoutCommit },
+      { file: 'streamer/protocol/lease.ts', find: takeLine, replace: takenWithoutCommit },
       {
-        file: 'streamer/deliver.ts',
+        file: 'streamer/protocol/deliver.ts',
         find: insertLine,
         replace: `${insertLine}
     await partition.commit(batch.plan.start, encodeNote({ topicId: partition.topicId, ids: batch.idsBefore, settleUntil, plan: batch.plan }));`,
@@ -39,7 +39,7 @@ export const mutants = [
     rule: 'no insert without a committed plan',
     edits: [
       {
-        file: 'streamer/lease.ts',
+        file: 'streamer/protocol/lease.ts',
         find: 'encodeNote({ topicId: partition.topicId, ids, settleUntil, plan })',
         replace: 'encodeNote({ topicId: partition.topicId, ids, settleUntil, plan: undefined })',
       },
@@ -51,7 +51,7 @@ export const mutants = [
     rule: 'an offset moves when everything before it is delivered',
     edits: [
       {
-        file: 'streamer/deliver.ts',
+        file: 'streamer/protocol/deliver.ts',
         find: insertLine,
         replace: `await partition.commit(batch.plan.end, encodeNote({ topicId: partition.topicId, ids: source.idsBefore, settleUntil, plan: undefined }));
     ${insertLine}`,
@@ -64,12 +64,12 @@ export const mutants = [
     rule: 'one range, one token, stored and never computed again',
     edits: [
       {
-        file: 'streamer/batch.ts',
+        file: 'streamer/protocol/batch.ts',
         find: 'token: tokenOf(this.#rows.identity, start, end)',
         replace: `token: ${uniqueTime}`,
       },
       {
-        file: 'streamer/replay-plan.ts',
+        file: 'streamer/protocol/replay-plan.ts',
         find: 'plan: { ...plan, crc: plan.crc ?? crc } }',
         replace: 'plan: sealed.plan }',
       },
@@ -81,7 +81,7 @@ export const mutants = [
     rule: 'one range, one token, stored and never computed again',
     edits: [
       {
-        file: 'streamer/replay-plan.ts',
+        file: 'streamer/protocol/replay-plan.ts',
         find: 'plan: { ...plan, crc: plan.crc ?? crc } }',
         replace:
           "plan: { ...plan, crc: plan.crc ?? crc, token: `${plan.token.replace(/:\\d+:\\d+$/, '')}:${plan.start + expired}:${plan.end}` } }",
@@ -94,7 +94,7 @@ export const mutants = [
     rule: 'a plan is read again by position: offsets need not be dense',
     edits: [
       {
-        file: 'streamer/replay-plan.ts',
+        file: 'streamer/protocol/replay-plan.ts',
         find: 'end: plan.end }, (block',
         replace: 'end: Math.max(plan.start, start) + plan.rows }, (block',
       },
@@ -106,7 +106,7 @@ export const mutants = [
     rule: 'a plan is inserted again only from the records that it was made of',
     edits: [
       {
-        file: 'streamer/replay-plan.ts',
+        file: 'streamer/protocol/replay-plan.ts',
         find: 'expired === 0 && (rows !== plan.rows || crc !== (plan.crc ?? crc))',
         replace: 'expired === 0 && rows !== plan.rows',
       },
@@ -118,7 +118,7 @@ export const mutants = [
     rule: 'a plan is inserted again only from the records that it was made of',
     edits: [
       {
-        file: 'streamer/replay-plan.ts',
+        file: 'streamer/protocol/replay-plan.ts',
         find: 'expired === 0 && (rows',
         replace: 'expired === 0 && rows > 0 && (rows',
       },
@@ -130,7 +130,7 @@ export const mutants = [
     rule: 'one block for each token',
     edits: [
       {
-        file: 'streamer/insert-block.ts',
+        file: 'streamer/inserts/insert-block.ts',
         find: 'await sendRows(rows, tokenFor(rows));',
         replace: `await sendRows(rows.slice(0, rows.length >> 1), tokenFor(rows));
     await sendRows(rows.slice(rows.length >> 1), tokenFor(rows));`,
@@ -143,7 +143,7 @@ export const mutants = [
     rule: 'a token is not trusted beyond a restart of ClickHouse',
     edits: [
       {
-        file: 'streamer/trust-token.ts',
+        file: 'streamer/inserts/settle.ts',
         find: 'if (uptimeMs > Math.max(ageMs, 0) + clockSkewMs) return undefined;',
         replace: 'if (uptimeMs >= 0) return undefined;',
       },
@@ -154,7 +154,11 @@ export const mutants = [
     name: 'settle skipped for an old plan',
     rule: 'a token is not trusted beyond the time that ClickHouse remembers it',
     edits: [
-      { file: 'streamer/trust-token.ts', find: 'if (ageMs > settleAfterMs)', replace: 'if (ageMs < 0)' },
+      {
+        file: 'streamer/inserts/settle.ts',
+        find: 'if (ageMs > settleAfterMs)',
+        replace: 'if (ageMs < 0)',
+      },
     ],
     tests: [settle],
   },
@@ -163,7 +167,7 @@ export const mutants = [
     rule: 'the first insert of a new owner may be a repeat',
     edits: [
       {
-        file: 'streamer/clickhouse-sink.ts',
+        file: 'streamer/inserts/clickhouse-sink.ts',
         find: 'if (isFirst({ attempt, isReplay })) return undefined;',
         replace: 'if (attempt === 1) return undefined;',
       },
@@ -175,7 +179,7 @@ export const mutants = [
     rule: 'a record is topic id, partition and offset',
     edits: [
       {
-        file: 'streamer/delivered-offsets.ts',
+        file: 'streamer/inserts/delivered-offsets.ts',
         find: "'topic_id = {topicId:String} AND partition",
         replace: "'partition",
       },
@@ -187,7 +191,7 @@ export const mutants = [
     rule: 'dead letters and repeats are delivered',
     edits: [
       {
-        file: 'streamer/settle.ts',
+        file: 'streamer/inserts/settle.ts',
         find: 'new Set([...events, ...deadLetters, ...repeats]',
         replace: 'new Set([...events, ...repeats]',
       },
@@ -199,7 +203,7 @@ export const mutants = [
     rule: 'what may still be inserted by somebody else goes under the token of the plan',
     edits: [
       {
-        file: 'streamer/settle.ts',
+        file: 'streamer/inserts/settle.ts',
         find: 'round === 1 && !months.has',
         replace: 'round === 0 && !months.has',
       },
@@ -211,7 +215,7 @@ export const mutants = [
     rule: 'two owners who find the same rows missing insert them once',
     edits: [
       {
-        file: 'streamer/settle.ts',
+        file: 'streamer/inserts/settle.ts',
         find: 'missingToken(batch, carried, round),',
         replace: 'missingToken(batch, carried.length < 0 ? [] : missing, round),',
       },
@@ -223,7 +227,7 @@ export const mutants = [
     rule: 'a gap is filled though the token of the plan is known',
     edits: [
       {
-        file: 'streamer/settle.ts',
+        file: 'streamer/inserts/settle.ts',
         find: 'missingToken(batch, carried, round),',
         replace: 'carried.length < 0 ? "" : batch.plan.token,',
       },
@@ -235,7 +239,7 @@ export const mutants = [
     rule: 'the rows of a token stay what they are',
     edits: [
       {
-        file: 'streamer/batch-source.ts',
+        file: 'streamer/protocol/batch-source.ts',
         find: `    await inserted;
     this.#pace.end();
     this.#reader.giveBack(batch);`,
@@ -251,7 +255,7 @@ export const mutants = [
     rule: 'a refused row is a dead letter before the offset moves',
     edits: [
       {
-        file: 'streamer/insert-block.ts',
+        file: 'streamer/inserts/insert-block.ts',
         find: 'if (news.length > 0) {',
         replace: 'if (news.length < 0) {',
       },
@@ -263,7 +267,7 @@ export const mutants = [
     rule: 'at no moment is a refused row nowhere while the others are there',
     edits: [
       {
-        file: 'streamer/insert-block.ts',
+        file: 'streamer/inserts/insert-block.ts',
         find: deadLettersStart,
         replace: `    const early = new Set(refused.map(({ index }) => index));
     await sendEvents(rows.filter((index) => !early.has(index)));
@@ -277,7 +281,7 @@ ${deadLettersStart}`,
     rule: 'the token of dead letters is made of which they are',
     edits: [
       {
-        file: 'streamer/insert-block.ts',
+        file: 'streamer/inserts/insert-block.ts',
         find: ':${crc32(JSON.stringify(indexes))}`',
         replace: '`',
       },
@@ -289,7 +293,7 @@ ${deadLettersStart}`,
     rule: 'only what ClickHouse refuses by itself is a dead letter',
     edits: [
       {
-        file: 'streamer/refused-rows.ts',
+        file: 'clickhouse/rows/refused-rows.ts',
         find: ".text(value).uint32(betweenValues).text('{}')",
         replace: '.text(value)',
       },
@@ -301,7 +305,7 @@ ${deadLettersStart}`,
     rule: 'only what ClickHouse refuses by itself is a dead letter',
     edits: [
       {
-        file: 'streamer/refused-rows.ts',
+        file: 'clickhouse/rows/refused-rows.ts',
         find: 'if (refused.length === tried.length)',
         replace: 'if (tried.length > 0)',
       },
@@ -313,8 +317,8 @@ ${deadLettersStart}`,
     rule: 'no record is skipped without being counted',
     edits: [
       {
-        file: 'streamer/recover.ts',
-        find: 'if (lost > 0) observer.expired(partition, offset, start, lost);',
+        file: 'streamer/protocol/recover.ts',
+        find: 'if (lost > 0) this.#options.observer.expired(this.#partition, offset, start, lost);',
         replace: '',
       },
     ],
@@ -325,7 +329,7 @@ ${deadLettersStart}`,
     rule: 'only what is gone is skipped',
     edits: [
       {
-        file: 'streamer/batch.ts',
+        file: 'streamer/protocol/batch-reader.ts',
         find: 'if (!(firstAt !== undefined && error instanceof OffsetOutOfRangeError)) throw error;',
         replace: 'if (firstAt !== undefined || error) throw error;',
       },
@@ -337,7 +341,7 @@ ${deadLettersStart}`,
     rule: 'a plan that retention has passed is settled by asking',
     edits: [
       {
-        file: 'streamer/recover.ts',
+        file: 'streamer/protocol/recover.ts',
         find: "if (expired > 0) reasons.doubt = 'retention has passed it';",
         replace: '',
       },
@@ -349,7 +353,7 @@ ${deadLettersStart}`,
     rule: 'a plan of an earlier version is settled by asking',
     edits: [
       {
-        file: 'streamer/recover.ts',
+        file: 'streamer/protocol/recover.ts',
         find: "if (plan.crc === undefined) reasons.doubt = 'an earlier version of Millrace had planned it';",
         replace: '',
       },
@@ -361,7 +365,7 @@ ${deadLettersStart}`,
     rule: 'ClickHouse is the last judge of a commit',
     edits: [
       {
-        file: 'streamer/recover.ts',
+        file: 'streamer/protocol/recover.ts',
         find: 'if (last === undefined) return note?.settleUntil;',
         replace: 'if (last !== -1) return note?.settleUntil;',
       },
@@ -373,7 +377,7 @@ ${deadLettersStart}`,
     rule: 'ClickHouse is the last judge of a commit',
     edits: [
       {
-        file: 'streamer/recover.ts',
+        file: 'streamer/protocol/recover.ts',
         find: 'const reasons = { ...doubtOf(settleUntil) };',
         replace: 'const reasons: { doubt?: string } = {};',
       },
@@ -385,8 +389,8 @@ ${deadLettersStart}`,
     rule: 'a commit belongs to a topic id',
     edits: [
       {
-        file: 'streamer/recover.ts',
-        find: 'note !== undefined && note.topicId !== partition.topicId',
+        file: 'streamer/protocol/recover.ts',
+        find: 'note !== undefined && note.topicId !== this.#partition.topicId',
         replace: "note !== undefined && note.topicId === ''",
       },
     ],
@@ -397,8 +401,8 @@ ${deadLettersStart}`,
     rule: 'an offset beyond the end stops delivery',
     edits: [
       {
-        file: 'streamer/recover.ts',
-        find: 'if (offset > bounds.end) throw shorter(partition, offset, bounds.end);',
+        file: 'streamer/protocol/recover.ts',
+        find: 'if (offset > bounds.end) throw this.shorter(offset, bounds.end);',
         replace: 'if (offset > bounds.end) return { position: bounds.end, ids: undefined };',
       },
     ],
@@ -409,7 +413,7 @@ ${deadLettersStart}`,
     rule: 'no request under a lease that is old',
     edits: [
       {
-        file: 'streamer/lease.ts',
+        file: 'streamer/protocol/lease.ts',
         find: 'if (msBetween(this.#confirmedAt, now) < maxAgeMs) return;',
         replace: 'if (this.#confirmedAt.steady >= 0) return;',
       },
@@ -421,7 +425,7 @@ ${deadLettersStart}`,
     rule: 'no request under a lease that is old',
     edits: [
       {
-        file: 'streamer/lease.ts',
+        file: 'streamer/protocol/lease.ts',
         find: 'this.#confirmedAt = now;',
         replace: 'this.#confirmedAt = this.#clock();',
       },
@@ -431,7 +435,7 @@ ${deadLettersStart}`,
   {
     name: 'lease not asked before a request',
     rule: 'no request under a lease that is old',
-    edits: [{ file: 'streamer/insert-block.ts', find: 'await lease.hold();', replace: '' }],
+    edits: [{ file: 'streamer/inserts/insert-block.ts', find: 'await lease.hold();', replace: '' }],
     tests: [lease],
   },
   {
@@ -439,7 +443,7 @@ ${deadLettersStart}`,
     rule: 'a new owner finds the same repeats',
     edits: [
       {
-        file: 'streamer/recover.ts',
+        file: 'streamer/protocol/recover.ts',
         find: 'if (ids === undefined || mark?.offset === undefined) return;',
         replace: 'if (ids === undefined || mark?.offset === undefined || end >= 0) return;',
       },
@@ -451,7 +455,7 @@ ${deadLettersStart}`,
     rule: 'a new owner finds the same repeats',
     edits: [
       {
-        file: 'streamer/lease.ts',
+        file: 'streamer/protocol/lease.ts',
         find: 'encodeNote({ topicId: partition.topicId, ids, settleUntil, plan })',
         replace: 'encodeNote({ topicId: partition.topicId, ids: ids && undefined, settleUntil, plan })',
       },
@@ -463,7 +467,7 @@ ${deadLettersStart}`,
     rule: 'a plan whose repeats are others now is settled by asking',
     edits: [
       {
-        file: 'streamer/replay-plan.ts',
+        file: 'streamer/protocol/replay-plan.ts',
         find: 'hasOtherRepeats: repeatsCrc !== plan.repeatsCrc',
         replace: 'hasOtherRepeats: repeatsCrc < 0',
       },

@@ -1,8 +1,8 @@
-import { GrowingBatch, type SealedBatch } from '../../src/streamer/batch.ts';
-import { BatchRows } from '../../src/streamer/batch-rows.ts';
-import { allRowsOf, recordOf } from '../../src/streamer/block.ts';
-import { encodeNative } from '../../src/streamer/native-block.ts';
-import { RecentIds } from '../../src/streamer/recent-ids.ts';
+import { BatchRows } from '../../src/clickhouse/rows/batch-rows.ts';
+import { encodeNative } from '../../src/clickhouse/rows/native-block.ts';
+import { RecentIds } from '../../src/streamer/ids/recent-ids.ts';
+import { allRowsOf } from '../../src/streamer/inserts/insert-block.ts';
+import { GrowingBatch, type SealedBatch } from '../../src/streamer/protocol/batch.ts';
 import { blockOf } from './records.ts';
 
 /** Where {@link sealedOf} says that its records come from. */
@@ -44,7 +44,7 @@ export function sealedOf(
 
 /** Values of all records of a batch. */
 export function valuesOf(batch: SealedBatch | undefined): string[] | undefined {
-  return batch && allRowsOf(batch).map((index) => recordOf(batch, index).raw.toString());
+  return batch && allRowsOf(batch).map((index) => batch.rows.record(index).raw.toString());
 }
 
 /** Rows of a batch, all by default, as they are sent. */

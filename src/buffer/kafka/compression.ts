@@ -1,6 +1,6 @@
 /** Decompression of record batches, for every codec a producer may have used, each within a limit. */
 import zlib from 'node:zlib';
-import { appendLz4 } from './lz4.ts';
+import { appendLz4, type Target } from './lz4.ts';
 import { codecs } from './record-batch.ts';
 import { snappySize, unpackSnappy } from './snappy.ts';
 import { damaged, NotReadableHereError, tooLarge, UnreadableBatchError } from './unreadable.ts';
@@ -19,14 +19,6 @@ const xerialHeaderBytes = 16;
 const zstdWindowLog = 25;
 /** zlib's and zstd's codes for having got no memory: nothing that the bytes are to blame for. */
 const memoryCodes = new Set(['Z_MEM_ERROR', 'ZSTD_error_memory_allocation']);
-
-/** Takes what is decompressed. */
-export interface Target {
-  /** Memory with room for so many bytes more behind {@link length}. */
-  reserve(bytes: number): Uint8Array;
-  /** Bytes used. */
-  length: number;
-}
 
 type Inflate = (bytes: Buffer, options: zlib.ZlibOptions) => Buffer;
 /** Node.js before 22.15 has no zstd. */

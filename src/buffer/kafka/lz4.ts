@@ -4,8 +4,15 @@
  * Source: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md and lz4_Block_format.md
  */
 import { copyShort, viewOf } from '../copy-short.ts';
-import type { Target } from './compression.ts';
 import { damaged, tooLarge } from './unreadable.ts';
+
+/** Takes decompressed bytes. */
+export interface Target {
+  /** Memory with room for so many bytes more behind {@link length}. */
+  reserve(bytes: number): Uint8Array;
+  /** Bytes used. */
+  length: number;
+}
 
 const frameMagic = 0x184d2204;
 /** Bits of the frame's flags. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { columnOf } from '../../../src/clickhouse/insert-error.ts';
+import { columnOf } from '../../../src/clickhouse/errors.ts';
 import { patternOf } from '../../../src/dead-letters/reason.ts';
 
 const end = ': (at row 7)\n: While executing BinaryRowInputFormat. (INCORRECT_DATA) (version 26.7.2.1)';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ClickHouseError } from '../../../src/clickhouse/client.ts';
+import { ClickHouseError } from '../../../src/clickhouse/errors.ts';
 import { RefusedTally } from '../../../src/dead-letters/refused-tally.ts';
 import { formatReplay, formatReplayJson } from '../../../src/dead-letters/replay-report.ts';
 

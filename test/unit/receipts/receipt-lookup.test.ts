@@ -3,7 +3,7 @@ import type { BufferInspector, PartitionView } from '../../../src/buffer/buffer.
 import type { ClickHouse } from '../../../src/clickhouse/client.ts';
 import { nameTables } from '../../../src/clickhouse/tables.ts';
 import { createReceiptLookup } from '../../../src/receipts/receipt-lookup.ts';
-import { encodeNote } from '../../../src/streamer/plan.ts';
+import { encodeNote } from '../../../src/streamer/protocol/plan.ts';
 
 const view: PartitionView = { partition: 0, start: 5, end: 20, commit: { offset: 10, plan: '' } };
 

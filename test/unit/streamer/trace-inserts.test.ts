@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import type { OwnedPartition } from '../../../src/buffer/buffer.ts';
-import { GrowingBatch, type SealedBatch } from '../../../src/streamer/batch.ts';
-import { BatchRows } from '../../../src/streamer/batch-rows.ts';
-import type { InsertOptions, Sink } from '../../../src/streamer/deliver.ts';
-import { replayPlan } from '../../../src/streamer/replay-plan.ts';
+import { BatchRows } from '../../../src/clickhouse/rows/batch-rows.ts';
+import { GrowingBatch, type SealedBatch } from '../../../src/streamer/protocol/batch.ts';
+import type { InsertOptions, Sink } from '../../../src/streamer/protocol/delivery.ts';
+import { replayPlan } from '../../../src/streamer/protocol/replay-plan.ts';
 import { traceInserts } from '../../../src/streamer/trace-inserts.ts';
 import { EventLinks } from '../../../src/tracing/event-links.ts';
 import type { Span } from '../../../src/tracing/span.ts';
