@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { importBuilt } from './program.mjs';
+import { importBuilt, importTool } from './program.mjs';
 
 const classicEvent = '{"event":"view","os":"linux","browser":"chrome"}';
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -47,8 +47,8 @@ export async function encodeRows(block, identity, dataType) {
  * @returns its addresses, and what it is
  */
 export async function startKafka(undo, topicPrefix) {
-  const { startBroker } = await importBuilt('tools/kafka-broker.js');
-  const { kafkaVersion } = await importBuilt('tools/kafka-settings.js');
+  const { startBroker } = await importTool('kafka-broker.js');
+  const { kafkaVersion } = await importTool('kafka-settings.js');
   const broker = await startBroker({ port: 0, log: (line) => process.stderr.write(`${line}\n`) });
   undo.push(() => broker.stop());
   undo.push(() => deleteTopics(broker.brokers, topicPrefix));

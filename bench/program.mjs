@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
+const tools = fileURLToPath(new URL('../.build/tools/', import.meta.url));
 const exitUnavailable = 69;
 
 /** Something that the benchmark needs is not there; the message says how to get it. */
@@ -16,6 +17,13 @@ export class MissingError extends Error {
 export async function importBuilt(path) {
   if (!existsSync(dist + path)) throw new MissingError('the program is not built: run `npm run build` first');
   return await import(pathToFileURL(dist + path).href);
+}
+
+/** Imports a module of tools/, as it was built. */
+export async function importTool(path) {
+  if (!existsSync(tools + path))
+    throw new MissingError('the tools are not built: run `npm run build:tools` first');
+  return await import(pathToFileURL(tools + path).href);
 }
 
 /** Costs are read from /proc. */

@@ -1,7 +1,7 @@
 /** Where a benchmark of the collector happens: a directory, and a Kafka if one is wanted. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { importBuilt } from './program.mjs';
+import { importBuilt, importTool } from './program.mjs';
 
 /** Topics of this run begin so. */
 export const topicPrefix = `bench-${process.pid}-${Date.now()}`;
@@ -19,8 +19,8 @@ export async function openSite({ dir: parent, needsKafka }, undo) {
   const dir = await mkdtemp(join(parent, 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
   if (!needsKafka) return { dir, kafka: 'not used' };
-  const { startBroker } = await importBuilt('tools/kafka-broker.js');
-  const { kafkaVersion } = await importBuilt('tools/kafka-settings.js');
+  const { startBroker } = await importTool('kafka-broker.js');
+  const { kafkaVersion } = await importTool('kafka-settings.js');
   const broker = await startBroker({ port: 0, log: (line) => process.stderr.write(`${line}\n`) });
   undo.push(() => broker.stop());
   undo.push(() => deleteTopics(broker.brokers));

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createViteServer } from 'vitest/node';
 import { describeMachine, formatCount } from './figures.mjs';
-import { importBuilt, runToEnd } from './program.mjs';
+import { importBuilt, importTool, runToEnd } from './program.mjs';
 
 const help = `Soaks the whole path: load at a planned rate, a random SIGKILL every few seconds (collector, streamer or
 engine, each started again by a keeper), then a check of every receipt against the tables.
@@ -64,7 +64,7 @@ function readNumber(values, name) {
 async function startBuffer(kind, { undo, log }) {
   if (kind === 'embedded') return {};
   if (kind !== 'kafka') throw Object.assign(new Error('--buffer takes embedded or kafka'), { exitCode: 2 });
-  const { startBroker } = await importBuilt('tools/kafka-broker.js');
+  const { startBroker } = await importTool('kafka-broker.js');
   const broker = await startBroker({ port: 0, log });
   undo.push(() => broker.stop());
   return { brokers: broker.brokers };

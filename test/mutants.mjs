@@ -27,7 +27,7 @@ export default defineConfig({
 `;
 
 function makeCopy() {
-  for (const name of ['src', 'test', 'schemas', 'package.json', 'tsconfig.json']) {
+  for (const name of ['src', 'test', 'tools', 'schemas', 'package.json', 'tsconfig.json']) {
     cpSync(join(root, name), join(copy, name), { recursive: true });
   }
   for (const name of ['node_modules', 'dist']) symlinkSync(join(root, name), join(copy, name), 'dir');

@@ -20,7 +20,7 @@ import {
 } from '../../src/buffer/kafka/assignment.ts';
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
 import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
-import { kafkaVersion } from '../../src/tools/kafka-settings.ts';
+import { kafkaVersion } from '../../tools/kafka-settings.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
 import { batchOf, type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
 import { createKafkaTopic, removeTopic, waitUntil } from '../support/kafka-fixture.ts';

@@ -15,9 +15,9 @@ export const traffic = `${dashboards}/analysts/millrace-traffic.json`;
  * @param {string} root
  */
 export async function generator(root) {
-  if (!existsSync(join(root, 'dist/tools/dashboards')))
-    throw new CheckError('dist is not built: npm run build');
-  const load = (file) => import(pathToFileURL(join(root, 'dist/tools/dashboards', file)).href);
+  if (!existsSync(join(root, '.build/tools/dashboards')))
+    throw new CheckError('the tools are not built: npm run build:tools');
+  const load = (file) => import(pathToFileURL(join(root, '.build/tools/dashboards', file)).href);
   const [{ renderDashboards }, { seriesNames }] = await Promise.all([
     load('dashboards.js'),
     load('sources.js'),

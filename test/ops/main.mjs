@@ -140,7 +140,7 @@ async function runAt(directory, check) {
   }
 }
 
-const installed = ['node_modules', 'dist'];
+const installed = ['node_modules', 'dist', '.build'];
 
 /** What git would commit now, and what was installed and built. */
 function makeCopy() {

@@ -1,7 +1,7 @@
 /** Starts one Kafka for the whole test run, or uses the one that KAFKA_BROKERS names. */
 import type { TestProject } from 'vitest/node';
 import { messageOf } from '../../src/errors.ts';
-import { type Broker, startBroker } from '../../src/tools/kafka-broker.ts';
+import { type Broker, startBroker } from '../../tools/kafka-broker.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import { fetchKafkaJars } from '../../../dist/tools/kafka-java.js';
+import { fetchKafkaJars } from '../../../.build/tools/kafka-java.js';
 import { playTwice, refuses, runAnsible, secrets, writeBelow, writeScratch } from '../ansible.mjs';
 import { CheckError, runTool } from '../check.mjs';
 import { freePort } from '../network.mjs';

@@ -18,9 +18,11 @@ const logging = `Configuration:
 async function run({ root, scratch }) {
   const { services } = parse(readFileSync(join(root, file), 'utf8'), { merge: true });
   const { image, environment } = services.kafka;
-  const { fetchKafkaJars } = await import(new URL('../../../dist/tools/kafka-java.js', import.meta.url).href);
+  const { fetchKafkaJars } = await import(
+    new URL('../../../.build/tools/kafka-java.js', import.meta.url).href
+  );
   const { kafkaVersion } = await import(
-    new URL('../../../dist/tools/kafka-settings.js', import.meta.url).href
+    new URL('../../../.build/tools/kafka-settings.js', import.meta.url).href
   );
   const [name] = image.split('@');
   if (name !== `apache/kafka:${kafkaVersion}`)

@@ -24,7 +24,7 @@ async function checkGenerated({ root }) {
   for (const [path, text] of files) {
     if (!existsSync(join(root, path)) || readFileSync(join(root, path), 'utf8') !== text)
       faults.push(
-        `${path} differs from what the generator gives: change src/tools/dashboards, then npm run docs`,
+        `${path} differs from what the generator gives: change tools/dashboards, then npm run docs`,
       );
   }
   if (faults.length > 0) throw new CheckError(faults.join('\n'));

@@ -9,7 +9,7 @@ const pipelineFile = '.gitlab-ci.yml';
 const globalKeys = ['default', 'include', 'image', 'services', 'stages', 'variables', 'workflow', 'spec'];
 /** Only these may be run for a merge request: the others have the rights to change something. */
 const harmlessStages = ['check', 'test'];
-const skippedDirectories = ['node_modules', 'dist', 'data', '.git', '.cache', '.terraform'];
+const skippedDirectories = ['node_modules', 'dist', '.build', 'data', '.git', '.cache', '.terraform'];
 
 async function checkSchema({ root }) {
   const schema = ['--builtin-schema', 'vendor.gitlab-ci', '--data-transform', 'gitlab-ci'];

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
-import { analysts, operations, renderDashboards } from '../../../src/tools/dashboards/dashboards.ts';
+import { analysts, operations, renderDashboards } from '../../../tools/dashboards/dashboards.ts';
 import {
   gauge,
   mean,
@@ -9,8 +9,8 @@ import {
   quantile,
   shareWithin,
   total,
-} from '../../../src/tools/dashboards/promql.ts';
-import { seriesNames, sources } from '../../../src/tools/dashboards/sources.ts';
+} from '../../../tools/dashboards/promql.ts';
+import { seriesNames, sources } from '../../../tools/dashboards/sources.ts';
 import type { DashboardFile, PanelFile } from '../../support/grafana.ts';
 
 const rendered = [...renderDashboards()].map(([path, text]) => ({ path, text }));

@@ -1,5 +1,5 @@
 /** PromQL that is made of keys of metrics: an expression cannot be written that names another metric, or another label. */
-import type { MetricDefinition } from '../../metrics/metrics.ts';
+import type { MetricDefinition } from '../../src/metrics/metrics.ts';
 import { type KeyOf, type LabelOf, type MetricKey, sources } from './sources.ts';
 
 declare const made: unique symbol;

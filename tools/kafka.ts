@@ -1,7 +1,7 @@
 /** `npm run kafka`: a real single-node Kafka for development, until Ctrl-C. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { exitCodes, messageOf, OperatorError } from '../src/errors.ts';
 import { type Broker, startBroker } from './kafka-broker.ts';
 
 const help = `Usage: npm run kafka -- [--port 9092] [--data-dir <dir>]

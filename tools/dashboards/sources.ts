@@ -2,7 +2,7 @@
  * Every metric that a panel may name. Millrace's own come from the table that the program exposes, so that a panel
  * cannot name one that is not there; those of others are listed here, and tests ask the real thing whether it has them.
  */
-import { type MetricDefinition, metricTable } from '../../metrics/metrics.ts';
+import { type MetricDefinition, metricTable } from '../../src/metrics/metrics.ts';
 
 /** What prom-client tells about the Node.js process. */
 const processMetrics = {

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection, metadataV12 } from '@platformatic/kafka';
-import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { exitCodes, messageOf, OperatorError } from '../src/errors.ts';
 import { isDockerAvailable, startDockerBroker } from './kafka-docker.ts';
 import {
   type BrokerProcess,

@@ -3,10 +3,10 @@
  * dashboards. With --check it changes nothing and exits with 1 when a file is out of date.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { problems } from '../collector/problem.ts';
-import { type Option, optionName, options, variableName } from '../config/options.ts';
-import { exitCodes } from '../errors.ts';
-import { type MetricDefinition, metricTable } from '../metrics/metrics.ts';
+import { problems } from '../src/collector/problem.ts';
+import { type Option, optionName, options, variableName } from '../src/config/options.ts';
+import { exitCodes } from '../src/errors.ts';
+import { type MetricDefinition, metricTable } from '../src/metrics/metrics.ts';
 import { dashboardsDirectory, renderDashboards } from './dashboards/dashboards.ts';
 
 const groups: Readonly<Record<Option['group'], string>> = {

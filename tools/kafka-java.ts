@@ -5,7 +5,7 @@ import { access, mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/pro
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../src/errors.ts';
 import { kafkaVersion, nodeSettings } from './kafka-settings.ts';
 
 const execute = promisify(execFile);
