@@ -5,7 +5,7 @@ import { closest } from 'fastest-levenshtein';
 import type { Command } from './commands/command.ts';
 import { describeForms, formsOf, matchesForm } from './commands/forms.ts';
 import { formatCommandHelp, formatHelp } from './commands/help.ts';
-import { commands, servers } from './commands/table.ts';
+import { commands } from './commands/table.ts';
 import { loadConfig, secretsOf } from './config/load.ts';
 import { type Config, optionName, options } from './config/options.ts';
 import { exitCodes, OperatorError } from './errors.ts';
@@ -27,22 +27,23 @@ async function main(argv: readonly string[]) {
   const [name, ...rest] = argv;
   if (name === '--version' || name === '-v') return print(version);
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    const topic = commands.find((command) => command.name === rest[0]);
-    print(topic === undefined ? formatHelp(commands) : formatCommandHelp(topic));
+    const topic = commands.find((entry) => entry.name === rest[0]);
+    print(topic === undefined ? formatHelp(commands) : formatCommandHelp(topic, await topic.load()));
     return name === undefined ? exitCodes.usage : exitCodes.ok;
   }
-  const command = commands.find((candidate) => candidate.name === name);
-  if (command === undefined) throw unknownCommand(name);
+  const entry = commands.find((candidate) => candidate.name === name);
+  if (entry === undefined) throw unknownCommand(name);
+  const command = await entry.load();
   const { flags, args } = parseFlags(command, rest);
-  if (flags.help === true || flags.h === true) return print(formatCommandHelp(command));
+  if (flags.help === true || flags.h === true) return print(formatCommandHelp(entry, command));
   const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
-  if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(command, args);
-  if (servers.has(command)) {
+  if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(name, command, args);
+  if (entry.stores) {
     // For their child processes, too.
     process.umask(0o077);
     endWithParent();
   }
-  const log = await openLog(command.name, config);
+  const log = await openLog(name, config);
   return await command.run({ config, args, flags, log });
 }
 
@@ -86,7 +87,7 @@ function parseFlags(command: Command, argv: readonly string[]) {
 function unknownCommand(name: string): OperatorError {
   const nearest = closest(
     name,
-    commands.map((command) => command.name),
+    commands.map((entry) => entry.name),
   );
   return new OperatorError(
     `there is no command '${name}'; the nearest one is '${nearest}'. See millrace --help`,
@@ -94,10 +95,10 @@ function unknownCommand(name: string): OperatorError {
   );
 }
 
-function wrongArguments(command: Command, args: readonly string[]): OperatorError {
+function wrongArguments(name: string, command: Command, args: readonly string[]): OperatorError {
   const wanted = describeForms(command);
   const verdict = args.length === 0 ? `needs ${wanted}` : `takes ${wanted}, not '${args.join(' ')}'`;
-  const message = `'${command.name}' ${verdict}. See millrace ${command.name} --help`;
+  const message = `'${name}' ${verdict}. See millrace ${name} --help`;
   return new OperatorError(message, exitCodes.usage);
 }
 

@@ -11,7 +11,7 @@ import { openStore, type Store } from '../bench/store.ts';
 import { type Config, options } from '../config/options.ts';
 import { address, httpUrl } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { clickhouseClientOptions } from './stream.ts';
+import { clickhouseClientOptions } from './from-config.ts';
 
 /** Waiting for delivery, unless `--wait` says otherwise, milliseconds. */
 const defaultWaitMs = 60_000;

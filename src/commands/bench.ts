@@ -15,7 +15,7 @@ import { printableJson, printableLines } from '../printable.ts';
 import { listenForStop } from '../process/stop-signal.ts';
 import { type BenchSetup, createSetup, openSides, openSite } from './bench-setup.ts';
 import type { Command, CommandContext } from './command.ts';
-import { clickhouseOptions } from './stream.ts';
+import { clickhouseOptions } from './shared-options.ts';
 
 /** `bench` itself, and its two other forms. */
 type Form = 'bench' | 'max' | 'compare';
@@ -62,8 +62,6 @@ const defaultSlo = `${defaultSloWithoutStore},loss=0`;
 
 /** `millrace bench`. */
 export const bench: Command = {
-  name: 'bench',
-  summary: 'Load a collector at a rate: latency, cost, freshness, and whether every event is stored once',
   arguments: [],
   otherForms: [['max'], ['compare', '<url-A>', '<url-B>']],
   options: [

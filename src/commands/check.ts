@@ -11,10 +11,10 @@ import { findOpenEntries } from '../process/data-directory.ts';
 import { isOwnHost } from '../process/own-host.ts';
 import { findSandbox } from '../process/sandbox.ts';
 import { loadSchema } from '../schema/schema.ts';
-import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
 import type { Command } from './command.ts';
+import { checkOutage, clickhouseClientOptions, tablesOptions } from './from-config.ts';
 import { checkTopic } from './open-buffer.ts';
-import { clickhouseClientOptions, clickhouseOptions, tablesOptions } from './stream.ts';
+import { bufferOptions, clickhouseOptions, collectorOptions } from './shared-options.ts';
 
 /** What one step of the check found. */
 interface Finding {
@@ -28,8 +28,6 @@ const minFreeBytes = 1024 ** 3;
 
 /** `millrace check`. */
 export const check: Command = {
-  name: 'check',
-  summary: 'Check the configuration and every dependency, changing nothing unless told --create',
   arguments: [],
   options: [
     ...collectorOptions,

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Logger } from 'pino';
 import { ensurePasswords, type Password, readerUser } from '../clickhouse/credentials.ts';
-import type { Config, OptionKey } from '../config/options.ts';
+import type { Config } from '../config/options.ts';
 import type { Account } from '../engine/auth.ts';
 import { launchEngine } from '../engine/launch.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
@@ -12,20 +12,10 @@ import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { isLoopback } from '../process/own-host.ts';
 import { findSandbox, type Sandbox } from '../process/sandbox.ts';
 import type { Command } from './command.ts';
-
-/** Options of the embedded ClickHouse alone. */
-export const engineOptions = [
-  'clickhouseReaderPassword',
-  'clickhouseAuth',
-  'clickhouseHosts',
-  'clickhouseOrigins',
-  'clickhouseSandbox',
-] as const satisfies readonly OptionKey[];
+import { engineOptions } from './shared-options.ts';
 
 /** `millrace clickhouse`: the embedded ClickHouse. */
 export const clickhouse: Command = {
-  name: 'clickhouse',
-  summary: 'Run the embedded ClickHouse behind its HTTP interface',
   arguments: [],
   options: [
     'dataDir',

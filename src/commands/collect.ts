@@ -5,9 +5,9 @@ import { createClickHouse } from '../clickhouse/client.ts';
 import { nameTables } from '../clickhouse/tables.ts';
 import { type Collector, startCollector } from '../collector/collector.ts';
 import { connectToParent, startWorkers } from '../collector/workers.ts';
-import type { Config, OptionKey } from '../config/options.ts';
+import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
-import { exitCodes, messageOf, OperatorError } from '../errors.ts';
+import { messageOf } from '../errors.ts';
 import { prepareDataDirectory } from '../process/data-directory.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
@@ -16,54 +16,12 @@ import { type EventSchema, loadSchema } from '../schema/schema.ts';
 import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command, CommandContext } from './command.ts';
+import { checkOutage, clickhouseClientOptions } from './from-config.ts';
 import { openInspector, openWriter } from './open-buffer.ts';
-import { clickhouseClientOptions, clickhouseOptions, reportingOptions } from './stream.ts';
-
-/** Options of everything that writes to the buffer. */
-export const bufferOptions = [
-  'buffer',
-  'dataDir',
-  'logPartitions',
-  'logRetention',
-  'logMaxBytes',
-  'kafkaBrokers',
-  'kafkaTopic',
-  'kafkaCreateTopic',
-  'kafkaPartitions',
-  'kafkaReplication',
-  'kafkaRetention',
-  'kafkaCompression',
-  'kafkaDeliveryTimeout',
-] as const satisfies readonly OptionKey[];
-
-/** Options of the collector alone. */
-export const collectorOptions = [
-  'listen',
-  'statusHosts',
-  'workers',
-  'schema',
-  'httpServer',
-  'keepRequestIds',
-  'maxBodyBytes',
-  'maxEventBytes',
-  'maxEventDepth',
-  'maxEventKeys',
-  'maxBatchEvents',
-  'maxBodyValues',
-  'maxCompressionRatio',
-  'maxInFlightBytes',
-  'maxRequests',
-  'maxConnections',
-  'appendInterval',
-  'onOutage',
-  'spoolMaxBytes',
-  'drainDelay',
-] as const satisfies readonly OptionKey[];
+import { bufferOptions, clickhouseOptions, collectorOptions, reportingOptions } from './shared-options.ts';
 
 /** `millrace collect`. */
 export const collect: Command = {
-  name: 'collect',
-  summary: 'Take events over HTTP and store them in the buffer',
   arguments: [],
   options: [
     ...collectorOptions,
@@ -144,19 +102,6 @@ async function start(
     await writer.close();
     throw error;
   }
-}
-
-/**
- * Refuses a spool beside the embedded log: that is no more away than the disk that the spool would be on.
- * @throws OperatorError exit 78
- */
-export function checkOutage({ buffer, onOutage }: Config): void {
-  if (buffer !== 'embedded' || onOutage !== 'spool') return;
-  throw new OperatorError(
-    "--on-outage spool is for --buffer kafka: the embedded log is on this machine's disk itself, as the spool " +
-      'would be. Leave it out, or give --buffer kafka',
-    exitCodes.configuration,
-  );
 }
 
 /** The spool, when events may go there, or when an earlier run may have left some. */

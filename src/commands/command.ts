@@ -22,11 +22,19 @@ export const commonExitCodes = {
   78: 'a fault in the configuration',
 } as const satisfies Partial<Record<ExitCode, string>>;
 
-/** One command of the program. The table of commands makes `--help`. */
-export interface Command {
+/** A command in the table: enough for the list of `--help`, without loading what it runs. */
+export interface CommandEntry {
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
+  /** Whether it stores: whatever it creates is for its user alone. Others write what a user asks for, such as a report. */
+  readonly stores?: true;
+  /** Imports the command. A process holds the one that it runs, and no other. */
+  load(): Promise<Command>;
+}
+
+/** What a command takes and does. */
+export interface Command {
   /** Names of the positional arguments, all required. A name in angle brackets stands for a value, any other for itself. */
   readonly arguments: readonly string[];
   /** Other lists of arguments that it can be given instead. */

@@ -14,7 +14,8 @@ import { formatReplay, formatReplayJson } from '../dead-letters/replay-report.ts
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
 import { printableJson, printableLines } from '../printable.ts';
 import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
+import { clickhouseClientOptions } from './from-config.ts';
+import { clickhouseOptions } from './shared-options.ts';
 
 /** Options that have a meaning for one of the two only. */
 const listOptions: readonly OptionKey[] = ['limit'];
@@ -25,8 +26,6 @@ const replayOptions: readonly OptionKey[] = ['dryRun', 'skipDuplicatePaths', 'ke
  * that are still refused, or that do not stay in `events`; 69 when ClickHouse or the tables are not there.
  */
 export const deadLetters: Command = {
-  name: 'dead-letters',
-  summary: 'List the events that ClickHouse refused, or replay them into table events after a fix',
   arguments: ['<list|replay>'],
   options: [
     'partition',

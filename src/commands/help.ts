@@ -1,12 +1,12 @@
 /** The `--help` texts, made from the tables of commands and options. */
 import { type Option, type OptionKey, optionName, options, variableName } from '../config/options.ts';
-import { type Command, commonExitCodes } from './command.ts';
+import { type Command, type CommandEntry, commonExitCodes } from './command.ts';
 import { formsOf } from './forms.ts';
 
 const width = 100;
 
 /** Help of the program. */
-export function formatHelp(commands: readonly Command[]): string {
+export function formatHelp(commands: readonly CommandEntry[]): string {
   const longest = Math.max(...commands.map(({ name }) => name.length));
   const list = commands.map(({ name, summary }) => `  ${name.padEnd(longest)}  ${summary}`);
   return [
@@ -32,10 +32,10 @@ function formatExitCodes(own: Command['exitCodes']): string[] {
 }
 
 /** Help of one command. */
-export function formatCommandHelp(command: Command): string {
-  const usages = formsOf(command).map((form) => ['millrace', command.name, ...form, '[options]'].join(' '));
+export function formatCommandHelp({ name, summary }: CommandEntry, command: Command): string {
+  const usages = formsOf(command).map((form) => ['millrace', name, ...form, '[options]'].join(' '));
   return [
-    /[.?]$/.test(command.summary) ? command.summary : `${command.summary}.`,
+    /[.?]$/.test(summary) ? summary : `${summary}.`,
     '',
     ...usages.map((usage, i) => `${i === 0 ? 'Usage:' : '      '} ${usage}`),
     '',

@@ -15,9 +15,6 @@ import type { Command, CommandContext } from './command.ts';
  * or unreadable, or the run was stopped; 69 when the collector is unavailable; 2 for a file that cannot be read.
  */
 export const replay: Command = {
-  name: 'replay',
-  summary:
-    'Post a file of events (NDJSON or an access log, also gzipped; - is standard input) to a collector',
   arguments: ['<file>'],
   options: [
     'url',

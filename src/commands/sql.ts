@@ -7,15 +7,14 @@ import { runPrompt } from '../sql/prompt.ts';
 import { runStatement, type SqlSession } from '../sql/run-statement.ts';
 import { splitStatements } from '../sql/split-statements.ts';
 import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
+import { clickhouseClientOptions } from './from-config.ts';
+import { clickhouseOptions } from './shared-options.ts';
 
 /**
  * `millrace sql`: asks as the user who may only read, unless `--clickhouse-user` names another. Exit codes: 1 when
  * ClickHouse refuses a statement, 2 for a file that cannot be read, 69 when nobody answers.
  */
 export const sql: Command = {
-  name: 'sql',
-  summary: 'Ask ClickHouse: a statement, a file of statements, standard input, or a prompt',
   arguments: [],
   otherForms: [['<statement>']],
   options: [

@@ -7,16 +7,22 @@ import { stopGracefully } from '../process/lifecycle.ts';
 import { portInUse, probePort } from '../process/probe-port.ts';
 import { forkProgram, type ProcessOptions, type Supervised, supervise } from '../process/supervisor.ts';
 import { loadSchema } from '../schema/schema.ts';
-import { engineOptions, type PreparedEngine, prepareEngine } from './clickhouse.ts';
-import { bufferOptions, checkOutage, collectorOptions } from './collect.ts';
+import { type PreparedEngine, prepareEngine } from './clickhouse.ts';
 import type { Command, CommandContext } from './command.ts';
+import { checkOutage } from './from-config.ts';
+import {
+  bufferOptions,
+  clickhouseOptions,
+  collectorOptions,
+  engineOptions,
+  readerOptions,
+  reportingOptions,
+  streamerOptions,
+} from './shared-options.ts';
 import { formatBanner } from './start-banner.ts';
-import { clickhouseOptions, readerOptions, reportingOptions, streamerOptions } from './stream.ts';
 
 /** `millrace start`. */
 export const start: Command = {
-  name: 'start',
-  summary: 'Run everything on this machine: collector, streamer and embedded ClickHouse',
   arguments: [],
   options: [
     ...collectorOptions,

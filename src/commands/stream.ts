@@ -1,69 +1,19 @@
 import type { Logger } from 'pino';
 import { createClickHouse } from '../clickhouse/client.ts';
-import { credentialsFor, type Role } from '../clickhouse/credentials.ts';
-import type { TablesOptions } from '../clickhouse/tables.ts';
-import type { Config, OptionKey } from '../config/options.ts';
+import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { flushReports } from '../logger.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
 import { probePort } from '../process/probe-port.ts';
-import { type EventSchema, loadSchema } from '../schema/schema.ts';
+import { loadSchema } from '../schema/schema.ts';
 import { type StreamerOptions, startStreamer } from '../streamer/streamer.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
 import type { Command } from './command.ts';
+import { clickhouseClientOptions, tablesOptions } from './from-config.ts';
 import { brokersOf, openReader, topicToCreate } from './open-buffer.ts';
-
-/** Options of everything that talks to ClickHouse. */
-export const clickhouseOptions = [
-  'clickhouseUrl',
-  'clickhouseDatabase',
-  'clickhouseUser',
-  'clickhousePassword',
-  'clickhouseReaderPassword',
-  'clickhouseAuth',
-  'clickhouseCluster',
-  'clickhouseTimeout',
-] as const satisfies readonly OptionKey[];
-
-/** Options of the streamer alone. */
-export const streamerOptions = [
-  'streamListen',
-  'batchRows',
-  'batchBytes',
-  'batchAge',
-  'deduplicationWindow',
-  'deduplicationIds',
-  'settleAfter',
-  'keepRaw',
-  'maxDynamicPaths',
-] as const satisfies readonly OptionKey[];
-
-/** Options of what is told to others about this process. */
-export const reportingOptions = [
-  'tracesEndpoint',
-  'tracesSample',
-  'sentryDsn',
-] as const satisfies readonly OptionKey[];
-
-/** Options of everything that reads the buffer. */
-export const readerOptions = [
-  'buffer',
-  'dataDir',
-  'logPartitions',
-  'logMaxBytes',
-  'kafkaBrokers',
-  'kafkaTopic',
-  'kafkaGroup',
-  'kafkaCreateTopic',
-  'kafkaPartitions',
-  'kafkaReplication',
-  'kafkaRetention',
-  'kafkaSessionTimeout',
-  'kafkaDeliveryTimeout',
-  'deadLetterTopic',
-] as const satisfies readonly OptionKey[];
+import { clickhouseOptions, readerOptions, reportingOptions, streamerOptions } from './shared-options.ts';
 
 /**
  * Above the number of partitions of a streamer: an insert must not wait for a connection after its lease was
@@ -73,8 +23,6 @@ const connections = 1_024;
 
 /** `millrace stream`. */
 export const stream: Command = {
-  name: 'stream',
-  summary: 'Deliver events from the buffer to ClickHouse, each exactly once',
   arguments: [],
   options: [
     ...readerOptions,
@@ -145,23 +93,4 @@ async function openDeadLetters(config: Config, log: Logger): Promise<DeadLetterT
     deliveryTimeoutMs: config.kafkaDeliveryTimeout,
     log,
   });
-}
-
-/**
- * How to reach ClickHouse by the configuration, and as whom.
- * @throws OperatorError exit 78 or 69 when the file of a password cannot be used
- */
-export function clickhouseClientOptions(config: Config, database: string, role: Role = 'owner') {
-  return {
-    url: config.clickhouseUrl,
-    database,
-    ...credentialsFor(config, role),
-    timeoutMs: config.clickhouseTimeout,
-  };
-}
-
-/** How the tables are to be, by the configuration. */
-export function tablesOptions(config: Config, { columns }: EventSchema): TablesOptions {
-  const { clickhouseDatabase: database, clickhouseCluster: cluster, keepRaw, maxDynamicPaths } = config;
-  return { database, cluster, columns, keepRaw, maxDynamicPaths };
 }

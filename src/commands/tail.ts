@@ -12,14 +12,13 @@ import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
 import { printableJson } from '../printable.ts';
 import { formatRow, tailRows } from '../tail/tail-rows.ts';
 import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
+import { clickhouseClientOptions } from './from-config.ts';
+import { clickhouseOptions } from './shared-options.ts';
 
 const pollMs = 500;
 
 /** Prints the newest rows, then those that arrive, until stopped. */
 export const tail: Command = {
-  name: 'tail',
-  summary: 'Print the newest rows of table events as they arrive, one JSON object a line',
   arguments: [],
   options: [
     'limit',

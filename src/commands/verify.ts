@@ -16,8 +16,9 @@ import { type Receipts, readReceipts } from '../verify/receipts-file.ts';
 import type { Verdict } from '../verify/report.ts';
 import { verify as compare } from '../verify/verify.ts';
 import type { Command, CommandContext } from './command.ts';
+import { clickhouseClientOptions } from './from-config.ts';
 import { openInspector } from './open-buffer.ts';
-import { clickhouseClientOptions, clickhouseOptions } from './stream.ts';
+import { clickhouseOptions } from './shared-options.ts';
 
 const codes: Readonly<Record<Verdict, ExitCode>> = {
   ok: exitCodes.ok,
@@ -30,8 +31,6 @@ const quietMs = 1_000;
 
 /** `millrace verify`. */
 export const verify: Command = {
-  name: 'verify',
-  summary: 'Compare the buffer with ClickHouse: is every record there, exactly once?',
   arguments: [],
   options: [
     'receipts',
