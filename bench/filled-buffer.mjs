@@ -114,7 +114,7 @@ const openers = {
 };
 
 async function fillPartition(writer, partition, { rows, append, values }) {
-  const { EventBatch } = await importBuilt('buffer/event-batch.js');
+  const { EventBatch } = await importBuilt('buffer/records.js');
   const batch = new EventBatch();
   for (let done = 0; done < rows; ) {
     batch.clear();

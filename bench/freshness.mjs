@@ -121,7 +121,7 @@ async function append(writer, { rate, seconds, values }) {
   const startedAt = performance.now();
   let given = 0;
   const fill = async (partition) => {
-    const { EventBatch } = await import('../dist/buffer/event-batch.js');
+    const { EventBatch } = await import('../dist/buffer/records.js');
     const batch = new EventBatch();
     while (given < total) {
       const due = Math.min(total, Math.ceil(((performance.now() - startedAt) / 1e3) * rate));

@@ -17,10 +17,10 @@ import { Consumer, ProduceAcks, Producer } from '@platformatic/kafka';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
 import snappy from 'snappy';
-import { EventBatch } from '../dist/buffer/event-batch.js';
 import { openKafkaReader } from '../dist/buffer/kafka/reader.js';
 import { ensureTopic } from '../dist/buffer/kafka/topics.js';
 import { openKafkaWriter } from '../dist/buffer/kafka/writer.js';
+import { EventBatch } from '../dist/buffer/records.js';
 
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs;
 CompressionCodecs[CompressionTypes.Snappy] = () => ({

@@ -132,7 +132,7 @@ class Meter {
 }
 
 async function runMillrace({ port, rate, seconds, connections }) {
-  const { runLoad } = await importBuilt('bench/run-load.js');
+  const { runLoad } = await importBuilt('bench/load.js');
   const { parseProfile } = await importBuilt('bench/profile.js');
   const { createPayload } = await importBuilt('bench/payload.js');
   const meter = new Meter();
@@ -153,7 +153,7 @@ async function runMillrace({ port, rate, seconds, connections }) {
 /** The same schedule with undici; what waits longer than a second is given up as well. */
 async function runUndici({ as, port, rate, seconds, connections }) {
   const { Pool } = await import('undici');
-  const { readOutcome } = await importBuilt('bench/outcome.js');
+  const { readOutcome } = await importBuilt('bench/tally.js');
   const { createReceipts } = await importBuilt('verify/receipts.js');
   const pool = new Pool(`http://127.0.0.1:${port}`, { connections: Number(connections) });
   const request = { method: 'POST', path, headers: { 'content-type': 'application/json' }, body: event };

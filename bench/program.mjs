@@ -37,7 +37,7 @@ export function requireLinux() {
  * @returns what it announced, its pid, and `stop`, which resolves when it has ended
  */
 export async function startMillrace(args, { execArgv = [] } = {}) {
-  const { nodeFlags } = await importBuilt('process/node-flags.js');
+  const { nodeFlags } = await importBuilt('process/children.js');
   const options = { env: cleanEnvironment(), execArgv: [...nodeFlags, ...execArgv], silent: true };
   const child = fork(`${dist}main.js`, args, options);
   let output = '';

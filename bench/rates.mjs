@@ -112,7 +112,7 @@ async function measure(site, options, { round, rate, contender }) {
 
 /** Posts at a rate, after a warm-up at saturation: code that is not compiled yet would look dear at a low rate. */
 async function driveAt(rate, { url, pid }, load) {
-  const { runLoad } = await importBuilt('bench/run-load.js');
+  const { runLoad } = await importBuilt('bench/load.js');
   const { parseProfile } = await importBuilt('bench/profile.js');
   const { createPayload } = await importBuilt('bench/payload.js');
   await runWrk(`${url}${path}`, { ...load, seconds: load['warm-up'] });

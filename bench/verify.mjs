@@ -76,7 +76,7 @@ function describeSettings({ dir, version, rows, partitions, rounds }) {
 async function fillLog({ dir, options: { rows, partitions } }) {
   const { openEmbeddedWriter } = await importBuilt('buffer/embedded/writer.js');
   const { openEmbeddedReader } = await importBuilt('buffer/embedded/reader.js');
-  const { EventBatch } = await importBuilt('buffer/event-batch.js');
+  const { EventBatch } = await importBuilt('buffer/records.js');
   const log = { dir: join(dir, 'log'), topic: 'events', partitions, maxBytes: 16 * 1024 ** 3 };
   const writer = await openEmbeddedWriter({ ...log, retentionMs: 86_400_000 });
   const value = Buffer.from(event);

@@ -1,8 +1,12 @@
+/**
+ * Keeps secrets out of what leaves the process as text: log lines and error reports. By name, where a value stands
+ * under one that tells; by form, where it stands in the middle of a text; and by value, for the secrets of this process.
+ */
 import { hostname } from 'node:os';
 import { type Logger, type LoggerOptions as PinoOptions, pino } from 'pino';
 import type { ErrorReporter } from './error-reports.ts';
-import { printableJson } from './printable.ts';
 import { createScrubber, redactNamed } from './redact.ts';
+import { printableJson } from './text.ts';
 import { version } from './version.ts';
 
 /** What a log does beside writing lines. */

@@ -1,17 +1,16 @@
 #!/usr/bin/env node
-/** Entry: finds the command, loads the configuration, runs it, and turns what goes wrong into an exit code. */
 import { parseArgs } from 'node:util';
 import { closest } from 'fastest-levenshtein';
+/** Entry: finds the command, loads the configuration, runs it, and turns what goes wrong into an exit code. */
 import type { Command } from './commands/command.ts';
-import { describeForms, formsOf, matchesForm } from './commands/forms.ts';
-import { formatCommandHelp, formatHelp } from './commands/help.ts';
+import { describeForms, formatCommandHelp, formatHelp, formsOf, matchesForm } from './commands/help.ts';
 import { commands } from './commands/table.ts';
 import { loadConfig, secretsOf } from './config/load.ts';
 import { type Config, optionName, options } from './config/options.ts';
 import { exitCodes, OperatorError } from './errors.ts';
 import { createLogger } from './logger.ts';
-import { printableLines } from './printable.ts';
 import { endWithParent } from './process/lifecycle.ts';
+import { printableLines } from './text.ts';
 import { version } from './version.ts';
 
 try {

@@ -1,13 +1,13 @@
-/**
- * Keeps secrets out of what leaves the process as text: log lines and error reports. By name, where a value stands
- * under one that tells; by form, where it stands in the middle of a text; and by value, for the secrets of this process.
- */
+/** Takes secrets out of texts and values on their way to logs and reports. */
 
 const censor = '[redacted]';
+
 /** Names of properties whose values are never shown, in any notation: `clickhousePassword`, `x-api-key`. */
 const secretName =
   /passw|secret|token$|authorization|api[-_]?key|private[-_]?key|credential|cookie|dsn$|idempotency[-_]?key|^headers$/i;
+
 const maxDepth = 8;
+
 /** Shorter ones would blot out text that has nothing to do with them. */
 const shortestSecret = 6;
 

@@ -3,16 +3,21 @@
  * access to the buffer. Rows of one partition are stored in the order of their offsets, so a receipt without a row
  * is lost when `events` has a row beyond it, and still on its way otherwise.
  */
-import { syncReplica } from '../clickhouse/sync-replica.ts';
-import { deliveryTables } from '../clickhouse/tables.ts';
-import { type Bucket, readBuckets, type Source } from '../verify/coverage.ts';
-import { findDuplicates, type RepeatedRange } from '../verify/duplicates.ts';
-import { findKeptRepeats } from '../verify/kept-repeats.ts';
+import { quoteText } from '../clickhouse/client.ts';
+import { deliveryTables, syncReplica } from '../clickhouse/tables.ts';
+import {
+  type Bucket,
+  conditionsOf,
+  listOf,
+  numberSettings,
+  readBuckets,
+  type Source,
+} from '../verify/coverage.ts';
+import { findDuplicates, findKeptRepeats, type RepeatedRange } from '../verify/faults.ts';
 import { findMissing } from '../verify/missing.ts';
 import { clip, mostListed, type Range, RangeSet } from '../verify/ranges.ts';
 import type { Receipts } from '../verify/receipts.ts';
-import { checkSpools, type SpoolReceipts } from '../verify/spools.ts';
-import { type Arrival, countArrivals, type Hulls, hullsOf } from './arrivals.ts';
+import { checkSpools, type SpoolReceipts } from '../verify/receipts-report.ts';
 import type { Store } from './store.ts';
 
 /** Offsets of a partition. */
@@ -171,4 +176,104 @@ function restOf(set: RangeSet, start: number): RangeSet {
 
 function isFilled({ start, end }: Range): boolean {
   return end > start;
+}
+
+/** Most that the clocks of collectors and of ClickHouse may differ, milliseconds. */
+const clockSlackMs = 3_600_000;
+
+/** From the lowest offset to the highest one, by partition, from partition 0 on; empty where there are no receipts. */
+export type Hulls = readonly Range[];
+
+/** The hulls of receipts. */
+export function hullsOf(receipts: ReadonlyMap<number, RangeSet>): Hulls {
+  const hulls = new Map([...receipts].map(([partition, set]) => [partition, set.hull]));
+  const found = [...hulls.values()].filter((hull) => hull !== undefined);
+  // Empty ranges begin where the others do, so that the least start of all is one of a receipt.
+  const start = Math.min(...found.map((hull) => hull.start));
+  const count = Math.max(-1, ...receipts.keys()) + 1;
+  return Array.from({ length: count }, (_, partition) => hulls.get(partition) ?? { start, end: start });
+}
+
+/** Rows of one topic and partition within its hull. */
+export interface Arrival {
+  readonly topic_id: string;
+  readonly partition: number;
+  /** In all of the tables. */
+  readonly rows: number;
+  /** Highest offset in `events`; 0 when it has none. */
+  readonly highest_event: number;
+}
+
+/**
+ * Counts the rows within the hulls that were received about when the run was, or later; by topic id, since a topic
+ * that had the same name before has another.
+ */
+export async function countArrivals(store: Store, topic: string, hulls: Hulls): Promise<Arrival[]> {
+  const where = [
+    `topic = ${quoteText(topic)}`,
+    `received_at >= fromUnixTimestamp64Milli(${Math.floor(store.openedAt - clockSlackMs)})`,
+    ...withinHulls(hulls),
+  ].join(' AND ');
+  const parts = deliveryTables(store.tables).map(
+    (table, index) => `
+      SELECT ${index} AS source, topic_id, partition, count() AS n, max(offset) AS top
+      FROM ${table} WHERE ${where} GROUP BY topic_id, partition`,
+  );
+  return await store.clickhouse.query<Arrival>(
+    `SELECT topic_id, partition, sum(n) AS rows, maxIf(top, source = 0) AS highest_event
+     FROM (${parts.join(' UNION ALL ')}) GROUP BY topic_id, partition ORDER BY topic_id, partition`,
+    { settings: numberSettings },
+  );
+}
+
+/** Conditions that a row lies within the hull of its partition; the first ones help the index on offsets. */
+export function withinHulls(hulls: Hulls): string[] {
+  return [
+    `offset >= ${Math.min(...hulls.map(({ start }) => start))}`,
+    `offset < ${Math.max(...hulls.map(({ end }) => end))}`,
+    `offset >= ${listOf(hulls, ({ start }) => start)}[partition + 1]`,
+    `offset < ${listOf(hulls, ({ end }) => end)}[partition + 1]`,
+  ];
+}
+
+/** From receiving an event, by the collector's clock, to storing its row, by ClickHouse's. Names are those of the JSON. */
+export interface Freshness {
+  /** Rows of `events` that were looked at: those between the first and the last receipt, of other clients, too. */
+  readonly rows: number;
+  /** Milliseconds; below 0 when the clocks disagree. */
+  readonly p50_ms: number;
+  readonly p99_ms: number;
+  readonly max_ms: number;
+  /** Inserts of these rows: each makes a part. */
+  readonly new_parts: number;
+}
+
+/**
+ * Looks at the rows of a run; undefined when there are none.
+ *
+ * Parts are counted without `system.part_log`, which is not everywhere: rows of one insert have one time of storing,
+ * and no two inserts of a partition the same one, since they follow one another.
+ */
+export async function readFreshness(
+  { clickhouse, tables }: Pick<Store, 'clickhouse' | 'tables'>,
+  identity: { readonly topic: string; readonly topicId: string },
+  receipts: Receipts,
+): Promise<Freshness | undefined> {
+  const hulls = hullsOf(receipts.partitions);
+  if (hulls.length === 0) return undefined;
+  const where = [...conditionsOf(identity), ...withinHulls(hulls)].join(' AND ');
+  const [row] = await clickhouse.query<{
+    rows: number;
+    quantiles: readonly [number, number, number];
+    new_parts: number;
+  }>(
+    `SELECT sum(n) AS rows, quantilesExactWeighted(0.5, 0.99, 1)(late, n) AS quantiles,
+       uniqExact(partition, stored_at) AS new_parts
+     FROM (SELECT partition, stored_at, dateDiff('millisecond', received_at, stored_at) AS late, count() AS n
+       FROM ${tables.events} WHERE ${where} GROUP BY partition, stored_at, late)`,
+    { settings: numberSettings },
+  );
+  if (row === undefined || row.rows === 0) return undefined;
+  const [p50_ms, p99_ms, max_ms] = row.quantiles;
+  return { rows: row.rows, p50_ms, p99_ms, max_ms, new_parts: row.new_parts };
 }

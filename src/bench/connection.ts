@@ -5,8 +5,7 @@
  * requests a second against 35,000 and 31,000 (bench/load-client.mjs, two cores shared with the server, Node.js 20).
  */
 import type { OnReadOpts, Socket } from 'node:net';
-import { AnswerFault } from './answer-head.ts';
-import { type Answer, AnswerParser } from './answer-parser.ts';
+import { type Answer, AnswerFault, AnswerParser } from './answer-parser.ts';
 import { type Endpoint, openEvent, openSocket } from './endpoint.ts';
 
 /** Hears of what happens on a connection. */

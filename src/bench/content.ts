@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { deliveryTables } from '../clickhouse/tables.ts';
 import { hasRaw } from '../verify/content.ts';
 import { conditionsOf, numberSettings, type Source } from '../verify/coverage.ts';
-import { type Hulls, withinHulls } from './arrivals.ts';
+import { type Hulls, withinHulls } from './compare-receipts.ts';
 import type { Payload } from './payload.ts';
 
 /** What was posted, and how often it was acknowledged. */

@@ -1,6 +1,7 @@
 /** Where a load run connects to. */
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { Agent, request } from 'undici';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 
 /** A place to connect to; can be sent to another thread. */
@@ -83,4 +84,47 @@ export function openSocket({ address, port, tls }: Endpoint, onread?: OnReadOpts
 /** The event of a socket by which it is ready to be written to. */
 export function openEvent({ tls }: Endpoint): 'connect' | 'secureConnect' {
   return tls === undefined ? 'connect' : 'secureConnect';
+}
+
+/** An answer, or why there was none. */
+export type Fetched =
+  | { readonly status: number; readonly body: string }
+  | { readonly status: undefined; readonly reason: string };
+
+/** Reads from any server; never rejects. */
+export interface HttpGetter {
+  get(url: URL): Promise<Fetched>;
+  close(): Promise<void>;
+}
+
+/** Makes one. An answer may take `timeoutMs`. */
+export function createHttpGetter(options: {
+  readonly checksCertificate: boolean;
+  readonly timeoutMs: number;
+}): HttpGetter {
+  const { checksCertificate, timeoutMs } = options;
+  const dispatcher = new Agent({
+    connections: 2,
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    connect: { rejectUnauthorized: checksCertificate, timeout: timeoutMs },
+  });
+  return {
+    async get(url) {
+      try {
+        const answer = await request(url, { dispatcher });
+        return { status: answer.statusCode, body: await answer.body.text() };
+      } catch (error) {
+        return { status: undefined, reason: explain(error) };
+      }
+    },
+    close: () => dispatcher.destroy(),
+  };
+}
+
+function explain(error: unknown): string {
+  const hint = isCertificateProblem(error)
+    ? ' (its certificate is not trusted here: --no-tls-verify takes any)'
+    : '';
+  return `${messageOf(error)}${hint}`;
 }

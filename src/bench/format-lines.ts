@@ -1,7 +1,14 @@
 /** Lines that the reports for a person have in common: a title, and what stands beside it. */
-import { alignColumns, countOf } from '../text-table.ts';
+import {
+  alignColumns,
+  countOf,
+  formatCount,
+  formatDigits,
+  formatMiB,
+  formatMs,
+  formatShare,
+} from '../text.ts';
 import type { Environment } from './environment.ts';
-import { formatCount, formatDigits, formatMiB, formatMs, formatShare } from './figures.ts';
 import type { LatencyReport, LoadReport } from './load-report.ts';
 import type { Cost } from './process-watch.ts';
 

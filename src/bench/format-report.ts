@@ -1,11 +1,9 @@
 /** The report of a run for a person: the verdict first. */
-import { countOf } from '../text-table.ts';
+import { countOf, formatCount, formatDigits, formatMs, formatShare } from '../text.ts';
 import type { ContentFinding } from './content.ts';
-import { describeFaults } from './faults.ts';
-import { formatCount, formatDigits, formatMs, formatShare } from './figures.ts';
 import { formatCost, formatEnvironment, formatLoad, joinLines, type Line } from './format-lines.ts';
 import { failedShare } from './load-report.ts';
-import type { BenchReport, ReconciliationReport } from './report.ts';
+import { type BenchReport, describeFaults, type ReconciliationReport } from './report.ts';
 import { mostErrors } from './slo.ts';
 
 const mostRanges = 5;

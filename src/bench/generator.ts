@@ -7,9 +7,8 @@ import type { Connection, ConnectionFailure } from './connection.ts';
 import { Connections, type RequestUser } from './connections.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { LoadResult, LoadSecond } from './load.ts';
-import { readOutcome } from './outcome.ts';
 import type { Profile } from './profile.ts';
-import { Tally } from './tally.ts';
+import { readOutcome, Tally } from './tally.ts';
 
 /** What a generator does. */
 export interface GeneratorOptions {

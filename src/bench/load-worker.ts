@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { findEndpoint } from './endpoint.ts';
 import { generateLoad } from './generator.ts';
-import { type FromLoadThread, type LoadTask, packResult, unpackRequests } from './load-task.ts';
+import { type FromLoadThread, type LoadTask, packResult, unpackRequests } from './load.ts';
 import { parseProfile } from './profile.ts';
 
 const stop = new AbortController();

@@ -1,14 +1,14 @@
 /** One measured run: warm-up, load, what it cost, and what became of the events. */
 import { exitCodes, OperatorError } from '../errors.ts';
-import { countOf } from '../text-table.ts';
-import { type Freshness, readFreshness } from './freshness.ts';
-import { emptyLoad, type LoadOptions, type LoadResult } from './load.ts';
-import { countTwice, mergeReceipts } from './merge-receipts.ts';
+import { countOf } from '../text.ts';
+import { RangeSet } from '../verify/ranges.ts';
+import type { Receipts } from '../verify/receipts.ts';
+import { type Freshness, readFreshness } from './compare-receipts.ts';
+import { emptyLoad, type LoadOptions, type LoadResult, runLoad } from './load.ts';
 import type { CostFound, ProcessWatch } from './process-watch.ts';
 import { type Profile, parseProfile } from './profile.ts';
 import type { Progress } from './progress.ts';
 import { awaitDelivery, type Reconciliation, reconcile } from './reconcile.ts';
-import { runLoad } from './run-load.ts';
 import type { Store } from './store.ts';
 
 /** What is measured, and how it is spoken to. */
@@ -242,4 +242,33 @@ export async function settle(
   } finally {
     progress.clear();
   }
+}
+
+/** Events that answers acknowledged by receipts which other answers have given, too: it takes no look at the tables. */
+export function countTwice(runs: readonly LoadResult[]): number {
+  const { partitions, spools } = mergeReceipts(runs.map(({ receipts }) => receipts));
+  const acknowledged = runs.reduce((total, run) => total + run.eventsAcknowledged, 0);
+  const distinct = [...partitions.values(), ...spools.values()].reduce(
+    (total, set) => total + set.offsets,
+    0,
+  );
+  return Math.max(0, acknowledged - distinct);
+}
+
+/** All receipts together. */
+export function mergeReceipts(list: readonly Receipts[]): Receipts {
+  return {
+    partitions: mergeSets(list.map(({ partitions }) => partitions)),
+    spools: mergeSets(list.map(({ spools }) => spools)),
+  };
+}
+
+function mergeSets<K>(list: readonly ReadonlyMap<K, RangeSet>[]): Map<K, RangeSet> {
+  const merged = new Map<K, RangeSet>();
+  for (const [key, set] of list.flatMap((sets) => [...sets])) {
+    const whole = merged.get(key) ?? new RangeSet();
+    for (const range of set) whole.add(range.start, range.end);
+    merged.set(key, whole);
+  }
+  return merged;
 }

@@ -1,6 +1,6 @@
 /** What a process costs and how far it lags behind, by its `/metrics`. */
 import { metricTable } from '../metrics/metrics.ts';
-import type { Fetched, HttpGetter } from './http-get.ts';
+import type { Fetched, HttpGetter } from './endpoint.ts';
 
 /** What a process took for what it did. Names are those of the JSON. */
 export interface Cost {

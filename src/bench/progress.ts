@@ -1,6 +1,5 @@
 /** What a person sees while a load runs: one line on a terminal, elsewhere a line every ten seconds. */
-import { countOf } from '../text-table.ts';
-import { formatCount, formatMs } from './figures.ts';
+import { countOf, formatCount, formatMs } from '../text.ts';
 import type { LoadSecond } from './load.ts';
 
 /** Shows how a run is going, on standard error. */

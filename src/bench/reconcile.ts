@@ -1,8 +1,7 @@
 /** Waits until the events of a run are stored, and says what became of them. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Receipts } from '../verify/receipts.ts';
-import { countArrivals, hullsOf } from './arrivals.ts';
-import { type Comparison, compareReceipts } from './compare-receipts.ts';
+import { type Comparison, compareReceipts, countArrivals, hullsOf } from './compare-receipts.ts';
 import { type ContentFinding, compareTexts, type Posted, unchecked } from './content.ts';
 import type { Store } from './store.ts';
 

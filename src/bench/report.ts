@@ -1,7 +1,8 @@
 /** What `bench` found: the object that `--json` prints and `--report` writes. Names are those of the JSON. */
+import { closeSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { formatCount, round } from '../text.ts';
+import type { Freshness } from './compare-receipts.ts';
 import type { Environment } from './environment.ts';
-import { round } from './figures.ts';
-import type { Freshness } from './freshness.ts';
 import { failedShare, type LoadReport, reportLoad, splitCost } from './load-report.ts';
 import type { Measurement } from './measure.ts';
 import type { Cost } from './process-watch.ts';
@@ -147,4 +148,56 @@ function reportSeries({ load, processes }: Measurement): SecondReport[] {
     lag: processes[i]?.lag ?? null,
     collector_resident_bytes: processes[i]?.collectorBytes ?? null,
   }));
+}
+
+/** A file that is to be written when there is something to write. */
+export interface ReportFile {
+  /** Puts the file in its place, whole. */
+  write(text: string): void;
+  /** Takes away what was begun; nothing after `write`. */
+  discard(): void;
+}
+
+/**
+ * Begins to write a file beside the one that is named, so that what cannot be written is found out now, and takes away
+ * what an earlier run has left there: a run that fails must not pass for that one.
+ * @throws Error of the system when it cannot be written
+ */
+export function createReportFile(path: string): ReportFile {
+  const kind = statSync(path, { throwIfNoEntry: false });
+  // A pipe or a terminal: nothing can take its place.
+  if (kind !== undefined && !kind.isFile()) {
+    closeSync(openSync(path, 'a'));
+    return { write: (text) => writeFileSync(path, text), discard: () => {} };
+  }
+  const temporary = `${path}.${process.pid}.tmp`;
+  closeSync(openSync(temporary, 'w'));
+  rmSync(path, { force: true });
+  return {
+    write(text) {
+      writeFileSync(temporary, text);
+      renameSync(temporary, path);
+    },
+    discard: () => rmSync(temporary, { force: true }),
+  };
+}
+
+/** What is wrong, the worst first. */
+export function describeFaults({
+  reconciliation,
+  acknowledged_twice: twice,
+}: Pick<BenchReport, 'reconciliation' | 'acknowledged_twice'>): string {
+  if (reconciliation === null) return `TWICE: ${formatCount(twice)} receipts given twice`;
+  const { missing, duplicated, repeats_kept, acknowledged_twice, not_delivered } = reconciliation;
+  const changed = changedOf(reconciliation);
+  const faults = [
+    ...(missing > 0 ? [`${formatCount(missing)} acknowledged and not stored`] : []),
+    ...(changed > 0 ? [`${formatCount(changed)} not stored as they were posted`] : []),
+    ...(duplicated > 0 ? [`${formatCount(duplicated)} stored more than once`] : []),
+    ...(repeats_kept > 0 ? [`${formatCount(repeats_kept)} in repeats and stored as well`] : []),
+    ...(acknowledged_twice > 0 ? [`${formatCount(acknowledged_twice)} receipts given twice`] : []),
+    ...(not_delivered > 0 ? [`${formatCount(not_delivered)} not stored yet`] : []),
+  ];
+  const worst = missing > 0 ? 'LOSS' : changed > 0 ? 'CHANGED' : 'TWICE';
+  return `${worst}: ${faults.join(', ')}`;
 }

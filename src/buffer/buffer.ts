@@ -2,8 +2,7 @@
  * The buffer: the durable middle between collector and streamer. Two ends, a writer and a reader, which
  * share nothing but the stored records; each adapter (`embedded/`, `kafka/`) implements both.
  */
-import type { EventBatch } from './event-batch.ts';
-import type { RecordBlock } from './record-block.ts';
+import type { EventBatch, RecordBlock } from './records.ts';
 
 /**
  * Whether a dependency can be used now; `detail` says what is wrong and which setting points at it, and `code` what kind

@@ -8,9 +8,8 @@ import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Config, options, variableName } from '../config/options.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
-import { prepareDataDirectory } from '../process/data-directory.ts';
-import { isOwnHost } from '../process/own-host.ts';
-import { createPrivateFile, readPrivateFile } from '../process/private-file.ts';
+import { createPrivateFile, prepareDataDirectory, readPrivateFile } from '../process/data-directory.ts';
+import { isOwnHost } from '../process/hosts.ts';
 import { rememberSecret } from '../redact.ts';
 
 /** What somebody may do in the embedded ClickHouse. */

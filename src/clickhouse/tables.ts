@@ -1,23 +1,19 @@
 /** The tables: their names, their statements, and making them fit the schema. */
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
-import type { Column } from '../schema/columns.ts';
-import { type ClickHouse, quoteName, quoteText } from './client.ts';
+import { type ClickHouse, quoteName } from './client.ts';
 import { ClickHouseError } from './errors.ts';
-import { changeOfRaw, type KeepRaw, rawColumn } from './raw-column.ts';
-import { formatMissingSettings, formatTableSettings, lateSetting } from './table-settings.ts';
-
-/** Where the tables are and what they hold. */
-export interface TablesOptions {
-  readonly database: string;
-  /** Cluster for ON CLUSTER; tables are replicated then. */
-  readonly cluster: string | undefined;
-  readonly columns: readonly Column[];
-  /** How long `events` and `repeats` keep the bytes of each event. Default: always. */
-  readonly keepRaw?: KeepRaw | undefined;
-  /** Paths of `data` that get a column of their own in each part of a new table, 0 to 1024. Default: 128. */
-  readonly maxDynamicPaths?: number | undefined;
-}
+import {
+  changeOfRaw,
+  createDeadLetters,
+  createEvents,
+  createRepeats,
+  formatMissingSettings,
+  insertedColumns,
+  lateAlias,
+  lateSetting,
+  type TablesOptions,
+} from './table-definitions.ts';
 
 /** Names of the tables, quoted for use in statements. */
 export interface Tables {
@@ -30,74 +26,6 @@ export interface Tables {
   /** Whether they are on a cluster. */
   readonly isReplicated: boolean;
 }
-
-/**
- * Settings of every insert. One block per insert, its identity the token alone: docs/delivery.md says why
- * each is needed.
- */
-export const insertSettings: Readonly<Record<string, string | number>> = {
-  async_insert: 0,
-  wait_end_of_query: 1,
-  insert_deduplicate: 1,
-  deduplicate_insert: 'enable',
-  deduplicate_blocks_in_dependent_materialized_views: 1,
-  use_strict_insert_block_limits: 1,
-  input_format_parallel_parsing: 0,
-  // An id that is NULL is taken from the event, and so is one of a block without ids.
-  input_format_null_as_default: 1,
-  input_format_defaults_for_omitted_fields: 1,
-  // How the types of a Native block are written, and that a former type of `data` is cast to the one of the table.
-  input_format_native_decode_types_in_binary_format: 0,
-  input_format_native_allow_types_conversion: 1,
-  max_insert_block_size: 1_048_449,
-  min_insert_block_size_bytes: 268_402_944,
-  date_time_input_format: 'best_effort',
-  // What a value is, its own JSON says: a text stays a text whatever it looks like and whatever else is in the insert,
-  // and so does a boolean in an array. Typed paths are parsed all the same.
-  input_format_try_infer_dates: 0,
-  input_format_try_infer_datetimes: 0,
-  input_format_try_infer_variants: 0,
-  input_format_json_try_infer_numbers_from_strings: 0,
-  input_format_json_read_bools_as_numbers: 0,
-  input_format_json_read_bools_as_strings: 0,
-  input_format_json_read_numbers_as_strings: 0,
-  // Arrays of whole and other numbers are arrays of Float64: docs/data.md says what that changes.
-  input_format_try_infer_integers: 1,
-  // A path is there once, and dots in keys are nesting.
-  type_json_skip_duplicated_paths: 0,
-  type_json_skip_invalid_typed_paths: 0,
-  json_type_escape_dots_in_keys: 0,
-  // Receive times of a wrong clock may be spread over more months than ClickHouse allows by default.
-  max_partitions_per_insert_block: 0,
-};
-
-/** Columns of `events` that the streamer fills, in the order of the insert; where it is kept, `raw` comes after them. */
-export const insertedColumns: readonly string[] = [
-  'received_at',
-  'topic',
-  'topic_id',
-  'partition',
-  'offset',
-  'event_id',
-  'data',
-];
-
-/** Columns of `dead_letters` in the order in which its rows are written. */
-const letterColumns = [
-  ...['topic', 'topic_id', 'partition', 'offset', 'received_at', 'refused_at', 'event_id', 'code', 'column'],
-  ...['reason', 'raw'],
-];
-
-/** Columns of `repeats` in the order in which its rows are written; where it is kept, `raw` comes after them. */
-const repeatColumns = [
-  'topic',
-  'topic_id',
-  'partition',
-  'offset',
-  'received_at',
-  'event_id',
-  'earlier_offset',
-];
 
 /** Names the tables. */
 export function nameTables({ database, cluster }: Pick<TablesOptions, 'database' | 'cluster'>): Tables {
@@ -116,25 +44,6 @@ export function deliveryTables({ events, deadLetters, repeats }: Tables): readon
   return [events, deadLetters, repeats];
 }
 
-/** The statement that inserts a block as the streamer writes it, into these columns. */
-export function insertEventsStatement(
-  { events }: Pick<Tables, 'events'>,
-  columns: readonly string[],
-): string {
-  return `INSERT INTO ${events} (${columns.join(', ')}) FORMAT Native`;
-}
-
-/** The statement that inserts dead letters in RowBinary. */
-export function insertLettersStatement({ deadLetters }: Pick<Tables, 'deadLetters'>): string {
-  return `INSERT INTO ${deadLetters} (${letterColumns.map(quoteName).join(', ')}) FORMAT RowBinary`;
-}
-
-/** The statement that inserts repeats in RowBinary, their bytes last if they are kept. */
-export function insertRepeatsStatement({ repeats }: Pick<Tables, 'repeats'>, withRaw: boolean): string {
-  const columns = withRaw ? [...repeatColumns, 'raw'] : repeatColumns;
-  return `INSERT INTO ${repeats} (${columns.map(quoteName).join(', ')}) FORMAT RowBinary`;
-}
-
 /**
  * Names the tables as they are: whether they are replicated is up to who made them.
  * @throws ClickHouseError, ClickHouseUnavailableError
@@ -149,31 +58,6 @@ export async function findTables(
   );
   const named = nameTables(options);
   return row === undefined ? named : { ...named, isReplicated: row.engine.startsWith('Replicated') };
-}
-
-/** How rows of `events` are written. */
-export interface RowStructure {
-  /** The inserted columns and their types, `raw` left out, quoted as the argument of a table function. */
-  readonly columns: string;
-  /** Type of `data`. */
-  readonly dataType: string;
-  /** Whether rows carry the bytes of their events: they are wanted, and the tables have a column for them. */
-  readonly withRaw: boolean;
-}
-
-/**
- * Structure of the rows of `events` as the table has it now. Not that of the schema: a path that the schema no
- * longer names is still typed in the table.
- */
-export async function readStructure(
-  clickhouse: ClickHouse,
-  { database, keepRaw = 'always' }: Pick<TablesOptions, 'database' | 'keepRaw'>,
-): Promise<RowStructure> {
-  const columns = await readColumns(clickhouse, database);
-  const types = columns.get('events') ?? new Map<string, string>();
-  const withRaw = keepRaw !== 'never' && types.has('raw') && columns.get('repeats')?.has('raw') === true;
-  const list = insertedColumns.map((name) => `${quoteName(name)} ${types.get(name)}`).join(', ');
-  return { columns: quoteText(list), dataType: types.get('data') ?? 'JSON', withRaw };
 }
 
 /** One change that the tables need. */
@@ -242,7 +126,7 @@ export async function planTables(clickhouse: ClickHouse, options: TablesOptions)
 }
 
 /** Types by column, by table: of those that are there. */
-async function readColumns(
+export async function readColumns(
   clickhouse: ClickHouse,
   database: string,
 ): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>> {
@@ -376,103 +260,14 @@ function normalise(type: string): string {
 }
 
 /**
- * Rows are sorted by event and time. `event` is stored beside the JSON for that: a sorting key on a path of
- * `data` would forbid every later change of `data` (ALTER_OF_COLUMN_IS_FORBIDDEN, seen on 26.7).
+ * Makes what was acknowledged until now visible here. Does nothing for tables that are not replicated.
+ * @param names the tables that will be asked; quoted
  */
-function createEvents(name: string, options: TablesOptions, isLate: boolean): string {
-  const { columns, cluster, keepRaw = 'always' } = options;
-  const has = (column: string) => columns.some((candidate) => candidate.name === column);
-  const lines = [
-    `event_id String${has('id') ? ' DEFAULT data.id' : ''}`,
-    "received_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))",
-    "stored_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1))",
-    'topic LowCardinality(String)',
-    'topic_id LowCardinality(String)',
-    'partition UInt32',
-    'offset UInt64 CODEC(Delta, ZSTD(1))',
-    `data ${jsonType(options)}`,
-    ...columns.map(({ name: column, type }) => {
-      const kind = column === 'event' ? 'DEFAULT' : 'ALIAS';
-      return `${quoteName(column)} ${type} ${kind} data.${quoteName(column)}`;
-    }),
-    rawColumn(keepRaw),
-    'INDEX offset_range offset TYPE minmax GRANULARITY 1',
-  ];
-  const order = has('event') ? '(event, received_at)' : 'received_at';
-  const layout = `PARTITION BY toYYYYMM(received_at) ORDER BY ${order}`;
-  return createTable(name, { lines, layout, cluster, hasEvents: true, isLate });
-}
-
-function createDeadLetters(name: string, { cluster }: TablesOptions): string {
-  const lines = [
-    ...identityLines,
-    "refused_at DateTime64(3, 'UTC')",
-    'event_id String',
-    'code UInt32',
-    '`column` String',
-    'reason String',
-    'raw String',
-  ];
-  return createTable(name, { lines, layout: identityLayout, cluster });
-}
-
-/** `earlier_offset` is where the last record with the same id lies, which may be a repeat itself: same topic, same partition. */
-function createRepeats(name: string, { cluster, keepRaw = 'always' }: TablesOptions): string {
-  const lines = [...identityLines, 'event_id String', 'earlier_offset UInt64', rawColumn(keepRaw)];
-  return createTable(name, { lines, layout: identityLayout, cluster });
-}
-
-const identityLines = [
-  'topic LowCardinality(String)',
-  'topic_id LowCardinality(String)',
-  'partition UInt32',
-  'offset UInt64',
-  "received_at DateTime64(3, 'UTC')",
-];
-const identityLayout = 'PARTITION BY toYYYYMM(received_at) ORDER BY (topic_id, partition, offset)';
-
-/** A table to make. */
-export interface TableDefinition {
-  /** Columns and indexes, one each. */
-  readonly lines: readonly string[];
-  /** What stands behind ENGINE: its partitions and its order. */
-  readonly layout: string;
-  /** Cluster for ON CLUSTER; the table is replicated then. */
-  readonly cluster: string | undefined;
-  /** Whether it is `events`. Default: no. */
-  readonly hasEvents?: boolean;
-  /** Whether the server knows {@link lateSetting}. Default: no. */
-  readonly isLate?: boolean;
-}
-
-/** Statement that makes a table of Millrace unless it exists: replicated on a cluster, and with a window of its own. */
-export function createTable(
-  name: string,
-  { lines, layout, cluster, hasEvents = false, isLate = false }: TableDefinition,
-): string {
-  const settings = formatTableSettings({ isReplicated: cluster !== undefined, hasEvents, isLate });
-  const head = `CREATE TABLE IF NOT EXISTS ${name}${cluster === undefined ? '' : ` ON CLUSTER ${quoteName(cluster)}`}`;
-  const engine = cluster === undefined ? 'MergeTree' : 'ReplicatedMergeTree';
-  return `${head} (\n  ${lines.join(',\n  ')}\n) ENGINE = ${engine} ${layout} SETTINGS ${settings}`;
-}
-
-/** Beyond so many, paths share columns: a part has files for each that has one of its own. Measured: docs/data.md. */
-const defaultDynamicPaths = 128;
-
-function jsonType({ columns, maxDynamicPaths = defaultDynamicPaths }: TablesOptions): string {
-  const paths = columns.map(({ name, type }) => `${quoteName(name)} ${type}`);
-  return `JSON(${[`max_dynamic_paths = ${maxDynamicPaths}`, ...paths].join(', ')})`;
-}
-
-/**
- * A property that came after the table: an alias that converts the dynamic path when it is read. Making the
- * path typed would rewrite every row, and a stored value of another type would leave the mutation stuck and
- * the table unreadable (seen on 26.7).
- */
-function lateAlias({ name, type }: Column): string {
-  const path = `data.${quoteName(name)}`;
-  const value = type.includes('DateTime64')
-    ? `parseDateTime64BestEffortOrNull(toString(${path}), 3, 'UTC')`
-    : `CAST(${path}, ${quoteText(type)})`;
-  return `${quoteName(name)} ${type} ALIAS ${value}`;
+export async function syncReplica(
+  clickhouse: Pick<ClickHouse, 'execute'>,
+  { isReplicated }: Pick<Tables, 'isReplicated'>,
+  names: readonly string[],
+): Promise<void> {
+  if (!isReplicated) return;
+  for (const name of names) await clickhouse.execute(`SYSTEM SYNC REPLICA ${name} LIGHTWEIGHT`);
 }

@@ -9,12 +9,17 @@ import {
   OutcomeUnknownError,
   RecordsRefusedError,
 } from '../buffer/buffer.ts';
-import { idAmong, partitionOf } from '../buffer/partition-of.ts';
-import type { RecordHeaders } from '../buffer/record-block.ts';
+import { idAmong, partitionOf, type RecordHeaders } from '../buffer/records.ts';
 import { escalateInvariant } from '../errors.ts';
-import { AppendPace } from './append-pace.ts';
 import { BatchQueues, type Placed } from './batch-queues.ts';
-import { type BatchLimits, headersSize, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
+import {
+  AppendPace,
+  type BatchLimits,
+  headersSize,
+  type OpenBatch,
+  type Part,
+  type Waiter,
+} from './open-batch.ts';
 import type { Spool } from './spool.ts';
 
 /**

@@ -2,28 +2,27 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { BufferWriter } from '../buffer/buffer.ts';
-import { pause } from '../buffer/pause.ts';
 import type { Address } from '../config/types.ts';
 import { messageOf } from '../errors.ts';
 import { Counter, createRegistry, Gauge, Histogram, metricTable } from '../metrics/metrics.ts';
-import { createStatusGuard } from '../process/status-guard.ts';
+import { createStatusGuard } from '../process/hosts.ts';
 import type { ReceiptLookup } from '../receipts/receipt-lookup.ts';
 import type { EventSchema } from '../schema/schema.ts';
+import { pause } from '../time.ts';
 import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
 import { type AppendObserver, Batcher } from './batcher.ts';
-import { ByteBudget } from './byte-budget.ts';
 import { createConnectionInstruments, describeConnections, limitConnections } from './connection-limit.ts';
 import { FailureLog } from './failure-log.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
-import type { ObservedSpool } from './observed-spool.ts';
 import { PathSample } from './path-sample.ts';
+import { createTrailReader } from './post-trace.ts';
 import type { Problem } from './problem.ts';
+import { ByteBudget } from './read-body.ts';
 import { answerReceipt } from './receipts.ts';
 import type { Answer } from './reply.ts';
 import { type HttpServerKind, listen, type Routes } from './server.ts';
-import { createSpoolInstruments, describeSpool, intakeState } from './spool-status.ts';
-import { createTrailReader } from './trail.ts';
+import { createSpoolInstruments, describeSpool, intakeState, type ObservedSpool } from './spool.ts';
 
 /** What a collector needs. */
 export interface CollectorOptions {

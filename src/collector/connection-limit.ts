@@ -1,6 +1,6 @@
+import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { CounterView, Gauge, type Instruments, metricTable } from '../metrics/metrics.ts';
-import { readDescriptorLimit } from '../process/descriptor-limit.ts';
 
 /** Counts open connections, and says when there are too many: each one takes a descriptor and some memory. */
 export class ConnectionLimit {
@@ -61,4 +61,15 @@ export function createConnectionInstruments(connections: ConnectionLimit): Instr
     connections: new Gauge(metricTable.connections, () => connections.open),
     connectionsRefused: new CounterView(() => connections.refused),
   };
+}
+
+/** Descriptors that this process may have open at a time; undefined where the system does not tell. */
+export function readDescriptorLimit(): number | undefined {
+  try {
+    const limits = readFileSync('/proc/self/limits', 'utf8');
+    const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
+    return soft === undefined ? undefined : Number(soft);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,9 +1,9 @@
 /** One post, from its headers to its answer. */
 import { BufferUnavailableError, OutcomeUnknownError, RecordsRefusedError } from '../buffer/buffer.ts';
-import { idHeader, type RecordHeaders } from '../buffer/record-block.ts';
+import { idHeader, type RecordHeaders } from '../buffer/records.ts';
 import { messageOf } from '../errors.ts';
+import { type EventLimits, validateEvent } from './admission.ts';
 import type { Batcher } from './batcher.ts';
-import { batchId, ownId } from './event-id.ts';
 import { type FailureLog, readRequestId } from './failure-log.ts';
 import type { HttpRequest, HttpResponse } from './http-app.ts';
 import type { Part, Waiter } from './open-batch.ts';
@@ -14,7 +14,8 @@ import {
   type PostedEvents,
   parseEvents,
 } from './parse-events.ts';
-import { type HeaderLimits, type PostHeaders, readPostHeaders } from './post-headers.ts';
+import { batchId, type HeaderLimits, ownId, type PostHeaders, readPostHeaders } from './post-headers.ts';
+import type { Trail, TrailReader } from './post-trace.ts';
 import { overloaded, type Problem, problems, type Rejection } from './problem.ts';
 import { type BodyLimits, BodyReader, type BodyReceiver } from './read-body.ts';
 import {
@@ -26,8 +27,6 @@ import {
   type Receipt,
   replyToPost,
 } from './reply.ts';
-import type { Trail, TrailReader } from './trail.ts';
-import { type EventLimits, validateEvent } from './validate-event.ts';
 
 /** Bytes that an id takes beside its characters until its event is stored, as measured: one of the event's own. */
 const ownIdBytes = 150;

@@ -1,7 +1,12 @@
 /**
  * The little of an HTTP server that the collector needs, in the shape of uWebSockets.js, which is one of its
  * two implementations.
+ *
+ * Whether it is clear where the body of a request ends. Where a proxy and a server disagree about that, a client can put a
+ * request of its own between those of others (RFC 9112, sections 6.1 and 11.2). uWebSockets.js takes any
+ * Transfer-Encoding for chunked; one beside a Content-Length it refuses itself.
  */
+import type { Problem } from './problem.ts';
 
 /** Headers and address of a request; valid only until the handler returns. */
 export interface HttpRequest {
@@ -66,4 +71,64 @@ export interface HttpImplementation {
   readonly app: HttpApp;
   /** Listens on a port that others may share; undefined when it cannot. */
   listen(host: string, port: number): Promise<HttpServer | undefined>;
+}
+
+const header = 'transfer-encoding';
+
+/** What is wrong with the framing of a request; of one with a Content-Length nothing is that the servers let pass. */
+export function checkFraming(req: Pick<HttpRequest, 'getHeader' | 'forEach'>): Problem | undefined {
+  const coding = req.getHeader(header);
+  if (coding === '') return undefined;
+  let times = 0;
+  req.forEach((name) => {
+    if (name === header) times++;
+  });
+  if (times === 1 && coding.trim().toLowerCase() === 'chunked') return undefined;
+  const detail = "the only Transfer-Encoding is chunked, sent once; or send the body's Content-Length";
+  return { code: 'INVALID_TRANSFER_ENCODING', detail };
+}
+
+/** Turns a handler of GET into one of HEAD. */
+export function forHead(handler: Handler): Handler {
+  return (res, req) => handler(new HeadResponse(res), req);
+}
+
+/** Names the length of the body in place of sending it: a client would take it for the start of the next answer. */
+class HeadResponse implements HttpResponse {
+  readonly #res: HttpResponse;
+
+  constructor(res: HttpResponse) {
+    this.#res = res;
+  }
+
+  onData(handler: (piece: ArrayBuffer, isLast: boolean) => void): void {
+    this.#res.onData(handler);
+  }
+
+  onAborted(handler: () => void): void {
+    this.#res.onAborted(handler);
+  }
+
+  cork(write: () => void): void {
+    this.#res.cork(write);
+  }
+
+  writeStatus(head: string): void {
+    this.#res.writeStatus(head);
+  }
+
+  writeHeader(name: string, value: string): void {
+    this.#res.writeHeader(name, value);
+  }
+
+  /** uWebSockets.js takes a length as argument as well, and then never finishes the answer (20.51). */
+  end(body: string, closeConnection: boolean): void {
+    this.#res.writeHeader('Content-Length', String(Buffer.byteLength(body)));
+    if (closeConnection) this.#res.writeHeader('Connection', 'close');
+    this.#res.endWithoutBody();
+  }
+
+  endWithoutBody(): void {
+    this.#res.endWithoutBody();
+  }
 }

@@ -1,6 +1,6 @@
 /** Reads the body of a post: within its limits, counted against the budget, decompressed. */
-import type { ByteBudget } from './byte-budget.ts';
-import { decompress, type Encoding, type SizeLimit } from './decompress.ts';
+import zlib from 'node:zlib';
+import { messageOf } from '../errors.ts';
 import type { HttpResponse } from './http-app.ts';
 import { overloaded, type Problem, tooLarge } from './problem.ts';
 
@@ -141,4 +141,91 @@ export class BodyReader {
     this.#limits.budget.give(this.#held);
     this.#held = 0;
   }
+}
+
+/**
+ * Counts the bytes that requests make this process hold, and refuses more than the cap: memory is bounded by
+ * what clients may occupy, not by how fast the buffer happens to be.
+ */
+export class ByteBudget {
+  readonly max: number;
+  #used = 0;
+
+  constructor(max: number) {
+    this.max = max;
+  }
+
+  /** Bytes held now. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Takes `bytes`; false when that would pass the cap, and then takes nothing. */
+  tryTake(bytes: number): boolean {
+    if (this.#used + bytes > this.max) return false;
+    this.#used += bytes;
+    return true;
+  }
+
+  /** Gives back bytes taken before. */
+  give(bytes: number): void {
+    this.#used -= bytes;
+  }
+}
+
+type Callback = (error: Error | null, result: Buffer) => void;
+type Inflater = (data: Buffer, options: { maxOutputLength: number }, callback: Callback) => void;
+
+// Node's thread pool has four threads; more at once would not be faster, only hold more memory.
+const maxAtOnce = 4;
+
+const inflaters: ReadonlyMap<Encoding, Inflater> = new Map<Encoding, Inflater>([
+  ['gzip', zlib.gunzip as Inflater],
+  ['deflate', zlib.inflate as Inflater],
+  ['br', zlib.brotliDecompress as Inflater],
+  ...('zstdDecompress' in zlib ? [['zstd', zlib.zstdDecompress as Inflater] as const] : []),
+]);
+
+/** A content coding that this process reads. */
+export type Encoding = 'identity' | 'gzip' | 'deflate' | 'br' | 'zstd';
+
+/** Content codings that this Node.js can read. */
+export const supportedEncodings: readonly Encoding[] = ['identity', ...inflaters.keys()];
+
+const waiting: (() => void)[] = [];
+let running = 0;
+
+/** Most bytes, and the problem of having more. */
+export interface SizeLimit {
+  readonly maxBytes: number;
+  readonly problem: Problem;
+}
+
+/** Decompresses `data` and calls `done` with the bytes, within the limit, or with the problem. */
+export function decompress(
+  data: Buffer,
+  encoding: Encoding,
+  limit: SizeLimit,
+  done: (result: Buffer | Problem) => void,
+): void {
+  const inflate = inflaters.get(encoding);
+  if (inflate === undefined) {
+    done(data);
+    return;
+  }
+  function start(): void {
+    running++;
+    inflate?.(data, { maxOutputLength: limit.maxBytes }, (error, result) => {
+      running--;
+      waiting.shift()?.();
+      done(error === null ? result : describe(error, encoding, limit));
+    });
+  }
+  if (running < maxAtOnce) start();
+  else waiting.push(start);
+}
+
+function describe(error: Error, encoding: Encoding, { problem }: SizeLimit): Problem {
+  if ('code' in error && error.code === 'ERR_BUFFER_TOO_LARGE') return problem;
+  return { code: 'INVALID_ENCODING', detail: `the body is not ${encoding}: ${messageOf(error)}` };
 }

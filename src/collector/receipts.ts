@@ -5,9 +5,9 @@
 import { messageOf } from '../errors.ts';
 import type { ReceiptLookup, ReceiptName } from '../receipts/receipt-lookup.ts';
 import type { FailureLog } from './failure-log.ts';
-import type { ObservedSpool } from './observed-spool.ts';
 import type { Problem } from './problem.ts';
 import { type Answer, problemAnswer } from './reply.ts';
+import type { ObservedSpool } from './spool.ts';
 
 const digits = /^\d{1,16}$/;
 /** Ids of spools are those of their logs: UUIDs. */

@@ -2,14 +2,19 @@
 import type { Logger } from 'pino';
 import type { Address } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { portInUse } from '../process/probe-port.ts';
-import type { StatusGuard } from '../process/status-guard.ts';
+import { portInUse, type StatusGuard } from '../process/hosts.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
 import { readRequestId } from './failure-log.ts';
-import { checkFraming } from './framing.ts';
 import { handlePost, type PostContext } from './handle-post.ts';
-import { forHead } from './head-response.ts';
-import type { Handler, HttpImplementation, HttpRequest, HttpResponse, HttpServer } from './http-app.ts';
+import {
+  checkFraming,
+  forHead,
+  type Handler,
+  type HttpImplementation,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpServer,
+} from './http-app.ts';
 import { createNodeApp } from './node-app.ts';
 import type { ReceiptRequest } from './receipts.ts';
 import { type Answer, problemAnswer, reply, replyToPost } from './reply.ts';

@@ -6,8 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Logger } from 'pino';
 import { AggregatorRegistry } from 'prom-client';
 import { messageOf } from '../errors.ts';
-import { type ChannelEnd, tell } from '../process/channel.ts';
-import { forkProgram, supervise } from '../process/supervisor.ts';
+import { type ChannelEnd, forkProgram, supervise, tell } from '../process/children.ts';
 
 /** A message between parent and worker, beside those of every supervised process. */
 type Message =

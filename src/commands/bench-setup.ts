@@ -1,7 +1,7 @@
 /** From the options of `bench` to what its runs work with. */
-import { askCollector, type CollectorInfo } from '../bench/collector-info.ts';
 import type { Side } from '../bench/compare.ts';
-import { createHttpGetter, type HttpGetter } from '../bench/http-get.ts';
+import { createHttpGetter, type HttpGetter } from '../bench/endpoint.ts';
+import { askCollector, type CollectorInfo } from '../bench/environment.ts';
 import type { Site } from '../bench/measure.ts';
 import { createPayload } from '../bench/payload.ts';
 import { watchProcess } from '../bench/process-watch.ts';
@@ -11,7 +11,7 @@ import { openStore, type Store } from '../bench/store.ts';
 import { type Config, options } from '../config/options.ts';
 import { address, httpUrl } from '../config/types.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { clickhouseClientOptions } from './from-config.ts';
+import { clickhouseClientOptions } from './open-buffer.ts';
 
 /** Waiting for delivery, unless `--wait` says otherwise, milliseconds. */
 const defaultWaitMs = 60_000;

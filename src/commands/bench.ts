@@ -1,21 +1,18 @@
 import { type CompareReport, compareCollectors } from '../bench/compare.ts';
 import { describeEnvironment } from '../bench/environment.ts';
-import { formatCompare, formatRun } from '../bench/format-compare.ts';
-import { formatMax, formatStep } from '../bench/format-max.ts';
+import { formatCompare, formatMax, formatRun, formatStep } from '../bench/format-compare.ts';
 import { formatBench } from '../bench/format-report.ts';
 import { findMax, type MaxStep, type MaxVerdict } from '../bench/max.ts';
 import { measure } from '../bench/measure.ts';
-import { type BenchVerdict, reportBench } from '../bench/report.ts';
-import { createReportFile, type ReportFile } from '../bench/report-file.ts';
+import { type BenchVerdict, createReportFile, type ReportFile, reportBench } from '../bench/report.ts';
 import { parseSlo, type SloTerm, withErrorLimit } from '../bench/slo.ts';
 import { explainStore } from '../bench/store.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { printableJson, printableLines } from '../printable.ts';
-import { listenForStop } from '../process/stop-signal.ts';
+import { listenForStop } from '../process/lifecycle.ts';
+import { printableJson, printableLines } from '../text.ts';
 import { type BenchSetup, createSetup, openSides, openSite } from './bench-setup.ts';
-import type { Command, CommandContext } from './command.ts';
-import { clickhouseOptions } from './shared-options.ts';
+import { type Command, type CommandContext, clickhouseOptions } from './command.ts';
 
 /** `bench` itself, and its two other forms. */
 type Form = 'bench' | 'max' | 'compare';

@@ -2,19 +2,18 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type ClickHouse, createClickHouse } from '../clickhouse/client.ts';
 import { explainPermanent } from '../clickhouse/errors.ts';
-import { planTables, type TablesOptions } from '../clickhouse/tables.ts';
+import type { TablesOptions } from '../clickhouse/table-definitions.ts';
+import { planTables } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { printableLines } from '../printable.ts';
 import { findOpenEntries } from '../process/data-directory.ts';
-import { isOwnHost } from '../process/own-host.ts';
+import { isOwnHost } from '../process/hosts.ts';
 import { findSandbox } from '../process/sandbox.ts';
 import { loadSchema } from '../schema/schema.ts';
-import type { Command } from './command.ts';
-import { checkOutage, clickhouseClientOptions, tablesOptions } from './from-config.ts';
-import { checkTopic } from './open-buffer.ts';
-import { bufferOptions, clickhouseOptions, collectorOptions } from './shared-options.ts';
+import { printableLines } from '../text.ts';
+import { bufferOptions, type Command, clickhouseOptions, collectorOptions } from './command.ts';
+import { checkOutage, checkTopic, clickhouseClientOptions, tablesOptions } from './open-buffer.ts';
 
 /** What one step of the check found. */
 interface Finding {

@@ -7,12 +7,11 @@ import type { Config } from '../config/options.ts';
 import type { Account } from '../engine/auth.ts';
 import { launchEngine } from '../engine/launch.ts';
 import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { endChild } from '../process/end-child.ts';
+import { endChild } from '../process/children.ts';
+import { isLoopback } from '../process/hosts.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
-import { isLoopback } from '../process/own-host.ts';
 import { findSandbox, type Sandbox } from '../process/sandbox.ts';
-import type { Command } from './command.ts';
-import { engineOptions } from './shared-options.ts';
+import { type Command, engineOptions } from './command.ts';
 
 /** `millrace clickhouse`: the embedded ClickHouse. */
 export const clickhouse: Command = {

@@ -9,16 +9,21 @@ import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
 import { messageOf } from '../errors.ts';
 import { prepareDataDirectory } from '../process/data-directory.ts';
+import { probePort } from '../process/hosts.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
-import { probePort } from '../process/probe-port.ts';
 import { createReceiptLookup, type ReceiptLookup } from '../receipts/receipt-lookup.ts';
 import { type EventSchema, loadSchema } from '../schema/schema.ts';
 import { type DurableSpool, existsSpool, openSpool } from '../spool/spool.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
-import type { Command, CommandContext } from './command.ts';
-import { checkOutage, clickhouseClientOptions } from './from-config.ts';
-import { openInspector, openWriter } from './open-buffer.ts';
-import { bufferOptions, clickhouseOptions, collectorOptions, reportingOptions } from './shared-options.ts';
+import {
+  bufferOptions,
+  type Command,
+  type CommandContext,
+  clickhouseOptions,
+  collectorOptions,
+  reportingOptions,
+} from './command.ts';
+import { checkOutage, clickhouseClientOptions, openInspector, openWriter } from './open-buffer.ts';
 
 /** `millrace collect`. */
 export const collect: Command = {

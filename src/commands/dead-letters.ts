@@ -7,15 +7,14 @@ import {
 } from '../clickhouse/errors.ts';
 import { findTables } from '../clickhouse/tables.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
-import type { DeadLetterFilter } from '../dead-letters/filter.ts';
 import { listLetters } from '../dead-letters/list-letters.ts';
+import type { DeadLetterFilter } from '../dead-letters/read-letters.ts';
 import { replayLetters } from '../dead-letters/replay-letters.ts';
 import { formatReplay, formatReplayJson } from '../dead-letters/replay-report.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
-import { printableJson, printableLines } from '../printable.ts';
-import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions } from './from-config.ts';
-import { clickhouseOptions } from './shared-options.ts';
+import { printableJson, printableLines } from '../text.ts';
+import { type Command, type CommandContext, clickhouseOptions } from './command.ts';
+import { clickhouseClientOptions } from './open-buffer.ts';
 
 /** Options that have a meaning for one of the two only. */
 const listOptions: readonly OptionKey[] = ['limit'];

@@ -1,7 +1,6 @@
 /** The `--help` texts, made from the tables of commands and options. */
 import { type Option, type OptionKey, optionName, options, variableName } from '../config/options.ts';
 import { type Command, type CommandEntry, commonExitCodes } from './command.ts';
-import { formsOf } from './forms.ts';
 
 const width = 100;
 
@@ -71,4 +70,21 @@ function wrap(text: string, columns: number): string[] {
     } else line = line === '' ? word : `${line} ${word}`;
   }
   return [...lines, line];
+}
+
+/** Its positional arguments, form by form. */
+export function formsOf(command: Command): readonly (readonly string[])[] {
+  return [command.arguments, ...(command.otherForms ?? [])];
+}
+
+/** Whether the arguments are of a form: as many, and its plain words as they stand there. */
+export function matchesForm(form: readonly string[], args: readonly string[]): boolean {
+  return form.length === args.length && form.every((name, i) => name.startsWith('<') || name === args[i]);
+}
+
+/** The forms for a message: `no arguments, or max, or compare <A> <B>`. */
+export function describeForms(command: Command): string {
+  return formsOf(command)
+    .map((form) => (form.length === 0 ? 'no arguments' : form.join(' ')))
+    .join(', or ');
 }

@@ -2,9 +2,13 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { BufferInspector, BufferReader, BufferWriter } from '../buffer/buffer.ts';
+import { credentialsFor, type Role } from '../clickhouse/credentials.ts';
+import type { TablesOptions } from '../clickhouse/table-definitions.ts';
 import type { Config } from '../config/options.ts';
 import { formatAddress } from '../config/types.ts';
+import { exitCodes, OperatorError } from '../errors.ts';
 import { prepareDataDirectory } from '../process/data-directory.ts';
+import type { EventSchema } from '../schema/schema.ts';
 
 /**
  * Opens the writing end.
@@ -125,4 +129,36 @@ export async function checkTopic(config: Config, create: boolean): Promise<Topic
   const { kafkaPartitions: partitions, kafkaReplication: replication, kafkaRetention: retentionMs } = config;
   const { created } = await ensureTopic(address, { partitions, replication, retentionMs });
   return { isMissing: false, isNew: created, partitions, leaderless: 0 };
+}
+
+/**
+ * Refuses a spool beside the embedded log: that is no more away than the disk that the spool would be on.
+ * @throws OperatorError exit 78
+ */
+export function checkOutage({ buffer, onOutage }: Config): void {
+  if (buffer !== 'embedded' || onOutage !== 'spool') return;
+  throw new OperatorError(
+    "--on-outage spool is for --buffer kafka: the embedded log is on this machine's disk itself, as the spool " +
+      'would be. Leave it out, or give --buffer kafka',
+    exitCodes.configuration,
+  );
+}
+
+/**
+ * How to reach ClickHouse by the configuration, and as whom.
+ * @throws OperatorError exit 78 or 69 when the file of a password cannot be used
+ */
+export function clickhouseClientOptions(config: Config, database: string, role: Role = 'owner') {
+  return {
+    url: config.clickhouseUrl,
+    database,
+    ...credentialsFor(config, role),
+    timeoutMs: config.clickhouseTimeout,
+  };
+}
+
+/** How the tables are to be, by the configuration. */
+export function tablesOptions(config: Config, { columns }: EventSchema): TablesOptions {
+  const { clickhouseDatabase: database, clickhouseCluster: cluster, keepRaw, maxDynamicPaths } = config;
+  return { database, cluster, columns, keepRaw, maxDynamicPaths };
 }

@@ -1,13 +1,13 @@
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
-import { printableJson, printableLines } from '../printable.ts';
-import { listenForStop } from '../process/stop-signal.ts';
-import { systemClock } from '../replay/clock.ts';
+import { listenForStop } from '../process/lifecycle.ts';
+import { systemClock } from '../replay/pacing.ts';
 import { createPoster } from '../replay/poster.ts';
 import { createProgress } from '../replay/progress.ts';
 import { type ReplayResult, replayFile } from '../replay/replay-file.ts';
 import { openSource, type Source } from '../replay/source.ts';
-import { formatSummary, formatSummaryJson, type Summary } from '../replay/summary.ts';
+import { formatSummary, formatSummaryJson, type Summary } from '../replay/tally.ts';
+import { printableJson, printableLines } from '../text.ts';
 import type { Command, CommandContext } from './command.ts';
 
 /**

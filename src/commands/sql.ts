@@ -6,9 +6,8 @@ import { type ExitCode, exitCodes, messageOf, OperatorError } from '../errors.ts
 import { runPrompt } from '../sql/prompt.ts';
 import { runStatement, type SqlSession } from '../sql/run-statement.ts';
 import { splitStatements } from '../sql/split-statements.ts';
-import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions } from './from-config.ts';
-import { clickhouseOptions } from './shared-options.ts';
+import { type Command, type CommandContext, clickhouseOptions } from './command.ts';
+import { clickhouseClientOptions } from './open-buffer.ts';
 
 /**
  * `millrace sql`: asks as the user who may only read, unless `--clickhouse-user` names another. Exit codes: 1 when

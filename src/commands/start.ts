@@ -1,25 +1,29 @@
-import type { Config, OptionKey } from '../config/options.ts';
-import { optionName, options, variableName } from '../config/options.ts';
-import type { Address } from '../config/types.ts';
+import { basename, relative, resolve } from 'node:path';
+import { passwordFile, readerUser } from '../clickhouse/credentials.ts';
+import { type Config, type OptionKey, optionName, options, variableName } from '../config/options.ts';
+import { type Address, formatAddress } from '../config/types.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
+import { forkProgram, type ProcessOptions, type Supervised, supervise } from '../process/children.ts';
 import { lockDirectory } from '../process/data-lock.ts';
+import { portInUse, probePort } from '../process/hosts.ts';
 import { stopGracefully } from '../process/lifecycle.ts';
-import { portInUse, probePort } from '../process/probe-port.ts';
-import { forkProgram, type ProcessOptions, type Supervised, supervise } from '../process/supervisor.ts';
-import { loadSchema } from '../schema/schema.ts';
+import type { Sandbox } from '../process/sandbox.ts';
+import { exampleEvent } from '../schema/example.ts';
+import { type EventSchema, loadSchema } from '../schema/schema.ts';
+import { version } from '../version.ts';
 import { type PreparedEngine, prepareEngine } from './clickhouse.ts';
-import type { Command, CommandContext } from './command.ts';
-import { checkOutage } from './from-config.ts';
 import {
   bufferOptions,
+  type Command,
+  type CommandContext,
   clickhouseOptions,
   collectorOptions,
   engineOptions,
   readerOptions,
   reportingOptions,
   streamerOptions,
-} from './shared-options.ts';
-import { formatBanner } from './start-banner.ts';
+} from './command.ts';
+import { checkOutage } from './open-buffer.ts';
 
 /** `millrace start`. */
 export const start: Command = {
@@ -129,4 +133,117 @@ function childEnvironment(config: Config, flags: CommandContext['flags']): NodeJ
   // The console belongs to the person who typed `start`; children speak up when something is wrong.
   const quiet = config.logLevel === 'info' ? { MILLRACE_LOG_LEVEL: 'warn' } : {};
   return { ...process.env, ...Object.fromEntries(given), ...quiet };
+}
+
+/** Columns of the schema in the query that is printed. */
+const mostColumns = 4;
+
+function describeOutage({ onOutage, dataDir }: Config): string {
+  if (onOutage === 'spool') return `while Kafka is away events wait in ${resolve(dataDir, 'spool')}`;
+  return 'while Kafka is away posts get 503; --on-outage spool keeps them on this disk';
+}
+
+/** What {@link formatBanner} tells beside the configuration. */
+export interface Started {
+  /** How long the start took, as text. */
+  readonly seconds: string;
+  /** The embedded ClickHouse; undefined without one. */
+  readonly engine: PreparedEngine | undefined;
+  readonly schema: EventSchema;
+}
+
+/** Says that everything runs, where, and how to try it: the commands are for copying. */
+export function formatBanner(config: Config, { seconds, engine, schema }: Started): string {
+  const collector = `http://${formatAddress(config.listen)}`;
+  const streamer = `http://${formatAddress(config.streamListen)}`;
+  const clickhouse = config.clickhouseUrl.origin;
+  const database =
+    config.clickhouseDatabase === 'default'
+      ? ''
+      : `?database=${encodeURIComponent(config.clickhouseDatabase)}`;
+  const event = exampleEvent(schema);
+  const sql = `SELECT ${shownColumns(schema, event)} FROM events ORDER BY received_at DESC LIMIT 5`;
+  const buffer =
+    config.buffer === 'kafka'
+      ? `Kafka at ${config.kafkaBrokers.map(formatAddress).join(',')}, topic ${config.kafkaTopic}`
+      : `embedded log in ${resolve(config.dataDir)}`;
+  const outage = config.buffer === 'kafka' ? `\n  outage      ${describeOutage(config)}` : '';
+  return `Millrace ${version} is ready after ${seconds} s.
+
+  collector   ${collector}    events in; /status, /metrics
+  streamer    ${streamer}    events to ClickHouse; /status, /metrics
+  ClickHouse  ${clickhouse}    ${engine === undefined ? '' : `embedded, ${describeSafety(config, engine.sandbox)}; `}SQL
+  buffer      ${buffer}${outage}
+
+Send an event:
+  ${formatSending(`${collector}/v1/events`, schema, event)}
+
+A second later, read it back:
+  ${ownName()} sql${sqlFlags(config)} ${sql.includes('"') ? quoteShell(sql) : `"${sql}"`}
+
+or, with the file of the password, by any client of ClickHouse:
+  curl${formatLogin(config)} '${clickhouse}/${database}' --data-binary ${quoteShell(`${sql} FORMAT PrettyCompact`)}
+
+Ctrl-C stops everything in order; the next start goes on where this one stopped.
+`;
+}
+
+function formatSending(url: string, { file }: EventSchema, event: object | undefined): string {
+  const head = `curl ${url} -H 'content-type: application/json' -d`;
+  if (event !== undefined) return `${head} ${quoteShell(JSON.stringify(event))}`;
+  return `${head} EVENT    where EVENT is a JSON object that ${file} takes`;
+}
+
+/** The columns that the example fills, or else the first. */
+function shownColumns({ columns }: EventSchema, event: object = {}): string {
+  const names = columns.map(({ name }) => name);
+  const filled = names.filter((name) => Object.hasOwn(event, name));
+  const order = Object.keys(event);
+  filled.sort((a, b) => order.indexOf(a) - order.indexOf(b));
+  const shown = (filled.length > 0 ? filled : names).slice(0, mostColumns);
+  return ['received_at', ...shown.map(quoteName), ...(shown.length === 0 ? ['data'] : [])].join(', ');
+}
+
+/** A name as SQL has it. Any may be a word of SQL, but for those of the schema that comes with this program. */
+function quoteName(name: string): string {
+  return ['event', 'os', 'browser'].includes(name) ? name : `"${name}"`;
+}
+
+function describeSafety(config: Config, { kind, confines }: Sandbox): string {
+  const login = config.clickhouseAuth ? 'with a password' : 'WITHOUT A PASSWORD';
+  return kind === 'none' ? `${login}, without a sandbox` : `${login}, in a sandbox (${kind}: ${confines})`;
+}
+
+/**
+ * How this program is run from here. Not by `npx`: where it finds no such package it installs whatever has that name in
+ * the registry.
+ */
+function ownName(): string {
+  const script = process.argv[1] ?? '';
+  return basename(script) === 'millrace' ? 'millrace' : `node ${quoteShell(relative('.', script) || script)}`;
+}
+
+/** What `millrace sql` must be told to find this ClickHouse: what was given to `start` as flags. */
+function sqlFlags(config: Config): string {
+  const wanted = [
+    ['data-dir', config.dataDir, './data'],
+    ['clickhouse-url', config.clickhouseUrl.origin, 'http://127.0.0.1:8123'],
+    ['clickhouse-database', config.clickhouseDatabase, 'default'],
+  ];
+  return wanted
+    .map(([name, value, usual]) => (value === usual ? '' : ` --${name} ${quoteShell(value)}`))
+    .join('');
+}
+
+/** The reader's login for curl, which takes the password out of its file. */
+function formatLogin(config: Config): string {
+  if (!config.embeddedClickhouse) return '';
+  if (!config.clickhouseAuth) return '';
+  const file = passwordFile(config.dataDir, 'reader');
+  const text = config.clickhouseReaderPassword === undefined ? `$(cat ${quoteShell(file)})` : 'PASSWORD';
+  return ` -u "${readerUser}:${text}"`;
+}
+
+function quoteShell(text: string | undefined): string {
+  return /^[\w@%+=:,./-]+$/.test(text ?? '') ? (text ?? '') : `'${(text ?? '').replaceAll("'", "'\\''")}'`;
 }

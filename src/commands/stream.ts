@@ -5,15 +5,25 @@ import { formatAddress } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import { flushReports } from '../logger.ts';
+import { probePort } from '../process/hosts.ts';
 import { announceReady, stopGracefully } from '../process/lifecycle.ts';
-import { probePort } from '../process/probe-port.ts';
 import { loadSchema } from '../schema/schema.ts';
 import { type StreamerOptions, startStreamer } from '../streamer/streamer.ts';
 import { openTracer } from '../tracing/open-tracer.ts';
-import type { Command } from './command.ts';
-import { clickhouseClientOptions, tablesOptions } from './from-config.ts';
-import { brokersOf, openReader, topicToCreate } from './open-buffer.ts';
-import { clickhouseOptions, readerOptions, reportingOptions, streamerOptions } from './shared-options.ts';
+import {
+  type Command,
+  clickhouseOptions,
+  readerOptions,
+  reportingOptions,
+  streamerOptions,
+} from './command.ts';
+import {
+  brokersOf,
+  clickhouseClientOptions,
+  openReader,
+  tablesOptions,
+  topicToCreate,
+} from './open-buffer.ts';
 
 /**
  * Above the number of partitions of a streamer: an insert must not wait for a connection after its lease was

@@ -9,16 +9,14 @@ import {
 import { findTables } from '../clickhouse/tables.ts';
 import type { Config } from '../config/options.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';
-import { printable, printableJson, printableLines } from '../printable.ts';
 import { openSource } from '../replay/source.ts';
+import { printable, printableJson, printableLines } from '../text.ts';
 import { formatReport } from '../verify/format-report.ts';
-import { type Receipts, readReceipts } from '../verify/receipts-file.ts';
+import { type Receipts, readReceipts } from '../verify/receipts.ts';
 import type { Verdict } from '../verify/report.ts';
 import { verify as compare } from '../verify/verify.ts';
-import type { Command, CommandContext } from './command.ts';
-import { clickhouseClientOptions } from './from-config.ts';
-import { openInspector } from './open-buffer.ts';
-import { clickhouseOptions } from './shared-options.ts';
+import { type Command, type CommandContext, clickhouseOptions } from './command.ts';
+import { clickhouseClientOptions, openInspector } from './open-buffer.ts';
 
 const codes: Readonly<Record<Verdict, ExitCode>> = {
   ok: exitCodes.ok,

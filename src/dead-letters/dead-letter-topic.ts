@@ -7,10 +7,9 @@ import {
   type DependencyState,
   RecordsRefusedError,
 } from '../buffer/buffer.ts';
-import { EventBatch } from '../buffer/event-batch.ts';
 import type { TopicSettings } from '../buffer/kafka/topics.ts';
 import { openKafkaWriter } from '../buffer/kafka/writer.ts';
-import { idHeader, type RecordHeaders } from '../buffer/record-block.ts';
+import { EventBatch, idHeader, type RecordHeaders } from '../buffer/records.ts';
 import type { DeadLetter } from '../clickhouse/rows/dead-letter.ts';
 
 /** Below Kafka's default limit of 1 MiB for a batch, whatever the compression gives. */

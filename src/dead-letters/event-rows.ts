@@ -1,9 +1,9 @@
 /** Dead letters as rows of `events`, and which of them ClickHouse would still refuse. */
+import type { RowStructure } from '../clickhouse/inserts.ts';
 import { BatchRows } from '../clickhouse/rows/batch-rows.ts';
 import { type DeadLetter, type Refusal, unreadableCode } from '../clickhouse/rows/dead-letter.ts';
 import { encodeNative, type NativeBlock } from '../clickhouse/rows/native-block.ts';
 import { findRefusedRows, type RowProbe } from '../clickhouse/rows/refused-rows.ts';
-import type { RowStructure } from '../clickhouse/tables.ts';
 
 /** A dead letter that ClickHouse refuses again. */
 export interface RefusedLetter {

@@ -2,8 +2,6 @@
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
 import type { DeadLetter } from '../clickhouse/rows/dead-letter.ts';
 import type { Tables } from '../clickhouse/tables.ts';
-import { conditionOf, type DeadLetterFilter } from './filter.ts';
-import { patternSql } from './reason.ts';
 
 /** Most rows of one insert, and of one question to ClickHouse. */
 export const chunkRows = 10_000;
@@ -205,4 +203,72 @@ export async function readStored(
 
 function atOffsets({ topicId, partition }: Place, offsets: readonly number[]): string {
   return `topic_id = ${quoteText(topicId)} AND partition = ${partition} AND offset IN (${offsets.join(', ')})`;
+}
+
+/** All that is given must hold. */
+export interface DeadLetterFilter {
+  readonly partition?: number | undefined;
+  /** Error code of ClickHouse; 0 for what could not be read. */
+  readonly code?: number | undefined;
+  /** Text contained in the reason, in any case. */
+  readonly reason?: string | undefined;
+  /** Received at or after this time, milliseconds since the epoch. */
+  readonly since?: number | undefined;
+  /** Received before this time, milliseconds since the epoch. */
+  readonly until?: number | undefined;
+  /** Both ends included. */
+  readonly offsets?: { readonly from: number; readonly to: number } | undefined;
+}
+
+/** A condition on table `dead_letters` and the values of its parameters. */
+export interface Condition {
+  readonly sql: string;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+/** The condition of a filter; true of all without any. */
+export function conditionOf(filter: DeadLetterFilter): Condition {
+  const { partition, code, reason, since, until, offsets } = filter;
+  const terms = ['1'];
+  if (partition !== undefined) terms.push(`partition = ${partition}`);
+  if (code !== undefined) terms.push(`code = ${code}`);
+  if (reason !== undefined) terms.push('positionCaseInsensitiveUTF8(reason, {reason:String}) > 0');
+  if (since !== undefined) terms.push(`received_at >= fromUnixTimestamp64Milli(${since}, 'UTC')`);
+  if (until !== undefined) terms.push(`received_at < fromUnixTimestamp64Milli(${until}, 'UTC')`);
+  if (offsets !== undefined) terms.push(`offset BETWEEN ${offsets.from} AND ${offsets.to}`);
+  return { sql: terms.join(' AND '), params: reason === undefined ? {} : { reason } };
+}
+
+/** Applied in this order, by JavaScript and by ClickHouse (RE2): only what both understand. */
+const replacements: readonly (readonly [pattern: string, replacement: string])[] = [
+  ['^Code: [0-9]+\\. DB::Exception: ', ''],
+  ['^Cannot insert data into JSON column: ', ''],
+  // Text of the event without quotes: values, and the path of a key that is there twice.
+  ['convert value [\\s\\S]* to enum', 'convert value … to enum'],
+  ['FixedString\\([0-9]+\\): [\\s\\S]*$', 'FixedString'],
+  ['JSON object: [\\s\\S]*$', 'JSON object'],
+  // What follows says where within the insert, which changes with the batch.
+  ['[: ]*(\\((while reading|at row)|While executing|\\n)[\\s\\S]*$', ''],
+  [' here: [\\s\\S]*$', ''],
+  ['\\. You can enable setting[\\s\\S]*$', ''],
+  ['JSON element: [\\s\\S]*$', 'JSON element'],
+  ['"[^"]*"', '"…"'],
+  ['\\b[0-9][0-9.]*\\b', 'N'],
+  ['-N', 'N'],
+];
+
+/** Pattern of a reason: without what differs from row to row, so that like ones are counted together. */
+export function patternOf(reason: string): string {
+  let pattern = reason;
+  for (const [from, to] of replacements) pattern = pattern.replace(new RegExp(from, 'g'), to);
+  return pattern.trim();
+}
+
+/** SQL for the pattern of the column `reason`. */
+export function patternSql(): string {
+  const replaced = replacements.reduce(
+    (sql, [from, to]) => `replaceRegexpAll(${sql}, ${quoteText(from)}, ${quoteText(to)})`,
+    'reason',
+  );
+  return `trimBoth(${replaced})`;
 }

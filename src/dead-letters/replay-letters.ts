@@ -3,22 +3,28 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { ClickHouse } from '../clickhouse/client.ts';
-import { ClickHouseError } from '../clickhouse/errors.ts';
-import type { KeepRaw } from '../clickhouse/raw-column.ts';
-import type { DeadLetter } from '../clickhouse/rows/dead-letter.ts';
-import { createRowProbe, isDataError, type RowProbe } from '../clickhouse/rows/refused-rows.ts';
-import { syncReplica } from '../clickhouse/sync-replica.ts';
+import { ClickHouseError, columnOf } from '../clickhouse/errors.ts';
 import {
   insertEventsStatement,
   insertSettings,
   type RowStructure,
   readStructure,
-  type Tables,
-} from '../clickhouse/tables.ts';
+} from '../clickhouse/inserts.ts';
+import type { DeadLetter, Refusal } from '../clickhouse/rows/dead-letter.ts';
+import { createRowProbe, isDataError, type RowProbe } from '../clickhouse/rows/refused-rows.ts';
+import type { KeepRaw } from '../clickhouse/table-definitions.ts';
+import { syncReplica, type Tables } from '../clickhouse/tables.ts';
 import { encodeEvents, findRefusedLetters } from './event-rows.ts';
-import type { DeadLetterFilter } from './filter.ts';
-import { cutHeads, findAll, type LetterHead, type Place, readLetters, readStored } from './read-letters.ts';
-import { RefusedTally } from './refused-tally.ts';
+import {
+  cutHeads,
+  type DeadLetterFilter,
+  findAll,
+  type LetterHead,
+  type Place,
+  patternOf,
+  readLetters,
+  readStored,
+} from './read-letters.ts';
 import { ReplayLog, type ReplayPlan } from './replay-log.ts';
 
 /** How long rows that ClickHouse has taken may take to appear, milliseconds. */
@@ -219,4 +225,52 @@ class Replay {
 
 function settingsOf({ skipDuplicatePaths }: Pick<ReplayOptions, 'skipDuplicatePaths'>) {
   return { ...insertSettings, ...(skipDuplicatePaths ? { type_json_skip_duplicated_paths: 1 } : {}) };
+}
+
+/** Dead letters that are refused for the same reason. */
+export interface RefusedGroup {
+  count: number;
+  readonly code: number;
+  readonly column: string;
+  /** Without what differs from row to row. */
+  readonly reason: string;
+  readonly first: { readonly topic: string; readonly partition: number; readonly offset: number };
+}
+
+/** Kinds that are counted apart; reasons can hold text of the events, so that each could be of its own kind. */
+const mostKinds = 1_000;
+/** Kinds that are told. */
+const mostGroups = 50;
+
+/** Dead letters that ClickHouse still refuses. */
+export class RefusedTally {
+  #count = 0;
+  readonly #groups = new Map<string, RefusedGroup>();
+
+  /** How many there are. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Counts one. */
+  add({ topic, partition, offset }: DeadLetter, { code, detail }: Refusal): void {
+    this.#count++;
+    const column = columnOf(detail);
+    const reason = patternOf(detail);
+    const key = JSON.stringify([code, column, reason]);
+    const group = this.#groups.get(key);
+    if (group !== undefined) group.count++;
+    else if (this.#groups.size < mostKinds)
+      this.#groups.set(key, { count: 1, code, column, reason, first: { topic, partition, offset } });
+  }
+
+  /** By reason, the most frequent first, at most 50. */
+  groups(): RefusedGroup[] {
+    return [...this.#groups.values()].sort((a, b) => b.count - a.count).slice(0, mostGroups);
+  }
+
+  /** How many are in none of the {@link groups}. */
+  get others(): number {
+    return this.groups().reduce((left, { count }) => left - count, this.#count);
+  }
 }

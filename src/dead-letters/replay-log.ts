@@ -10,7 +10,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClickHouse, quoteName, quoteText } from '../clickhouse/client.ts';
-import { createTable, insertSettings } from '../clickhouse/tables.ts';
+import { insertSettings } from '../clickhouse/inserts.ts';
+import { createTable } from '../clickhouse/table-definitions.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import type { Place } from './read-letters.ts';
 

@@ -1,7 +1,5 @@
 /** What a replay did, or would do, as text and as JSON. */
-
-import { printable } from '../printable.ts';
-import { alignColumns, countOf } from '../text-table.ts';
+import { alignColumns, countOf, printable } from '../text.ts';
 import type { ReplayResult } from './replay-letters.ts';
 
 const maxPatternCharacters = 120;

@@ -6,8 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { prepareDataDirectory } from '../process/data-directory.ts';
-import { replacePrivateFile } from '../process/private-file.ts';
+import { prepareDataDirectory, replacePrivateFile } from '../process/data-directory.ts';
 import type { Role } from './policy.ts';
 import type { Limits } from './settings.ts';
 

@@ -2,9 +2,11 @@
  * Reads statements as the engine itself writes them (`formatQuerySingleLine`). Comments, heredocs, every kind of
  * white space and of quotes are gone there, so that a lexer of five kinds of tokens sees what the engine sees. What
  * does not look like that is refused: nothing is executed that was not understood here.
+ *
+ * Splits SQL into tokens, as far as is needed to find where a statement ends and where its data begins. It
+ * reads bytes as Latin-1: positions are byte offsets, and every delimiter of SQL is ASCII.
  */
 import { EngineError } from './error.ts';
-import { endOfQuoted } from './lexer.ts';
 
 /** A token. Positions are indexes into the text. */
 export interface CanonicalToken {
@@ -87,4 +89,89 @@ function unreadable(text: string, at: number): EngineError {
     'SYNTAX_ERROR',
     `Syntax error: the embedded ClickHouse does not take this statement, at: ${rest}`,
   );
+}
+
+/** A token. `word` is a bare name, a keyword or a number; `quoted` is a name in quotes. */
+export interface Token {
+  readonly kind: 'word' | 'quoted' | 'string' | 'symbol';
+  readonly start: number;
+  readonly end: number;
+  /** Upper case for a word, so that keywords compare. For others, the text as it is. */
+  readonly text: string;
+}
+
+const blanks = ' \t\n\r\f\v\0';
+const word = /[A-Za-z0-9_$\x80-\xff]+/y;
+const heredocTag = /\$\w*\$/y;
+/** Typographic quotes, which ClickHouse accepts, in the Latin-1 reading of their UTF-8. */
+const curlyQuotes = new Map([
+  ['\xe2\x80\x98', '\xe2\x80\x99'],
+  ['\xe2\x80\x9c', '\xe2\x80\x9d'],
+]);
+
+/** The next token at or after `from`, skipping spaces and comments; undefined at the end of the text. */
+export function nextToken(text: string, from: number): Token | undefined {
+  const start = skipBlank(text, from);
+  if (start >= text.length) return undefined;
+  const first = text.charAt(start);
+  if (first === "'") return token('string', text, start, endOfQuoted(text, start, first) ?? text.length);
+  if (first === '`' || first === '"')
+    return token('quoted', text, start, endOfQuoted(text, start, first) ?? text.length);
+  const curlyEnd = curlyQuotes.get(text.slice(start, start + 3));
+  if (curlyEnd !== undefined) {
+    const kind = curlyEnd.endsWith('\x99') ? 'string' : 'quoted';
+    return token(kind, text, start, endAfter(text, curlyEnd, start + 3));
+  }
+  const tag = matchAt(heredocTag, text, start);
+  if (tag !== '') return token('string', text, start, endAfter(text, tag, start + tag.length));
+  const name = matchAt(word, text, start);
+  if (name !== '') return token('word', text, start, start + name.length);
+  return token('symbol', text, start, start + 1);
+}
+
+function token(kind: Token['kind'], text: string, start: number, end: number): Token {
+  const source = text.slice(start, end);
+  return { kind, start, end, text: kind === 'word' ? source.toUpperCase() : source };
+}
+
+function matchAt(pattern: RegExp, text: string, at: number): string {
+  pattern.lastIndex = at;
+  return pattern.exec(text)?.[0] ?? '';
+}
+
+function skipBlank(text: string, from: number): number {
+  let at = from;
+  for (;;) {
+    if (at < text.length && blanks.includes(text.charAt(at))) at += 1;
+    else if (text.startsWith('/*', at)) at = endAfter(text, '*/', at + 2);
+    else if (text.startsWith('--', at) || text.startsWith('# ', at) || text.startsWith('#!', at)) {
+      at = endAfter(text, '\n', at);
+    } else return at;
+  }
+}
+
+/** The position after the next `mark`, or the end of the text. */
+function endAfter(text: string, mark: string, from: number): number {
+  const found = text.indexOf(mark, from);
+  return found < 0 ? text.length : found + mark.length;
+}
+
+/** The position behind the closing quote of what `start` opens; undefined when there is none. */
+export function endOfQuoted(text: string, start: number, quote: string): number | undefined {
+  for (let at = start + 1; at < text.length; at += 1) {
+    const char = text.charAt(at);
+    if (char === '\\') at += 1;
+    else if (char === quote) {
+      if (text.charAt(at + 1) !== quote) return at + 1;
+      at += 1;
+    }
+  }
+  return undefined;
+}
+
+/** How much deeper a token leads: into parentheses and the like, or out of them. */
+export function nesting(token: Token): number {
+  if (token.kind !== 'symbol') return 0;
+  if ('([{'.includes(token.text)) return 1;
+  return ')]}'.includes(token.text) ? -1 : 0;
 }

@@ -12,10 +12,8 @@ import {
   type WriteOutcome,
 } from './binding.ts';
 import { EngineError, toEngineError } from './error.ts';
-import { Gate, type Lane, type Patience } from './gate.ts';
 import type { Role } from './policy.ts';
-import { Reaper, type Watch } from './reaper.ts';
-import { hasTag, tagOf } from './running.ts';
+import { Gate, hasTag, type Lane, type Patience, Reaper, tagOf, type Watch } from './running.ts';
 import { ownScope, quoteLiteral, type Scope, scopeStatements } from './scope.ts';
 import { maxStreams, type OpenStream, Streams } from './streams.ts';
 import { type FunctionRow, Vocabulary } from './vocabulary.ts';

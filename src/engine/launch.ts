@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { confinedFlags } from '../process/node-flags.ts';
+import { confinedFlags } from '../process/children.ts';
 import { nodePaths, type Sandbox } from '../process/sandbox.ts';
 import { type EngineFiles, prepareFiles } from './access.ts';
 import type { Account } from './auth.ts';

@@ -7,8 +7,14 @@
 import { type CanonicalToken, readCanonical } from './canonical.ts';
 import { EngineError } from './error.ts';
 import { checkSetting, checkTableSetting, type Limits } from './settings.ts';
-import { systemTables } from './system-tables.ts';
-import { engines, formats, fragileFormats, structuredFunctions, type Vocabulary } from './vocabulary.ts';
+import {
+  engines,
+  formats,
+  fragileFormats,
+  structuredFunctions,
+  systemTables,
+  type Vocabulary,
+} from './vocabulary.ts';
 
 /** Who asks: the owner of the data, or somebody who may only read. */
 export type Role = 'owner' | 'reader';

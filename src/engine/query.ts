@@ -3,20 +3,16 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { defaultSeconds, limits } from './access.ts';
 import type { WriteOutcome } from './binding.ts';
-import { Body } from './body.ts';
-import { chooseCoding } from './coding.ts';
+import { Body, type Spool } from './body.ts';
 import type { Ask, Engine } from './engine.ts';
 import { EngineError, toEngineError } from './error.ts';
-import { hasHeader, withOneHeader } from './headers.ts';
-import type { InsertWithData } from './insert.ts';
-import type { QueryParameters } from './parameters.ts';
+import { hasHeader, type QueryParameters, withOneHeader } from './parameters.ts';
 import { judge, type StatementKind } from './policy.ts';
-import type { Reply } from './response.ts';
+import { chooseCoding, type Reply } from './response.ts';
 import { isKillById, withClientIds } from './running.ts';
 import { quoteLiteral, type Scope } from './scope.ts';
 import { checkSetting } from './settings.ts';
-import type { Spool } from './spool.ts';
-import { insertIn, type ResultShape, shapeOf, unstreamable } from './statement.ts';
+import { type InsertWithData, insertIn, type ResultShape, shapeOf, unstreamable } from './statement.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 /** Most bytes of a body, compressed and decompressed each. The data of an INSERT goes to a file, not to memory. */

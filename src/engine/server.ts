@@ -4,12 +4,12 @@ import { isIP, type Server as Listener, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { EngineFiles } from './access.ts';
 import { type Account, Guard } from './auth.ts';
+import { Spool } from './body.ts';
 import { Engine } from './engine.ts';
 import { cannotListen } from './error.ts';
 import { handleRequest } from './handler.ts';
 import type { ServerFacts } from './response.ts';
 import { ownScope } from './scope.ts';
-import { Spool } from './spool.ts';
 
 /** Where the embedded ClickHouse keeps its data, where it listens, and whom it lets in. */
 export interface EngineOptions {

@@ -3,7 +3,7 @@ import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf } from '../errors.ts';
 import { flushReports } from '../logger.ts';
-import { stopMessage, tell } from './channel.ts';
+import { stopMessage, tell } from './children.ts';
 
 /** Asked when the process begins: the parent may be gone by the time that it serves. */
 const isSupervised = process.send !== undefined;
@@ -133,4 +133,20 @@ function watchParent(onGone: () => void): void {
     onGone();
   }, parentPollMs);
   timer.unref();
+}
+
+/** Aborts with the first SIGINT or SIGTERM; a second one ends the process, as it does without a handler. */
+export function listenForStop(): { readonly signal: AbortSignal; release(): void } {
+  const controller = new AbortController();
+  const stop = () => {
+    controller.abort();
+    release();
+  };
+  const release = () => {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return { signal: controller.signal, release };
 }

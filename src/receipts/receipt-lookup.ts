@@ -2,8 +2,7 @@
 import { type BufferInspector, OffsetOutOfRangeError, type TopicView } from '../buffer/buffer.ts';
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
 import { authenticationCodes, ClickHouseError, isMissingTable } from '../clickhouse/errors.ts';
-import { syncReplica } from '../clickhouse/sync-replica.ts';
-import { deliveryTables, findTables, type Tables } from '../clickhouse/tables.ts';
+import { deliveryTables, findTables, syncReplica, type Tables } from '../clickhouse/tables.ts';
 import { messageOf } from '../errors.ts';
 import { readProgress } from '../streamer/protocol/plan.ts';
 

@@ -1,7 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { exitCodes, OperatorError } from '../errors.ts';
-import { parseLogLine } from './access-log.ts';
-import { createUserAgentNames } from './user-agent.ts';
+import { createUserAgentNames, parseLogLine } from './access-log.ts';
 
 /** What a file holds. */
 export type Format = 'ndjson' | 'access-log';

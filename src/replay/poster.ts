@@ -1,7 +1,9 @@
 import { Pool } from 'undici';
 import { messageOf } from '../errors.ts';
+import { backOffMs } from '../time.ts';
 import { type Outcome, readAnswer } from './answer.ts';
 import type { Batch } from './batch.ts';
+import type { Clock } from './pacing.ts';
 
 /** Posts batches to a collector. */
 export interface Poster {
@@ -67,4 +69,60 @@ export function createPoster({ url, connections, isSingle }: PosterOptions): Pos
 function codeOf(error: unknown): string {
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
   return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** How a request ended for good. */
+export type Settled =
+  | Extract<Outcome, { kind: 'answered' | 'hopeless' }>
+  | { readonly kind: 'gave-up'; readonly reason: string }
+  | { readonly kind: 'stopped' };
+
+/** How long and how to try again. */
+export interface RetryOptions {
+  /** From the first failure to giving up. */
+  readonly retryForMs: number;
+  readonly clock: Clock;
+  /** Ends the waiting between two tries. */
+  readonly signal: AbortSignal;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  /** Called before each wait. */
+  readonly onRetry?: (outcome: Extract<Outcome, { kind: 'retry' }>, waitMs: number) => void;
+}
+
+const firstBackOffMs = 100;
+
+/**
+ * Sends until there is an answer that will not change, for at most `retryForMs` after the first failure. When
+ * the collector asks for a longer wait than is left, it gives up at once: it could not keep to it.
+ */
+export async function sendUntilSettled(
+  send: () => Promise<Outcome>,
+  options: RetryOptions,
+): Promise<Settled> {
+  const { clock, signal, retryForMs } = options;
+  let deadlineMs: number | undefined;
+  for (let failures = 0; ; failures += 1) {
+    const outcome = await send();
+    if (outcome.kind !== 'retry') return outcome;
+    if (signal.aborted) return { kind: 'stopped' };
+    deadlineMs ??= clock.now() + retryForMs;
+    const waitMs = backoff(failures, outcome.retryAfterMs, options.random());
+    if (clock.now() + waitMs > deadlineMs) return { kind: 'gave-up', reason: outcome.reason };
+    options.onRetry?.(outcome, waitMs);
+    await clock.sleep(waitMs, signal);
+    if (signal.aborted) return { kind: 'stopped' };
+  }
+}
+
+/**
+ * Milliseconds until the next try: twice as long each time, and half of it up to chance, so that many clients
+ * do not return together. Never shorter than the collector asked for.
+ * @param failures tries that failed before this one
+ * @param random from 0 to 1
+ */
+export function backoff(failures: number, retryAfterMs: number | undefined, random: number): number {
+  const ownMs = backOffMs(failures, { firstMs: firstBackOffMs, mostMs: 5_000, random });
+  if (retryAfterMs === undefined) return ownMs;
+  return Math.max(ownMs, retryAfterMs + firstBackOffMs * random);
 }

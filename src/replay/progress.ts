@@ -1,5 +1,5 @@
 import { SingleBar } from 'cli-progress';
-import { printable } from '../printable.ts';
+import { printable } from '../text.ts';
 
 /** What the progress bar shows. */
 export interface ProgressState {

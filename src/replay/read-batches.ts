@@ -1,6 +1,5 @@
-import { type Batch, BatchBuilder, type BatchLimits } from './batch.ts';
+import { type Batch, BatchBuilder, type BatchLimits, createLineSplitter, type Line } from './batch.ts';
 import { createEncoder, detectFormat, type EncodeLine, type Format } from './format.ts';
-import { createLineSplitter, type Line } from './lines.ts';
 import type { Schedule } from './pacing.ts';
 
 /** How a file becomes batches. */

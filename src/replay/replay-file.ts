@@ -3,16 +3,13 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 import type { Batch } from './batch.ts';
-import { type Clock, waitUntil } from './clock.ts';
 import type { Format } from './format.ts';
-import { createSchedule, isPaced, type Pace } from './pacing.ts';
-import type { Poster } from './poster.ts';
+import { type Clock, createSchedule, isPaced, type Pace, waitUntil } from './pacing.ts';
+import { type Poster, sendUntilSettled } from './poster.ts';
 import { createRateMeter, type Progress } from './progress.ts';
 import { readBatches } from './read-batches.ts';
-import { sendUntilSettled } from './retry.ts';
 import type { Source } from './source.ts';
-import type { Summary } from './summary.ts';
-import { Tally } from './tally.ts';
+import { type Summary, Tally } from './tally.ts';
 
 /** What a run is made of. */
 export interface ReplayOptions {

@@ -5,7 +5,6 @@ import type { ErrorObject } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
-import { admittedSchema } from './admitted-schema.ts';
 import { type Column, columnOf, isRecord } from './columns.ts';
 
 const bundledSchema = fileURLToPath(new URL('../../schemas/event.json', import.meta.url));
@@ -113,4 +112,43 @@ function describe(error: ErrorObject | undefined): Mismatch {
   if (error.keyword === 'format' && error.params.format === 'date-time')
     return { path: error.instancePath, reason: 'must be a time with a zone, such as 2026-01-31T08:00:00Z' };
   return { path: error.instancePath, reason: error.message ?? 'does not match the schema' };
+}
+
+/** What a double makes of both ends of Int64. The upper one is one too many: the collector looks at the digits. */
+const int64 = 2 ** 63;
+
+/**
+ * A copy in which null counts as absent for every property that is not required, as ClickHouse stores it, and integers
+ * have the bounds of their columns.
+ */
+export function admittedSchema(schema: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const required = new Set(Array.isArray(schema.required) ? schema.required : []);
+  const properties = isRecord(schema.properties) ? schema.properties : {};
+  const admitted = Object.entries(properties).map(([name, property]) => {
+    const bounded = isRecord(property) ? boundedIntegers(property) : property;
+    return [name, required.has(name) || !isRecord(bounded) ? bounded : orNull(bounded)];
+  });
+  return { ...schema, properties: Object.fromEntries(admitted) };
+}
+
+function boundedIntegers(property: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { type, items, minimum, maximum } = property;
+  if (isRecord(items)) return { ...property, items: boundedIntegers(items) };
+  if (type !== 'integer' && !(Array.isArray(type) && type.includes('integer'))) return { ...property };
+  return {
+    ...property,
+    minimum: Math.max(-int64, typeof minimum === 'number' ? minimum : -int64),
+    maximum: Math.min(int64, typeof maximum === 'number' ? maximum : int64),
+  };
+}
+
+function orNull(property: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { type, enum: values } = property;
+  if (type === undefined) return { ...property };
+  const types = Array.isArray(type) ? type : [type];
+  return {
+    ...property,
+    type: [...new Set([...types, 'null'])],
+    ...(Array.isArray(values) ? { enum: [...new Set([...values, null])] } : {}),
+  };
 }

@@ -3,11 +3,21 @@
  * spool, append its batches under the tickets of the plan, commit its end. After a crash the plan is there
  * and its batches go out again under the same tickets, by which the buffer recognises those that it has.
  */
-import type { OwnedPartition } from '../buffer/buffer.ts';
-import { assertInvariant } from '../errors.ts';
-import { type Chunk, ChunkBuilder, type Routing } from './chunk.ts';
-import { type ChunkPlan, decodeChunkPlan, encodeChunkPlan, type PlannedBatch } from './plan.ts';
-import { ChunkSender, type DrainContext, type PlannedChunk } from './send.ts';
+import type { BufferReader, OwnedPartition } from '../buffer/buffer.ts';
+import type { Backlog, Lease } from '../buffer/embedded/backlog.ts';
+import { TakenOverError } from '../buffer/embedded/reader.ts';
+import { assertInvariant, escalateInvariant, messageOf } from '../errors.ts';
+import { pause } from '../time.ts';
+import {
+  type Chunk,
+  ChunkBuilder,
+  type ChunkPlan,
+  decodeChunkPlan,
+  encodeChunkPlan,
+  type PlannedBatch,
+  type Routing,
+} from './chunk.ts';
+import { ChunkSender, type DrainContext, type DrainTaskObserver, type PlannedChunk } from './send.ts';
 
 /** One batch of the buffer: what the ordinary way sends at most, below Kafka's limit of 1 MiB. */
 const batchBytes = 512 * 1024;
@@ -118,4 +128,111 @@ class Drain {
 function isSame(chunk: Chunk, planned: readonly PlannedBatch[]): boolean {
   if (planned.length !== chunk.batches.size) return false;
   return planned.every(({ partition, count }) => chunk.batches.get(partition)?.count === count);
+}
+
+/** How often it is looked whether there is something to do. */
+const pollMs = 200;
+/** A process that drained and died is succeeded after this time. */
+const leaseMs = 4_000;
+const renewMs = 1_000;
+const retryMs = 2_000;
+/** What goes on failing in the same way is told again after so long. */
+const tellAgainMs = 600_000;
+
+/** What the task drains. */
+export interface DrainTaskOptions extends DrainContext {
+  readonly backlog: Backlog;
+  readonly observer: DrainTaskObserver;
+  /** Opens a reader of the spool, of the group that the backlog is of. */
+  openReader(): Promise<BufferReader>;
+}
+
+/**
+ * One in each process that has the spool open; a lease chooses which of them drains, and the reader's
+ * generation keeps one that was chosen before, and slept through it, from committing.
+ */
+export class DrainTask {
+  readonly #options: DrainTaskOptions;
+  readonly #lease: Lease;
+  readonly #closing = new AbortController();
+  readonly #running: Promise<void>;
+  /** What the log was told last, and when. */
+  #told = { message: '', at: 0 };
+
+  constructor(options: DrainTaskOptions) {
+    this.#options = options;
+    this.#lease = options.backlog.createLease(leaseMs);
+    this.#running = this.#run();
+  }
+
+  /** Ends after the chunk in flight. What is left is drained by another process, or after the next start. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    const { backlog, writer } = this.#options;
+    while (!signal.aborted) {
+      try {
+        if (!backlog.isEmpty() && writer.state().ok && (await this.#lease.take())) await this.#drain();
+      } catch (error) {
+        // What was sent may not be what the plan says: trying again could repeat events, or lose some.
+        if (escalateInvariant(error)) return;
+        this.#tell(error);
+        await pause(retryMs, signal);
+      }
+      await pause(pollMs, signal);
+    }
+  }
+
+  /** Says once what is wrong, and again when that changes: it is tried every few seconds. */
+  #tell(error: unknown): void {
+    const { log, observer } = this.#options;
+    const message = messageOf(error);
+    const now = performance.now();
+    observer.failed(message);
+    if (message === this.#told.message && now - this.#told.at < tellAgainMs) return;
+    this.#told = { message, at: now };
+    log.error({ err: error }, `the spool cannot be drained now: ${message}`);
+  }
+
+  /** Drains as long as the lease lasts. */
+  async #drain(): Promise<void> {
+    const over = new AbortController();
+    const renewal = setInterval(() => {
+      this.#lease.take().then(
+        (isHeld) => isHeld || over.abort(),
+        () => undefined,
+      );
+    }, renewMs);
+    try {
+      await this.#read(AbortSignal.any([this.#closing.signal, over.signal]));
+    } finally {
+      clearInterval(renewal);
+      await this.#lease.release().catch(() => undefined);
+    }
+  }
+
+  async #read(stop: AbortSignal): Promise<void> {
+    const reader = await this.#options.openReader();
+    let finish: () => void = () => undefined;
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const deliver = (partition: OwnedPartition): Promise<void> =>
+      drainPartition(partition, this.#options, stop).finally(finish);
+    let failure: unknown;
+    const running = reader.run(deliver).catch((error: unknown) => {
+      // That another process drains by now is as it should be.
+      if (!(error instanceof TakenOverError)) failure = error;
+    });
+    await Promise.race([finished, running]);
+    await reader.close();
+    await running;
+    if (failure !== undefined) throw failure;
+    this.#told.message = '';
+    if (this.#options.backlog.isEmpty()) this.#options.observer.emptied();
+  }
 }

@@ -8,11 +8,10 @@ import {
   type ResumableWriter,
   TicketLostError,
 } from '../buffer/buffer.ts';
-import type { EventBatch } from '../buffer/event-batch.ts';
-import { pause } from '../buffer/pause.ts';
+import type { EventBatch } from '../buffer/records.ts';
 import { assertInvariant } from '../errors.ts';
-import type { Chunk } from './chunk.ts';
-import type { ChunkPlan, PlannedBatch } from './plan.ts';
+import { backOffMs, pause } from '../time.ts';
+import type { Chunk, ChunkPlan, PlannedBatch } from './chunk.ts';
 
 /** Told what happens to the records of a spool. */
 export interface DrainObserver {
@@ -54,8 +53,7 @@ export interface PlannedChunk {
  * the batch, which is the receive time of an event. Half of it is surely safe.
  */
 const ticketLifeMs = 12 * 3_600_000;
-const firstRetryMs = 100;
-const mostRetryMs = 5_000;
+const retryLimits = { firstMs: 100, mostMs: 5_000 };
 
 /** Sends chunk after chunk, for one ownership of the spool. */
 export class ChunkSender {
@@ -141,7 +139,7 @@ export class ChunkSender {
 
   async #persist<T>(attempt: () => Promise<T>): Promise<T> {
     const { observer } = this.#context;
-    for (let retryMs = firstRetryMs; ; retryMs = Math.min(2 * retryMs, mostRetryMs)) {
+    for (let failures = 0; ; failures++) {
       try {
         const result = await attempt();
         observer.delayed(undefined);
@@ -150,7 +148,7 @@ export class ChunkSender {
         if (!(error instanceof BufferUnavailableError)) throw error;
         observer.delayed(error.message);
       }
-      if (!this.#signal.aborted) await pause(retryMs, this.#signal);
+      if (!this.#signal.aborted) await pause(backOffMs(failures, retryLimits), this.#signal);
       if (this.#signal.aborted) throw new FencedError('draining the spool was stopped; the plan is kept');
     }
   }

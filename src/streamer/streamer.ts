@@ -1,19 +1,20 @@
 /** Wires one streamer process. */
 import type { Logger } from 'pino';
-import type { BufferReader, DependencyState } from '../buffer/buffer.ts';
+import { type BufferReader, type DependencyState, FencedError } from '../buffer/buffer.ts';
 import type { ClickHouse } from '../clickhouse/client.ts';
 import { ClickHouseError, ClickHouseUnavailableError, explainPermanent } from '../clickhouse/errors.ts';
-import { ensureTables, findTables, type Tables, type TablesOptions } from '../clickhouse/tables.ts';
+import type { TablesOptions } from '../clickhouse/table-definitions.ts';
+import { ensureTables, findTables, type Tables } from '../clickhouse/tables.ts';
 import type { Address } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { messageOf } from '../errors.ts';
 import { createRegistry, Gauge, metricTable } from '../metrics/metrics.ts';
+import { backOffMs, pause } from '../time.ts';
 import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
 import { LagWatch } from './health/delivery-watch.ts';
 import { watchRetention } from './health/retention-watch.ts';
 import { type StatusAnswer, startStatusServer } from './health/status-server.ts';
-import { BackOff } from './inserts/back-off.ts';
 import { createClickHouseSink } from './inserts/clickhouse-sink.ts';
 import { deliverPartition } from './protocol/deliver.ts';
 import type { BatchLimits, IdsLimits } from './protocol/delivery.ts';
@@ -158,9 +159,8 @@ async function prepareTables(
   signal: AbortSignal,
   answered: (state: DependencyState) => void,
 ): Promise<Tables> {
-  const backOff = new BackOff();
   let lastMessage = '';
-  for (;;) {
+  for (let failures = 0; ; failures++) {
     try {
       await ensureTables(clickhouse, tables, log);
       const found = await findTables(clickhouse, tables);
@@ -174,7 +174,8 @@ async function prepareTables(
       answered({ ok: false, detail });
       if (detail !== lastMessage) log.warn(`waiting for ClickHouse: ${detail}`);
       lastMessage = detail;
-      await backOff.wait(signal);
+      await pause(backOffMs(failures, { firstMs: 100, mostMs: 10_000 }), signal);
+      if (signal.aborted) throw new FencedError('stopped while waiting for ClickHouse');
     }
   }
 }

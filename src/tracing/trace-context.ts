@@ -1,5 +1,6 @@
 /** Trace contexts as they travel: W3C Trace Context, https://www.w3.org/TR/trace-context/ */
 import { randomBytes } from 'node:crypto';
+import type { RecordHeaders } from '../buffer/records.ts';
 
 /** Names of the headers, of requests and of records. */
 export const traceparentHeader = 'traceparent';
@@ -40,4 +41,36 @@ export function newContext(parent?: TraceContext): TraceContext {
 
 function randomHex(bytes: number): string {
   return randomBytes(bytes).toString('hex');
+}
+
+/** As many as OpenTelemetry's SDKs keep by default. */
+const maxLinks = 128;
+
+/** Contexts that are recorded, each once, up to a limit. */
+export class EventLinks {
+  readonly #contexts = new Map<string, TraceContext>();
+  /** Events of one post lie next to each other, under the same context. */
+  #last = '';
+  /** Contexts beyond the limit. */
+  dropped = 0;
+
+  get contexts(): readonly TraceContext[] {
+    return [...this.#contexts.values()];
+  }
+
+  /** Looks for a context in the headers of a record, which anybody may have written. */
+  see(headers: RecordHeaders | undefined): void {
+    if (headers === undefined) return;
+    for (const [name, value] of headers)
+      if (name === traceparentHeader && value !== this.#last) this.#add(value);
+  }
+
+  #add(traceparent: string): void {
+    this.#last = traceparent;
+    if (this.#contexts.has(traceparent)) return;
+    const context = parseTraceparent(traceparent);
+    if (!context?.isSampled) return;
+    if (this.#contexts.size < maxLinks) this.#contexts.set(traceparent, context);
+    else this.dropped++;
+  }
 }

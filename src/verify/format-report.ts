@@ -1,5 +1,5 @@
 /** A report for a person: the verdict first. */
-import { alignColumns } from '../text-table.ts';
+import { alignColumns } from '../text.ts';
 import type { Range } from './ranges.ts';
 import type { Counts, PartitionReport, Report } from './report.ts';
 

@@ -1,10 +1,17 @@
 /** Which offsets are missing: looks into the buckets that lack some, and asks the buffer what was there. */
 import { type BufferInspector, OffsetOutOfRangeError } from '../buffer/buffer.ts';
 import { deliveryTables } from '../clickhouse/tables.ts';
-import { type Bucket, bucketOffsets, numberSettings, rangeOf, regions, type Source } from './coverage.ts';
+import {
+  type Bucket,
+  bucketOffsets,
+  conditionsOf,
+  numberSettings,
+  rangeOf,
+  regions,
+  type Source,
+} from './coverage.ts';
 import { clip, intersect, type Range, RangeList, type RangeSet } from './ranges.ts';
 import type { PartitionScope } from './scope.ts';
-import { whereIn } from './suspects.ts';
 
 /** Missing offsets that one query gives at most, in about 4 MB; one bucket may have up to 65,536. */
 const mostCandidates = 500_000;
@@ -218,4 +225,47 @@ async function readStep(
     const next = error.start > position ? error.start : end;
     return { offsets: [], next, isUnread: true };
   }
+}
+
+/** Buckets that one query looks into: it counts each of their offsets. */
+const bucketsAtOnce = 32;
+
+/** What one partition is looked through for. */
+export interface Search {
+  readonly partition: number;
+  /** Of this partition, in any order. */
+  readonly buckets: readonly Bucket[];
+  /** Only these offsets; undefined: all in the buckets. */
+  readonly within?: RangeSet | undefined;
+}
+
+/** Which buckets, and the query that looks into some of them, from the condition that names them. */
+export interface Inquiry extends Search {
+  isSuspect(bucket: Bucket): boolean;
+  query(where: string): string;
+}
+
+/** Asks about all suspects, in order of their offsets, a few at a time; each row is a range that the query gave. */
+export async function* inquire<T extends Range>(
+  source: Source,
+  { partition, buckets, within, isSuspect, query }: Inquiry,
+): AsyncGenerator<T> {
+  const suspects = new Set(buckets.filter(isSuspect).map(({ bucket }) => bucket));
+  const list = [...suspects].sort((a, b) => a - b);
+  for (let i = 0; i < list.length; i += bucketsAtOnce) {
+    const where = whereIn(source, partition, list.slice(i, i + bucketsAtOnce));
+    const found = await source.clickhouse.query<T>(query(where), { settings: numberSettings });
+    if (within === undefined) yield* found;
+    else for (const row of found) for (const part of within.within(row)) yield { ...row, ...part };
+  }
+}
+
+/** The condition that a row is of the partition, and in one of these buckets, in ascending order. */
+export function whereIn(source: Source, partition: number, buckets: readonly number[]): string {
+  return [
+    ...conditionsOf(source),
+    `partition = ${partition}`,
+    `offset >= ${rangeOf(buckets[0] ?? 0).start} AND offset < ${rangeOf(buckets.at(-1) ?? 0).end}`,
+    `intDiv(offset, ${rangeOf(0).end}) IN (${buckets.join(', ')})`,
+  ].join(' AND ');
 }

@@ -8,24 +8,17 @@
 import type { BufferInspector, TopicView } from '../buffer/buffer.ts';
 import type { ClickHouse } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/errors.ts';
-import { syncReplica } from '../clickhouse/sync-replica.ts';
-import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
+import { deliveryTables, syncReplica, type Tables } from '../clickhouse/tables.ts';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { compareContent } from './content.ts';
 import { type Bucket, readBuckets, regions, type Source } from './coverage.ts';
-import { findDuplicates } from './duplicates.ts';
-import { findExpired } from './expired.ts';
-import { findEarlierTopics, findForeign } from './foreign.ts';
-import { findKeptRepeats } from './kept-repeats.ts';
+import { findDuplicates, findEarlierTopics, findExpired, findForeign, findKeptRepeats } from './faults.ts';
 import { findMissing, type Missing, type ReadBudget } from './missing.ts';
-import { collectNotes } from './notes.ts';
 import { mostListed } from './ranges.ts';
 import type { Receipts } from './receipts.ts';
-import { reportReceipts, type UndeliveredReceipts } from './receipts-report.ts';
-import { judge, type PartitionReport, type Report, sumContent, sumCounts } from './report.ts';
-import { chooseScope, type PartitionScope, type ScopeOptions } from './scope.ts';
-import { checkSpools } from './spools.ts';
-import { findFirst, waitForDelivery } from './undelivered.ts';
+import { checkSpools, reportReceipts, type UndeliveredReceipts } from './receipts-report.ts';
+import { collectNotes, judge, type PartitionReport, type Report, sumContent, sumCounts } from './report.ts';
+import { chooseScope, findFirst, type PartitionScope, type ScopeOptions, waitForDelivery } from './scope.ts';
 
 /** What to compare, and how. */
 export interface VerifyOptions extends ScopeOptions {

@@ -1,5 +1,4 @@
 /** What events, ClickHouse and collectors say reaches a terminal without what a terminal acts on. */
-
 import { writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';

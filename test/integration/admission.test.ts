@@ -1,10 +1,10 @@
 /** What the collector admits, ClickHouse can hold: any event, as clients write them and as nobody should. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readStructure } from '../../src/clickhouse/inserts.ts';
 import { createRowProbe, findRefusedRows, type RowProbe } from '../../src/clickhouse/rows/refused-rows.ts';
-import { readStructure } from '../../src/clickhouse/tables.ts';
+import { validateEvent } from '../../src/collector/admission.ts';
 import { parseEvents } from '../../src/collector/parse-events.ts';
 import type { ProblemCode } from '../../src/collector/problem.ts';
-import { validateEvent } from '../../src/collector/validate-event.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import { type DeliveryStore, openDeliveryStore } from '../support/delivery-store.ts';
 import { byForm, runSeed } from '../support/faults/form.ts';

@@ -1,8 +1,13 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { findEndpoint } from '../../src/bench/endpoint.ts';
 import { generateLoad } from '../../src/bench/generator.ts';
-import type { LoadOptions, LoadResult, LoadSecond } from '../../src/bench/load.ts';
-import { createTask, unpackRequests } from '../../src/bench/load-task.ts';
+import {
+  createTask,
+  type LoadOptions,
+  type LoadResult,
+  type LoadSecond,
+  unpackRequests,
+} from '../../src/bench/load.ts';
 import { createPayload } from '../../src/bench/payload.ts';
 import { parseProfile } from '../../src/bench/profile.ts';
 import {

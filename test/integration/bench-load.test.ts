@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type * as RunLoad from '../../src/bench/load.ts';
 import type { LoadOptions, LoadSecond } from '../../src/bench/load.ts';
 import { createPayload } from '../../src/bench/payload.ts';
 import { parseProfile } from '../../src/bench/profile.ts';
-import type * as RunLoad from '../../src/bench/run-load.ts';
 import { freePorts, type Program, startProgram, temporaryDirectory } from '../support/program.ts';
 
 const directory = temporaryDirectory();
@@ -12,7 +12,7 @@ let runLoad: typeof RunLoad.runLoad;
 
 beforeAll(async () => {
   // As it is built: the thread of a load is a file of its own.
-  const built = new URL('../../dist/bench/run-load.js', import.meta.url).href;
+  const built = new URL('../../dist/bench/load.js', import.meta.url).href;
   ({ runLoad } = (await import(built)) as typeof RunLoad);
   const [port] = await freePorts(1);
   url = new URL(`http://127.0.0.1:${port}`);

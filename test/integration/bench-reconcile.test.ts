@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { readFreshness } from '../../src/bench/freshness.ts';
+import { readFreshness } from '../../src/bench/compare-receipts.ts';
 import { awaitDelivery, type ReconcileOptions, reconcile } from '../../src/bench/reconcile.ts';
 import { openStore, type Store } from '../../src/bench/store.ts';
 import type { BufferWriter } from '../../src/buffer/buffer.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Streamer } from '../../src/streamer/streamer.ts';
 import { addReceipts, createReceipts, type Receipts } from '../../src/verify/receipts.ts';

@@ -9,13 +9,13 @@ import {
   OffsetOutOfRangeError,
   type OwnedPartition,
 } from '../../src/buffer/buffer.ts';
-import { decodeKey } from '../../src/buffer/embedded/block-key.ts';
 import { Environment, logPath } from '../../src/buffer/embedded/environment.ts';
-import { readTotals, writeRetentionTime } from '../../src/buffer/embedded/log-state.ts';
+import { decodeKey } from '../../src/buffer/embedded/log-blocks.ts';
+import { readTotals, writeRetentionTime } from '../../src/buffer/embedded/open-log.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { removeDelivered } from '../../src/buffer/embedded/retention.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import { exitCodes, InvariantError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';

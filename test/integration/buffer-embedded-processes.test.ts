@@ -10,7 +10,7 @@ import { Environment, logPath } from '../../src/buffer/embedded/environment.ts';
 import { openEmbeddedInspector } from '../../src/buffer/embedded/inspector.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
 
 interface Acknowledgement {

@@ -12,13 +12,13 @@ import {
   OffsetOutOfRangeError,
   type OwnedPartition,
 } from '../../src/buffer/buffer.ts';
+import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
 import {
   assignRanges,
   decodeSubscription,
   encodeAssignment,
   encodeSubscription,
-} from '../../src/buffer/kafka/assignment.ts';
-import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
+} from '../../src/buffer/kafka/group-protocol.ts';
 import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
 import { kafkaVersion } from '../../tools/kafka-settings.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';

@@ -7,8 +7,8 @@ import {
 } from '@platformatic/kafka';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { BufferReader } from '../../src/buffer/buffer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import { watchRetention } from '../../src/streamer/health/retention-watch.ts';
 import { holdPartitions } from '../support/buffer-reading.ts';
 import { createKafkaTopic, testLog } from '../support/kafka-fixture.ts';

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createMix } from '../../src/bench/payload-mix.ts';
+import { createMix } from '../../src/bench/payload.ts';
 import { quoteText } from '../../src/clickhouse/client.ts';
-import { insertSettings, type Tables } from '../../src/clickhouse/tables.ts';
-import { parseLogLine } from '../../src/replay/access-log.ts';
-import { createUserAgentNames } from '../../src/replay/user-agent.ts';
+import { insertSettings } from '../../src/clickhouse/inserts.ts';
+import type { Tables } from '../../src/clickhouse/tables.ts';
+import { createUserAgentNames, parseLogLine } from '../../src/replay/access-log.ts';
 import { analysts } from '../../tools/dashboards/dashboards.ts';
 import { sources } from '../../tools/dashboards/sources.ts';
 import { type DeliveryStore, openDeliveryStore } from '../support/delivery-store.ts';

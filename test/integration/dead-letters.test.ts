@@ -4,17 +4,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OwnedPartition } from '../../src/buffer/buffer.ts';
 import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
 import { ClickHouseUnavailableError } from '../../src/clickhouse/errors.ts';
+import { insertEventsStatement, insertSettings, readStructure } from '../../src/clickhouse/inserts.ts';
 import { BatchRows } from '../../src/clickhouse/rows/batch-rows.ts';
-import type { DeadLetter } from '../../src/clickhouse/rows/dead-letter.ts';
-import { encodeDeadLetters } from '../../src/clickhouse/rows/dead-letter.ts';
-import {
-  ensureTables,
-  insertEventsStatement,
-  insertSettings,
-  nameTables,
-  readStructure,
-  type TablesOptions,
-} from '../../src/clickhouse/tables.ts';
+import { type DeadLetter, encodeDeadLetters } from '../../src/clickhouse/rows/dead-letter.ts';
+import type { TablesOptions } from '../../src/clickhouse/table-definitions.ts';
+import { ensureTables, nameTables } from '../../src/clickhouse/tables.ts';
 import { encodeEvents } from '../../src/dead-letters/event-rows.ts';
 import { readLetters } from '../../src/dead-letters/read-letters.ts';
 import { replayLetters } from '../../src/dead-letters/replay-letters.ts';

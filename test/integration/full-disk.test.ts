@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { BufferUnavailableError } from '../../src/buffer/buffer.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import { deliverPartition } from '../../src/streamer/protocol/deliver.ts';
 import type { DeliveryObserver } from '../../src/streamer/protocol/delivery.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';

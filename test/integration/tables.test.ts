@@ -5,14 +5,9 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
 import { ClickHouseError, ClickHouseUnavailableError } from '../../src/clickhouse/errors.ts';
-import type { KeepRaw } from '../../src/clickhouse/raw-column.ts';
-import {
-  ensureTables,
-  insertSettings,
-  nameTables,
-  planTables,
-  readStructure,
-} from '../../src/clickhouse/tables.ts';
+import { insertSettings, readStructure } from '../../src/clickhouse/inserts.ts';
+import type { KeepRaw } from '../../src/clickhouse/table-definitions.ts';
+import { ensureTables, nameTables, planTables } from '../../src/clickhouse/tables.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 

@@ -6,14 +6,14 @@ import type { BufferInspector, BufferReader, BufferWriter, PartitionView } from 
 import { openEmbeddedInspector } from '../../src/buffer/embedded/inspector.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import { ClickHouseError, ClickHouseUnavailableError } from '../../src/clickhouse/errors.ts';
 import { nameTables } from '../../src/clickhouse/tables.ts';
 import { encodeNote } from '../../src/streamer/protocol/plan.ts';
 import type { Streamer } from '../../src/streamer/streamer.ts';
 import { formatReport } from '../../src/verify/format-report.ts';
-import { readReceipts } from '../../src/verify/receipts-file.ts';
+import { readReceipts } from '../../src/verify/receipts.ts';
 import { type VerifyOptions, verify } from '../../src/verify/verify.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { createKafkaTopic } from '../support/kafka-fixture.ts';

@@ -9,8 +9,7 @@ import {
   OffsetOutOfRangeError,
   type OwnedPartition,
 } from '../../src/buffer/buffer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
-import type { RecordHeaders } from '../../src/buffer/record-block.ts';
+import { EventBatch, type RecordHeaders } from '../../src/buffer/records.ts';
 import { holdPartitions, readRecords } from './buffer-reading.ts';
 
 /** A fresh, empty topic, and how to open its two ends. */

@@ -88,7 +88,7 @@ export const bufferMutants = [
     rule: 'a time is never taken for shorter than it was',
     edits: [
       {
-        file: 'buffer/moment.ts',
+        file: 'time.ts',
         find: 'Math.max(later.steady - earlier.steady, later.wall - earlier.wall)',
         replace: 'later.steady - earlier.steady',
       },
@@ -100,7 +100,7 @@ export const bufferMutants = [
     rule: 'a time is never taken for shorter than it was',
     edits: [
       {
-        file: 'buffer/moment.ts',
+        file: 'time.ts',
         find: 'Math.max(later.steady - earlier.steady, later.wall - earlier.wall)',
         replace: 'later.wall - earlier.wall',
       },

@@ -1,6 +1,6 @@
 /** Reading from a buffer in tests: partitions outside of `deliver`, and records as objects. */
 import type { BufferReader, OwnedPartition } from '../../src/buffer/buffer.ts';
-import type { RecordHeaders } from '../../src/buffer/record-block.ts';
+import type { RecordHeaders } from '../../src/buffer/records.ts';
 
 /** A record, copied out of its block. */
 export interface StoredRecord {

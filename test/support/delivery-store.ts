@@ -2,8 +2,9 @@
 import { pino } from 'pino';
 import type { OwnedPartition } from '../../src/buffer/buffer.ts';
 import { type ClickHouse, createClickHouse } from '../../src/clickhouse/client.ts';
-import { EventsStructure } from '../../src/clickhouse/events-structure.ts';
-import { ensureTables, nameTables, type Tables, type TablesOptions } from '../../src/clickhouse/tables.ts';
+import { EventsStructure } from '../../src/clickhouse/inserts.ts';
+import type { TablesOptions } from '../../src/clickhouse/table-definitions.ts';
+import { ensureTables, nameTables, type Tables } from '../../src/clickhouse/tables.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import { createClickHouseSink, type InsertResult } from '../../src/streamer/inserts/clickhouse-sink.ts';
 import type { BlockOwner, BlockTarget } from '../../src/streamer/inserts/insert-block.ts';

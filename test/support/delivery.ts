@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import type { BufferReader, BufferWriter, OwnedPartition } from '../../src/buffer/buffer.ts';
 import { openEmbeddedReader } from '../../src/buffer/embedded/reader.ts';
 import { openEmbeddedWriter } from '../../src/buffer/embedded/writer.ts';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import type { SealedBatch } from '../../src/streamer/protocol/batch.ts';
 import { deliverPartition } from '../../src/streamer/protocol/deliver.ts';
 import type {

@@ -4,7 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { openEmbeddedWriter } from '../../dist/buffer/embedded/writer.js';
-import { EventBatch } from '../../dist/buffer/event-batch.js';
+import { EventBatch } from '../../dist/buffer/records.js';
 
 const { name, size, batches, ...options } = JSON.parse(process.argv[2]);
 const writer = await openEmbeddedWriter(options);

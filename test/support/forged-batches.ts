@@ -1,7 +1,12 @@
 /** Record batches as a hostile or broken producer, or broker, makes them. */
-import { batchLayout, codecs, lengthEnd } from '../../src/buffer/kafka/record-batch.ts';
+import {
+  batchLayout,
+  codecs,
+  lengthEnd,
+  varintSize,
+  writeVarint,
+} from '../../src/buffer/kafka/record-batch.ts';
 import { stampProducer } from '../../src/buffer/kafka/record-encoder.ts';
-import { varintSize, writeVarint } from '../../src/buffer/kafka/varint.ts';
 
 /** What a forged batch says, and what it holds. */
 export interface Forgery {

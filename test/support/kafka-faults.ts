@@ -1,6 +1,6 @@
 /** A broker of one's own behind a proxy, for tests that kill it or lose its answers. */
 import { randomUUID } from 'node:crypto';
-import { EventBatch } from '../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../src/buffer/records.ts';
 import { type Broker, startBroker } from '../../tools/kafka-broker.ts';
 import { holdPartitions, readRecords, type StoredRecord } from './buffer-reading.ts';
 import { frame } from './fake-broker.ts';

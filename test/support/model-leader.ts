@@ -1,9 +1,9 @@
 /** The leader of one partition as a model: it knows producers and their numbers as Kafka does, and answers as a test says. */
 import { type BrokerLink, NotConnectedError } from '../../src/buffer/kafka/broker-link.ts';
 import type { Cluster } from '../../src/buffer/kafka/cluster.ts';
-import { kafkaCodes } from '../../src/buffer/kafka/kafka-errors.ts';
+import { kafkaCodes } from '../../src/buffer/kafka/errors.ts';
+import { type ProduceAnswer, produceHeadBytes } from '../../src/buffer/kafka/messages.ts';
 import type { ProducerContext } from '../../src/buffer/kafka/partition-producer.ts';
-import { type ProduceAnswer, produceHeadBytes } from '../../src/buffer/kafka/produce-api.ts';
 import { batchLayout } from '../../src/buffer/kafka/record-batch.ts';
 import { FetchedBatches } from '../../src/buffer/kafka/record-decoder.ts';
 import { RecordEncoder } from '../../src/buffer/kafka/record-encoder.ts';

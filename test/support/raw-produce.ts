@@ -1,7 +1,11 @@
 /** Writes record batches into a topic as they are, as any producer that may write to it can. */
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
-import { fetchLayout } from '../../src/buffer/kafka/metadata.ts';
-import { produceApi, produceHeadBytes, writeProduceHead } from '../../src/buffer/kafka/produce-api.ts';
+import {
+  fetchLayout,
+  produceApi,
+  produceHeadBytes,
+  writeProduceHead,
+} from '../../src/buffer/kafka/messages.ts';
 
 /** Gives the offset of the first record. @throws Error when the broker refuses the batch */
 export async function produceRaw(

@@ -1,4 +1,4 @@
-import type { RecordBlock } from '../../src/buffer/record-block.ts';
+import type { RecordBlock } from '../../src/buffer/records.ts';
 
 /** A block of records with these values, from `offset` on. */
 export function blockOf(

@@ -18,8 +18,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { exitCodes, OperatorError } from '../../errors.ts';
-import type { EventBatch } from '../event-batch.ts';
-import type { RecordBlock, RecordHeaders } from '../record-block.ts';
+import type { EventBatch, RecordBlock, RecordHeaders } from '../records.ts';
 
 const version = 1;
 const columnsAt = 24;

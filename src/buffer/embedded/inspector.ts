@@ -8,10 +8,14 @@ import {
   type TopicView,
 } from '../buffer.ts';
 import { decodeBlock } from './block.ts';
-import { decodeKey, keyFrom } from './block-key.ts';
-import { readCommit, readPartition } from './log-state.ts';
-import { type EmbeddedLogOptions, type OpenLog, openExistingLog } from './open-log.ts';
-import { readBlocks } from './read-blocks.ts';
+import { decodeKey, keyFrom, readBlocks } from './log-blocks.ts';
+import {
+  type EmbeddedLogOptions,
+  type OpenLog,
+  openExistingLog,
+  readCommit,
+  readPartition,
+} from './open-log.ts';
 
 /** What an inspector is opened with. */
 export interface EmbeddedInspectorOptions extends Pick<EmbeddedLogOptions, 'dir' | 'topic' | 'maxBytes'> {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertInvariant } from '../../errors.ts';
+import { pause } from '../../time.ts';
 import {
   BufferUnavailableError,
   type Commit,
@@ -10,11 +11,16 @@ import {
   type ReadOptions,
   type ReadResult,
 } from '../buffer.ts';
-import { pause } from '../pause.ts';
-import type { AppendWatch } from './append-watch.ts';
 import type { Environment } from './environment.ts';
-import { readCommit, readGeneration, readPartition, readTotals, writeCommit } from './log-state.ts';
-import { readBlocks } from './read-blocks.ts';
+import { readBlocks } from './log-blocks.ts';
+import {
+  type AppendWatch,
+  readCommit,
+  readGeneration,
+  readPartition,
+  readTotals,
+  writeCommit,
+} from './open-log.ts';
 
 /** Between two tries of a commit that the disk did not take. */
 const retryMs = 500;

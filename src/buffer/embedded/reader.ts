@@ -6,6 +6,7 @@
  */
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../../errors.ts';
+import { pause } from '../../time.ts';
 import {
   type BufferReader,
   BufferUnavailableError,
@@ -15,10 +16,14 @@ import {
   type PartitionExpiry,
   type PartitionLag,
 } from '../buffer.ts';
-import { pause } from '../pause.ts';
-import { AppendWatch } from './append-watch.ts';
-import { raiseGeneration, readGeneration } from './log-state.ts';
-import { type EmbeddedLogOptions, type OpenLog, openLog } from './open-log.ts';
+import {
+  AppendWatch,
+  type EmbeddedLogOptions,
+  type OpenLog,
+  openLog,
+  raiseGeneration,
+  readGeneration,
+} from './open-log.ts';
 import { EmbeddedPartition } from './owned-partition.ts';
 
 /** Options of {@link openEmbeddedReader}. */

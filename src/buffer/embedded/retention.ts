@@ -5,8 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { escalateInvariant, messageOf } from '../../errors.ts';
-import { type BlockKey, decodeKey, keyFrom } from './block-key.ts';
 import type { Environment } from './environment.ts';
+import { type BlockKey, decodeKey, keyFrom } from './log-blocks.ts';
 import {
   readDelivered,
   readPartition,
@@ -15,7 +15,7 @@ import {
   writePartition,
   writeRetentionTime,
   writeTotals,
-} from './log-state.ts';
+} from './open-log.ts';
 
 /** What {@link removeDelivered} may remove. */
 export interface RemovalLimits {

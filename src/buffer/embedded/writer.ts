@@ -6,13 +6,20 @@ import {
   type BufferWriter,
   type DependencyState,
 } from '../buffer.ts';
-import type { EventBatch } from '../event-batch.ts';
-import { type AppendRequest, appendAll } from './append.ts';
-import { encodeBlocks } from './block.ts';
-import { storedBytesOf } from './block-key.ts';
+import type { EventBatch } from '../records.ts';
+import { type EncodedBlock, encodeBlocks } from './block.ts';
 import type { Environment } from './environment.ts';
-import { type EmbeddedLogOptions, type OpenLog, openLog } from './open-log.ts';
-import { RetentionTask } from './retention.ts';
+import { encodeKey, storedBytesOf } from './log-blocks.ts';
+import {
+  type EmbeddedLogOptions,
+  type OpenLog,
+  openLog,
+  readPartition,
+  readTotals,
+  writePartition,
+  writeTotals,
+} from './open-log.ts';
+import { RetentionTask, removeDelivered } from './retention.ts';
 
 /** Options of {@link openEmbeddedWriter}. */
 export interface EmbeddedWriterOptions extends EmbeddedLogOptions {
@@ -150,4 +157,69 @@ function encode({ partition, batch }: PendingAppend): AppendRequest {
   const blocks = encodeBlocks(batch);
   const storedBytes = blocks.reduce((sum, { value }) => sum + storedBytesOf(value.length), 0);
   return { partition, blocks, storedBytes };
+}
+
+/** Blocks that go into one partition, consecutively. */
+export interface AppendRequest {
+  readonly partition: number;
+  readonly blocks: readonly EncodedBlock[];
+  /** Bytes of disk that the blocks count for. */
+  readonly storedBytes: number;
+}
+
+/** The log appended to, and its limit. */
+export interface AppendTarget {
+  readonly environment: Environment;
+  readonly partitions: number;
+  readonly maxBytes: number;
+}
+
+/**
+ * Appends all requests in order, within a transaction. A request that does not fit is left out as a whole,
+ * after delivered blocks were removed in its favour.
+ * @returns for each request the offset of its first record, or why it was left out
+ */
+export function appendAll(
+  target: AppendTarget,
+  requests: readonly AppendRequest[],
+): (number | BufferFullError)[] {
+  let isFull = false;
+  return requests.map((request) => {
+    // Once full, stay full for the rest of the transaction: making room again and again is for nothing.
+    if (isFull || !hasRoom(target, request)) {
+      isFull = true;
+      return new BufferFullError(fullMessage(target));
+    }
+    return append(target.environment, request);
+  });
+}
+
+function hasRoom(target: AppendTarget, request: AppendRequest): boolean {
+  const { environment, partitions, maxBytes } = target;
+  const targetBytes = maxBytes - request.storedBytes;
+  if (readTotals(environment).usedBytes <= targetBytes) return true;
+  removeDelivered(environment, partitions, { olderThanMs: 0, targetBytes });
+  return readTotals(environment).usedBytes <= targetBytes;
+}
+
+function append(environment: Environment, request: AppendRequest): number {
+  const { partition, blocks } = request;
+  const { start, end: base } = readPartition(environment, partition);
+  const { usedBytes, appended } = readTotals(environment);
+  let end = base;
+  for (const { value, count, newestMs } of blocks) {
+    const storedBytes = storedBytesOf(value.length);
+    environment.blocks.putSync(encodeKey({ partition, base: end, count, newestMs, storedBytes }), value);
+    end += count;
+  }
+  writePartition(environment, partition, { start, end });
+  writeTotals(environment, {
+    usedBytes: usedBytes + request.storedBytes,
+    appended: appended + end - base,
+  });
+  return base;
+}
+
+function fullMessage({ environment, maxBytes }: AppendTarget): string {
+  return `The embedded log in ${environment.path} is full: ${readTotals(environment).usedBytes} of ${maxBytes} bytes hold records that are not delivered yet. Check that the streamer runs and reaches ClickHouse, or raise --log-max-bytes.`;
 }

@@ -1,12 +1,10 @@
 /** Keeps a current picture of one topic: where its partitions are led, and whether Kafka can be reached. */
 import type { Logger } from 'pino';
+import { backOffMs, pause } from '../../time.ts';
 import type { DependencyState } from '../buffer.ts';
-import { pause } from '../pause.ts';
-import { backoffMs } from './backoff.ts';
 import { type Address, BrokerLink, NotConnectedError, parseAddress } from './broker-link.ts';
-import { codeOf, reasonOf } from './kafka-errors.ts';
-import { type ClusterLayout, fetchLayout, type TopicLayout } from './metadata.ts';
-import { isKafkaTrouble } from './network-trouble.ts';
+import { codeOf, isKafkaTrouble, reasonOf } from './errors.ts';
+import { type ClusterLayout, fetchLayout, type TopicLayout } from './messages.ts';
 import { ensureTopic, type TopicSettings } from './topics.ts';
 
 /** New partitions and a topic made anew are seen within this time. */
@@ -120,8 +118,8 @@ export class Cluster {
         failures++;
       }
       if (signal.aborted) return;
-      if (failures > 0) await pause(backoffMs(failures), signal);
-      else if (this.#isAskedToRefresh) await pause(backoffMs(0), signal);
+      if (failures > 0) await pause(backOffMs(failures), signal);
+      else if (this.#isAskedToRefresh) await pause(backOffMs(0), signal);
       else await this.#sleepUntilWoken();
     }
   }

@@ -2,8 +2,7 @@
 import { type API, findCoordinatorV4 } from '@platformatic/kafka';
 import { type BrokerLink, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
-import { codeOf, kafkaCodes } from './kafka-errors.ts';
-import { isNetworkTrouble } from './network-trouble.ts';
+import { codeOf, isNetworkTrouble, kafkaCodes } from './errors.ts';
 
 /**
  * What a request is for. Each has its own connection: a join waits for all other members, and must hold up

@@ -1,17 +1,16 @@
 /** Membership in a consumer group: joining, heartbeats, leaving. Kafka's classic protocol, eager. */
 import { heartbeatV4, joinGroupV7, leaveGroupV5, ResponseError, syncGroupV5 } from '@platformatic/kafka';
-import { type Clock, type Moment, systemClock } from '../moment.ts';
+import { type Clock, type Moment, systemClock } from '../../time.ts';
+import type { Cluster } from './cluster.ts';
+import type { Coordinator } from './coordinator.ts';
+import { codeOf, isKafkaTrouble, KafkaError, kafkaCodes } from './errors.ts';
 import {
   assignRanges,
   decodeAssignment,
   decodeSubscription,
+  describeStrangers,
   encodeAssignment,
   encodeSubscription,
-} from './assignment.ts';
-import type { Cluster } from './cluster.ts';
-import type { Coordinator } from './coordinator.ts';
-import {
-  describeStrangers,
   findStrangers,
   formerProtocol,
   isNewerGroup,
@@ -19,8 +18,6 @@ import {
   ownProtocol,
   type StreamerMark,
 } from './group-protocol.ts';
-import { codeOf, KafkaError, kafkaCodes } from './kafka-errors.ts';
-import { isKafkaTrouble } from './network-trouble.ts';
 
 /** As for every consumer: the tools that look at groups, and set their offsets, ask for it. */
 const protocolType = 'consumer';

@@ -1,5 +1,6 @@
 /** Looks at a topic and at the commits of a group, without being a member of it. */
 import type { Logger } from 'pino';
+import { backOffMs, pause } from '../../time.ts';
 import {
   type BufferInspector,
   BufferUnavailableError,
@@ -7,19 +8,14 @@ import {
   type ReadResult,
   type TopicView,
 } from '../buffer.ts';
-import { pause } from '../pause.ts';
-import { BrokerAnswerError } from './answer-guard.ts';
-import { backoffMs } from './backoff.ts';
+import { BrokerAnswerError } from './broker-link.ts';
 import { Cluster } from './cluster.ts';
 import { Coordinator, isCoordinatorTrouble } from './coordinator.ts';
-import { fetchApi } from './fetch-api.ts';
-import { codeOf, KafkaError, kafkaCodes, reasonOf, transientCodes } from './kafka-errors.ts';
-import { LeaderLinks } from './leader-links.ts';
-import type { TopicLayout } from './metadata.ts';
-import { isKafkaTrouble } from './network-trouble.ts';
-import { earliest, fetchCommits, fetchOffsets, latest } from './offsets.ts';
+import { codeOf, isKafkaTrouble, KafkaError, kafkaCodes, reasonOf, transientCodes } from './errors.ts';
+import { fetchApi, type TopicLayout } from './messages.ts';
+import { earliest, fetchCommits, fetchOffsets, LeaderLinks, latest } from './offsets.ts';
+import { ChecksumError, NotReadableHereError } from './record-batch.ts';
 import { FetchedBatches } from './record-decoder.ts';
-import { ChecksumError, NotReadableHereError } from './unreadable.ts';
 
 /** What an inspector is opened with. */
 export interface KafkaInspectorOptions {
@@ -145,7 +141,7 @@ class KafkaInspector implements BufferInspector {
         if (isRefused && code !== kafkaCodes.offsetOutOfRange) throw unavailable(reason);
       }
       if (performance.now() >= deadline) break;
-      await pause(Math.min(backoffMs(attempt, 1000), Math.max(0, deadline - performance.now())));
+      await pause(Math.min(backOffMs(attempt, { mostMs: 1_000 }), Math.max(0, deadline - performance.now())));
     }
     const state = this.#cluster.state();
     throw unavailable(state.ok ? reason || 'the inspector is closed' : state.detail);

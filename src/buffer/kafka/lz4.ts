@@ -3,8 +3,8 @@
  * its writer's word, and a block may grow 255 times. Checksums are not looked at: that of the record batch covers them.
  * Source: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md and lz4_Block_format.md
  */
-import { copyShort, viewOf } from '../copy-short.ts';
-import { damaged, tooLarge } from './unreadable.ts';
+import { copyShort, viewOf } from '../records.ts';
+import { damaged, tooLarge } from './record-batch.ts';
 
 /** Takes decompressed bytes. */
 export interface Target {

@@ -1,10 +1,18 @@
 /** Committed offsets of a group, with what was written beside them, and the offsets that a partition holds. */
-import { listOffsetsV6, offsetCommitV8, offsetFetchV8 } from '@platformatic/kafka';
+import {
+  ConfigResourceTypes,
+  describeConfigsV4,
+  listOffsetsV6,
+  offsetCommitV8,
+  offsetFetchV8,
+} from '@platformatic/kafka';
+import type { Logger } from 'pino';
 import type { Commit } from '../buffer.ts';
-import { BrokerAnswerError } from './answer-guard.ts';
-import type { BrokerLink } from './broker-link.ts';
+import { BrokerAnswerError, type BrokerLink, maxFetchAnswerBytes, NotConnectedError } from './broker-link.ts';
+import type { Cluster } from './cluster.ts';
 import type { Coordinator } from './coordinator.ts';
-import { readCommitted } from './fetch-api.ts';
+import { codeOf, isKafkaTrouble, reasonOf } from './errors.ts';
+import { readCommitted } from './messages.ts';
 
 /** ListOffsets takes these in place of a time. */
 export const earliest = -2n;
@@ -101,4 +109,130 @@ export async function fetchOffsets(
   return new Map(
     found.map(({ partitionIndex, offset }) => [partitionIndex, offset < 0n ? undefined : Number(offset)]),
   );
+}
+
+/** Links by broker, made as they are needed. */
+export class LeaderLinks {
+  readonly #cluster: Cluster;
+  readonly #timeoutMs: number;
+  /** By `host:port`. */
+  readonly #links = new Map<string, BrokerLink>();
+
+  /** `timeoutMs`: longest wait for an answer. */
+  constructor(cluster: Cluster, timeoutMs: number) {
+    this.#cluster = cluster;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** The link to the leader of a partition. @throws NotConnectedError while it has none, or does not exist */
+  to(partition: number): BrokerLink {
+    const leader = this.#cluster.topic?.leaders[partition];
+    if (leader === undefined) throw new NotConnectedError(`${this.#cluster.name}/${partition} has no leader`);
+    const name = `${leader.host}:${leader.port}`;
+    const link =
+      this.#links.get(name) ?? this.#cluster.createLink(leader, this.#timeoutMs, maxFetchAnswerBytes);
+    this.#links.set(name, link);
+    return link;
+  }
+
+  /**
+   * Offsets of several partitions, as {@link fetchOffsets} gives those of one leader.
+   * @throws Error when one of the leaders cannot be asked
+   */
+  async offsets(partitions: Iterable<number>, time: bigint): Promise<Map<number, number | undefined>> {
+    const byLink = new Map<BrokerLink, number[]>();
+    for (const partition of partitions) {
+      const link = this.to(partition);
+      const led = byLink.get(link);
+      if (led === undefined) byLink.set(link, [partition]);
+      else led.push(partition);
+    }
+    const { name: topic } = this.#cluster;
+    const answers = [...byLink].map(([link, led]) => fetchOffsets(link, { topic, partitions: led, time }));
+    return new Map((await Promise.all(answers)).flatMap((answer) => [...answer]));
+  }
+
+  /** Drops all connections. */
+  close(): void {
+    for (const link of this.#links.values()) link.close();
+  }
+}
+
+/** A changed configuration is seen within this time. */
+const refreshIntervalMs = 60_000;
+
+/** What bounds the life of a record; undefined for a bound that is not set. */
+export interface TopicRetention {
+  /** Milliseconds from a record's timestamp. */
+  readonly ms: number | undefined;
+  /** Bytes of one partition. */
+  readonly bytes: number | undefined;
+}
+
+/** The retention of the topic, asked for again when it may have changed. */
+export class RetentionReader {
+  readonly #cluster: Cluster;
+  readonly #log: Logger;
+  #known: TopicRetention | undefined;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #lastProblem = '';
+
+  constructor(cluster: Cluster, log: Logger) {
+    this.#cluster = cluster;
+    this.#log = log;
+  }
+
+  /**
+   * What is known, at most a minute old while Kafka answers; undefined when it refuses to tell.
+   * @throws Error when it was never known and Kafka cannot be asked
+   */
+  async read(): Promise<TopicRetention | undefined> {
+    if (performance.now() - this.#askedAt < refreshIntervalMs) return this.#known;
+    const topic = this.#cluster.name;
+    try {
+      this.#accept(await fetchRetention(this.#cluster.any(), topic));
+      this.#askedAt = performance.now();
+    } catch (error) {
+      if (!isKafkaTrouble(error)) throw error;
+      if (codeOf(error) === undefined && this.#known === undefined) throw error;
+      this.#warn(`the retention of Kafka topic ${topic} cannot be read: ${reasonOf(error)}`);
+    }
+    return this.#known;
+  }
+
+  #accept(retention: TopicRetention): void {
+    this.#known = retention;
+    if (retention.bytes === undefined) return;
+    this.#warn(
+      `Kafka topic ${this.#cluster.name} is limited in size as well (retention.bytes=${retention.bytes}): events may be ` +
+        'deleted before the time that millrace_retention_seconds_left tells. Let retention.ms alone decide, or leave room',
+    );
+  }
+
+  /** Once for each problem, not for each minute. */
+  #warn(problem: string): void {
+    if (problem !== this.#lastProblem) this.#log.warn(problem);
+    this.#lastProblem = problem;
+  }
+}
+
+/** Reads it, defaults of the broker included. @throws Error when the broker refuses or cannot be asked */
+async function fetchRetention(link: BrokerLink, topic: string): Promise<TopicRetention> {
+  const configurationKeys = ['retention.ms', 'retention.bytes', 'cleanup.policy'];
+  const resources = [{ resourceType: ConfigResourceTypes.TOPIC, resourceName: topic, configurationKeys }];
+  const answer = await link.request(describeConfigsV4.api, resources, false, false);
+  const configs = answer.results.flatMap((result) => result.configs);
+  const values = new Map(configs.map(({ name, value }) => [name, value ?? '']));
+  // What is only compacted is deleted by key, never by age or size.
+  const isDeleted = (values.get('cleanup.policy') ?? 'delete').includes('delete');
+  return {
+    ms: isDeleted ? bound(values.get('retention.ms')) : undefined,
+    bytes: isDeleted ? bound(values.get('retention.bytes')) : undefined,
+  };
+}
+
+/** -1 is no bound. */
+function bound(value: string | undefined): number | undefined {
+  const number = Number(value ?? -1);
+  return number < 0 ? undefined : number;
 }

@@ -1,6 +1,15 @@
 /** A partition of a Kafka topic for as long as one generation of the consumer group gives it to us. */
 import { setMaxListeners } from 'node:events';
 import {
+  backOffMs,
+  type Clock,
+  type Moment,
+  msBetween,
+  pause,
+  systemClock,
+  untilAborted,
+} from '../../time.ts';
+import {
   type Commit,
   FencedError,
   OffsetOutOfRangeError,
@@ -8,22 +17,23 @@ import {
   type ReadOptions,
   type ReadResult,
 } from '../buffer.ts';
-import { type Clock, type Moment, msBetween, systemClock } from '../moment.ts';
-import { pause } from '../pause.ts';
-import { maxFetchAnswerBytes } from './answer-guard.ts';
-import { backoffMs, untilAborted } from './backoff.ts';
-import { type BrokerLink, NotConnectedError } from './broker-link.ts';
+import { type BrokerLink, maxFetchAnswerBytes, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
 import { type Coordinator, isCoordinatorTrouble } from './coordinator.ts';
-import { type FetchAnswer, fetchApi } from './fetch-api.ts';
+import {
+  codeOf,
+  isNetworkTrouble,
+  KafkaError,
+  kafkaCodes,
+  reasonOf,
+  Streak,
+  transientCodes,
+} from './errors.ts';
 import type { Generation } from './group-member.ts';
-import { codeOf, KafkaError, kafkaCodes, reasonOf, transientCodes } from './kafka-errors.ts';
-import { isNetworkTrouble } from './network-trouble.ts';
+import { type FetchAnswer, fetchApi, ReadTail } from './messages.ts';
 import { type Bounds, commitOnce, fetchBounds, fetchCommits } from './offsets.ts';
-import { ReadTail } from './read-tail.ts';
+import { ChecksumError, NotReadableHereError } from './record-batch.ts';
 import { FetchedBatches, firstTimestamp } from './record-decoder.ts';
-import { Streak } from './streak.ts';
-import { ChecksumError, NotReadableHereError } from './unreadable.ts';
 
 /** Longest long poll in one request; a longer wait is several of them. */
 const maxPollMs = 5000;
@@ -208,7 +218,7 @@ export class KafkaPartition implements OwnedPartition {
         this.#commits.failed(`${this.#place()}: offset ${offset} cannot be committed: ${reasonOf(error)}`);
       }
       // Not with the signal: what was inserted after a revocation should still be recorded.
-      await pause(backoffMs(attempt, 1000));
+      await pause(backOffMs(attempt, { mostMs: 1_000 }));
     }
   }
 
@@ -239,7 +249,7 @@ export class KafkaPartition implements OwnedPartition {
       return;
     }
     this.#reads.failed(`${this.#place()} cannot be read on from offset ${from}: ${this.#trouble}`);
-    await pause(backoffMs(this.#reads.length, 1000), this.signal);
+    await pause(backOffMs(this.#reads.length, { mostMs: 1_000 }), this.signal);
   }
 
   /** Undefined when no answer came. */
@@ -278,7 +288,7 @@ export class KafkaPartition implements OwnedPartition {
         this.#questions.failed(`Kafka does not answer about ${this.#place()}: ${reasonOf(error)}`);
       }
       this.#context.cluster.hurry();
-      await pause(backoffMs(attempt, 1000), this.signal);
+      await pause(backOffMs(attempt, { mostMs: 1_000 }), this.signal);
     }
   }
 

@@ -1,20 +1,18 @@
 /** Writes batches to one partition, one at a time, so that a repeat never becomes a second record. */
 import { initProducerIdV4, TimeoutError } from '@platformatic/kafka';
 import { assertInvariant } from '../../errors.ts';
+import { backOffMs, pause } from '../../time.ts';
 import {
   BufferUnavailableError,
   OutcomeUnknownError,
   RecordsRefusedError,
   TicketLostError,
 } from '../buffer.ts';
-import type { EventBatch } from '../event-batch.ts';
-import { pause } from '../pause.ts';
-import { backoffMs } from './backoff.ts';
+import type { EventBatch } from '../records.ts';
 import { type BrokerLink, NotConnectedError } from './broker-link.ts';
 import type { Cluster } from './cluster.ts';
-import { KafkaError, kafkaCodes, reasonOf } from './kafka-errors.ts';
-import { isKafkaTrouble, isNetworkTrouble } from './network-trouble.ts';
-import { type ProduceAnswer, produceApi, produceHeadBytes, writeProduceHead } from './produce-api.ts';
+import { isKafkaTrouble, isNetworkTrouble, KafkaError, kafkaCodes, reasonOf } from './errors.ts';
+import { type ProduceAnswer, produceApi, produceHeadBytes, writeProduceHead } from './messages.ts';
 import { type ProducerStamp, type RecordEncoder, stampProducer } from './record-encoder.ts';
 
 /** Sequence numbers are 31 bits and go on with 0, as the broker expects. */
@@ -252,7 +250,7 @@ export class PartitionProducer {
 
   async #recover(attempt: number, deadline: number): Promise<void> {
     this.#context.cluster.hurry();
-    await pause(Math.min(backoffMs(attempt, 1000), Math.max(0, deadline - performance.now())));
+    await pause(Math.min(backOffMs(attempt, { mostMs: 1_000 }), Math.max(0, deadline - performance.now())));
   }
 
   #requestProducerId(): Promise<ProducerStamp> {

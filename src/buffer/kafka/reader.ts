@@ -1,6 +1,7 @@
 /** The reading end of a buffer in Kafka: a member of a consumer group. */
 import type { Logger } from 'pino';
 import { assertInvariant } from '../../errors.ts';
+import { backOffMs, pause } from '../../time.ts';
 import {
   type BufferReader,
   BufferUnavailableError,
@@ -10,18 +11,13 @@ import {
   type PartitionExpiry,
   type PartitionLag,
 } from '../buffer.ts';
-import { pause } from '../pause.ts';
-import { backoffMs } from './backoff.ts';
 import { Cluster } from './cluster.ts';
 import { Coordinator } from './coordinator.ts';
+import { isKafkaTrouble, reasonOf } from './errors.ts';
 import { type Generation, GroupMember } from './group-member.ts';
 import { describeStrangers } from './group-protocol.ts';
-import { reasonOf } from './kafka-errors.ts';
-import { LeaderLinks } from './leader-links.ts';
-import { isKafkaTrouble } from './network-trouble.ts';
-import { earliest, fetchCommits, latest } from './offsets.ts';
+import { earliest, fetchCommits, LeaderLinks, latest, RetentionReader } from './offsets.ts';
 import { KafkaPartition } from './owned-partition.ts';
-import { RetentionReader } from './retention.ts';
 import { Session } from './session.ts';
 import type { TopicSettings } from './topics.ts';
 
@@ -200,7 +196,7 @@ class KafkaReader implements BufferReader {
             `consumer group ${this.#options.group} cannot be joined: ${reasonOf(error)}`,
           );
         }
-        await pause(backoffMs(attempt++), signal);
+        await pause(backOffMs(attempt++), signal);
       }
     }
     return undefined;

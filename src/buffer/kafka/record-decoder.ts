@@ -1,11 +1,16 @@
 /** Reads the record batches of a fetch into blocks, column by column. */
 import { crc32c } from '@platformatic/kafka';
 import type { ReadResult } from '../buffer.ts';
-import { appendRecords, type BatchRange } from './batch-records.ts';
-import { batchAttributes, batchLayout, currentMagic, lengthEnd, readInt64 } from './record-batch.ts';
-import { RecordColumns } from './record-columns.ts';
-import { appendStandIns } from './stand-in.ts';
-import { ChecksumError, UnreadableBatchError } from './unreadable.ts';
+import { appendRecords, type BatchRange, RecordColumns } from './batch-records.ts';
+import {
+  batchAttributes,
+  batchLayout,
+  ChecksumError,
+  currentMagic,
+  lengthEnd,
+  readInt64,
+  UnreadableBatchError,
+} from './record-batch.ts';
 
 /** Bytes of a batch up to the number of its format: less is no batch. */
 const headEnd = batchLayout.magic + 1;
@@ -134,4 +139,35 @@ function verifyBatch(batch: Buffer, baseOffset: number): void {
   }
   const crc = crc32c(batch.subarray(batchLayout.attributes)) >>> 0;
   if (crc !== batch.readUInt32BE(batchLayout.crc)) throw new ChecksumError(baseOffset);
+}
+
+/** Most records that stand in for one batch: a larger count is not believed. */
+const maxStandIns = 100_000;
+/** Bytes of the batch that are kept: all of one that Kafka takes by default (`max.message.bytes`). */
+const maxKeptBytes = 1024 * 1024;
+/** Times from then on are none: the year 2100, in milliseconds since the epoch. */
+const endOfTime = 4_102_444_800_000;
+
+/**
+ * Appends one record for each offset from `from` on, or, when the batch does not say plausibly how many it has, a
+ * single one at its last offset. The last carries the batch as it is stored, cut off at 1 MiB; the others are empty. A
+ * function of the batch alone: whoever reads it again, from whichever offset, finds the same.
+ */
+export function appendStandIns(
+  batch: Buffer,
+  { baseOffset, lastOffset, from }: BatchRange,
+  columns: RecordColumns,
+  { code, message }: UnreadableBatchError,
+): void {
+  const isCurrent = batch.readInt8(batchLayout.magic) === currentMagic;
+  const total = isCurrent ? batch.readInt32BE(batchLayout.count) : 1;
+  const each = total === lastOffset - baseOffset + 1 && total <= maxStandIns;
+  const maxTimestamp = isCurrent ? readInt64(batch, batchLayout.maxTimestamp) : 0;
+  const receivedAt = maxTimestamp > 0 && maxTimestamp < endOfTime ? maxTimestamp : 0;
+  const kept = batch.subarray(0, maxKeptBytes);
+  const reason = `${code}: the record batch of offsets ${baseOffset} to ${lastOffset}, ${batch.length} bytes as stored, cannot be read: ${message}`;
+  for (let offset = each ? Math.max(baseOffset, from) : lastOffset; offset <= lastOffset; offset++) {
+    const value = offset === lastOffset ? kept : kept.subarray(0, 0);
+    columns.addUnreadable(offset, receivedAt, { value, reason });
+  }
 }

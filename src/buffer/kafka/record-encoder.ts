@@ -1,11 +1,8 @@
 /** Writes an EventBatch as a Kafka RecordBatch, with no object for each record. */
 import { crc32c } from '@platformatic/kafka';
 import { compressSync } from 'snappy';
-import { copyShort } from '../copy-short.ts';
-import type { EventBatch } from '../event-batch.ts';
-import type { RecordHeaders } from '../record-block.ts';
-import { batchLayout, codecs, currentMagic, lengthEnd } from './record-batch.ts';
-import { varintSize, writeVarint } from './varint.ts';
+import { copyShort, type EventBatch, type RecordHeaders } from '../records.ts';
+import { batchLayout, codecs, currentMagic, lengthEnd, varintSize, writeVarint } from './record-batch.ts';
 
 /** Codec for the batches written: snappy (a raw block, as librdkafka writes it) or none. */
 export type Compression = 'snappy' | 'none';

@@ -1,9 +1,7 @@
 /** One generation of the consumer group, from joining until it is over: heartbeats, and when it ends. */
-import { type Clock, type Moment, msBetween, systemClock } from '../moment.ts';
-import { pause } from '../pause.ts';
+import { type Clock, type Moment, msBetween, pause, systemClock } from '../../time.ts';
+import { isKafkaTrouble, reasonOf } from './errors.ts';
 import type { Generation, GroupMember } from './group-member.ts';
-import { reasonOf } from './kafka-errors.ts';
-import { isKafkaTrouble } from './network-trouble.ts';
 
 /** Why a generation is over: `rebalance` lets work be finished first, after `lost` others may own it already. */
 export type SessionEnd = { readonly kind: 'rebalance' | 'lost'; readonly reason: string };

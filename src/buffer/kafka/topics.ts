@@ -1,9 +1,8 @@
 /** Creating and describing the topic of the events. */
 import { createTopicsV7 } from '@platformatic/kafka';
 import { type Address, BrokerLink, NotConnectedError, parseAddress } from './broker-link.ts';
-import { codeOf, KafkaError, kafkaCodes, reasonOf } from './kafka-errors.ts';
-import { type ClusterLayout, fetchLayout, type TopicLayout } from './metadata.ts';
-import { isNetworkTrouble } from './network-trouble.ts';
+import { codeOf, isNetworkTrouble, KafkaError, kafkaCodes, reasonOf } from './errors.ts';
+import { type ClusterLayout, fetchLayout, type TopicLayout } from './messages.ts';
 
 const requestTimeoutMs = 10_000;
 

@@ -1,8 +1,7 @@
 /** The records of a batch, column by column: each record's own bytes, put beside each other, never parsed. */
 import { crc32 } from 'node:zlib';
 import type { PartitionIdentity } from '../../buffer/buffer.ts';
-import { idAmong } from '../../buffer/partition-of.ts';
-import type { RecordBlock } from '../../buffer/record-block.ts';
+import { idAmong, type RecordBlock } from '../../buffer/records.ts';
 import { Int64Column, TextColumn } from './native-columns.ts';
 
 /** Bytes of a row beside its texts, once it is sent: two numbers, topic, topic id and partition. */

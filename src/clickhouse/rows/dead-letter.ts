@@ -1,5 +1,5 @@
 /** Dead letters, as they are kept in table `dead_letters` and in the topic of dead letters. */
-import { RowBinary } from './row-binary.ts';
+import { RowBinary } from './native-columns.ts';
 
 /** Why a record became no row. */
 export interface Refusal {

@@ -4,10 +4,9 @@
  * Of small events it takes a sixth less of ClickHouse's CPU than RowBinary, and a quarter less than JSONEachRow.
  * Source: https://clickhouse.com/docs/interfaces/formats/Native
  */
-import type { RowStructure } from '../tables.ts';
+import type { RowStructure } from '../inserts.ts';
 import type { BatchRows } from './batch-rows.ts';
-import type { Int64Column, TextColumn } from './native-columns.ts';
-import { RowBinary } from './row-binary.ts';
+import { type Int64Column, RowBinary, type TextColumn } from './native-columns.ts';
 
 /** Kind of a LowCardinality column: one dictionary for the block, in front of its one-byte keys. */
 const sharedDictionaries = 1;

@@ -2,11 +2,11 @@
 import { FencedError, type PartitionIdentity } from '../../buffer/buffer.ts';
 import { type ClickHouse, quoteText } from '../client.ts';
 import { ClickHouseError } from '../errors.ts';
-import { insertSettings, type RowStructure } from '../tables.ts';
+import { insertSettings, type RowStructure } from '../inserts.ts';
 import { BatchRows } from './batch-rows.ts';
 import type { Refusal } from './dead-letter.ts';
 import { encodeNative, withoutLoneSurrogates } from './native-block.ts';
-import { RowBinary } from './row-binary.ts';
+import { RowBinary } from './native-columns.ts';
 
 /** A row of a batch that is for the dead letters: ClickHouse refuses it by itself, or it cannot be read. */
 export interface RefusedRow {

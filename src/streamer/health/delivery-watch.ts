@@ -7,7 +7,7 @@ import {
   FencedError,
   type PartitionLag,
 } from '../../buffer/buffer.ts';
-import { type Clock, type Moment, msBetween, systemClock } from '../../buffer/moment.ts';
+import { type Clock, type Moment, msBetween, systemClock } from '../../time.ts';
 
 /** Logs a state that is looked at again and again: once when it is no longer ok, and once when it is again. */
 export class StateLog {

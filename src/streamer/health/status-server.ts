@@ -3,8 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Address } from '../../config/types.ts';
-import { portInUse } from '../../process/probe-port.ts';
-import { createStatusGuard } from '../../process/status-guard.ts';
+import { createStatusGuard, portInUse } from '../../process/hosts.ts';
 
 /** An answer of the status server. */
 export interface StatusAnswer {

@@ -2,10 +2,10 @@
 import type { Logger } from 'pino';
 import type { OwnedPartition, PartitionIdentity } from '../../buffer/buffer.ts';
 import type { ClickHouseError } from '../../clickhouse/errors.ts';
-import { EventsStructure } from '../../clickhouse/events-structure.ts';
-import type { KeepRaw } from '../../clickhouse/raw-column.ts';
+import { EventsStructure } from '../../clickhouse/inserts.ts';
 import { unreadableCode } from '../../clickhouse/rows/dead-letter.ts';
 import type { RefusedRow } from '../../clickhouse/rows/refused-rows.ts';
+import type { KeepRaw } from '../../clickhouse/table-definitions.ts';
 import type { SealedBatch } from '../protocol/batch.ts';
 import type { InsertOptions, Sink } from '../protocol/delivery.ts';
 import { countDelivered, findLastDelivered, findOffsets } from './delivered-offsets.ts';

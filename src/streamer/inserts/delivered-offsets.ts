@@ -1,8 +1,7 @@
 /** Asks ClickHouse which offsets it has. */
 import type { PartitionIdentity } from '../../buffer/buffer.ts';
 import type { ClickHouse } from '../../clickhouse/client.ts';
-import { syncReplica } from '../../clickhouse/sync-replica.ts';
-import { deliveryTables, type Tables } from '../../clickhouse/tables.ts';
+import { deliveryTables, syncReplica, type Tables } from '../../clickhouse/tables.ts';
 import type { Plan } from '../protocol/plan.ts';
 
 /** Offsets of one partition, start <= offset < end. */

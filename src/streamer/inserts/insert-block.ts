@@ -3,9 +3,16 @@ import { crc32 } from 'node:zlib';
 import type { OwnedPartition, PartitionIdentity } from '../../buffer/buffer.ts';
 import type { ClickHouse } from '../../clickhouse/client.ts';
 import { ClickHouseError, columnOf } from '../../clickhouse/errors.ts';
-import type { EventsStructure } from '../../clickhouse/events-structure.ts';
+import type { EventsStructure } from '../../clickhouse/inserts.ts';
+import {
+  insertEventsStatement,
+  insertLettersStatement,
+  insertRepeatsStatement,
+  insertSettings,
+} from '../../clickhouse/inserts.ts';
 import { type DeadLetter, encodeDeadLetters, unreadableCode } from '../../clickhouse/rows/dead-letter.ts';
 import { encodeNative } from '../../clickhouse/rows/native-block.ts';
+import { RowBinary } from '../../clickhouse/rows/native-columns.ts';
 import {
   createRowProbe,
   findRefusedRows,
@@ -13,14 +20,7 @@ import {
   type RefusedRow,
   refusesAllRows,
 } from '../../clickhouse/rows/refused-rows.ts';
-import { RowBinary } from '../../clickhouse/rows/row-binary.ts';
-import {
-  insertEventsStatement,
-  insertLettersStatement,
-  insertRepeatsStatement,
-  insertSettings,
-  type Tables,
-} from '../../clickhouse/tables.ts';
+import type { Tables } from '../../clickhouse/tables.ts';
 import type { DeadLetterTopic } from '../../dead-letters/dead-letter-topic.ts';
 import { passFaultPoint } from '../../process/fault-point.ts';
 import type { SealedBatch } from '../protocol/batch.ts';

@@ -4,7 +4,7 @@ import { BufferUnavailableError, FencedError, type PartitionIdentity } from '../
 import { ClickHouseError, ClickHouseUnavailableError } from '../../clickhouse/errors.ts';
 import type { Tables } from '../../clickhouse/tables.ts';
 import { messageOf } from '../../errors.ts';
-import { BackOff } from './back-off.ts';
+import { backOffMs, pause } from '../../time.ts';
 
 /** Told of tries. */
 export interface TryObserver {
@@ -26,6 +26,8 @@ export interface TryOptions {
 
 /** Tries, counting from 1. @throws FencedError when the signal aborts before it worked; whatever is no trouble of ClickHouse */
 export type Persist = <T>(options: TryOptions, attempt: (n: number) => Promise<T>) => Promise<T>;
+
+const retryLimits = { firstMs: 100, mostMs: 10_000 };
 
 /** ClickHouse did not do what it was asked, or the topic of dead letters did not. */
 function isRetriable(error: unknown): error is Error {
@@ -58,7 +60,6 @@ export function createPersist({
   log: Logger;
 }): Persist {
   async function tryOn<T>({ identity, signal }: TryOptions, attempt: (n: number) => Promise<T>): Promise<T> {
-    const backOff = new BackOff();
     let lastMessage = '';
     for (let n = 1; ; n++) {
       if (signal.aborted && lastMessage !== '')
@@ -76,7 +77,8 @@ export function createPersist({
           lastMessage = messageOf(error);
           log.warn(describeTrouble(error, tables));
         }
-        await backOff.wait(signal);
+        await pause(backOffMs(n - 1, retryLimits), signal);
+        if (signal.aborted) throw new FencedError('stopped while waiting to try again');
       }
     }
   }

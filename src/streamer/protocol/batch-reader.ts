@@ -1,10 +1,9 @@
 /** Reads a partition and cuts it into batches: sealed at rows, bytes or age. */
-
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OffsetOutOfRangeError, type OwnedPartition } from '../../buffer/buffer.ts';
-import type { RecordBlock } from '../../buffer/record-block.ts';
+import type { RecordBlock } from '../../buffer/records.ts';
 import { BatchRows } from '../../clickhouse/rows/batch-rows.ts';
-import { EventLinks } from '../../tracing/event-links.ts';
+import { EventLinks } from '../../tracing/trace-context.ts';
 import type { ReadBack, RecentIds } from '../ids/recent-ids.ts';
 import { GrowingBatch, type SealedBatch } from './batch.ts';
 import type { BatchLimits } from './delivery.ts';

@@ -1,8 +1,8 @@
 /** A batch: the rows of one insert, and what is known of them. */
 import { crc32 } from 'node:zlib';
-import type { RecordBlock } from '../../buffer/record-block.ts';
+import type { RecordBlock } from '../../buffer/records.ts';
 import { type BatchRows, idOf } from '../../clickhouse/rows/batch-rows.ts';
-import type { EventLinks } from '../../tracing/event-links.ts';
+import type { EventLinks } from '../../tracing/trace-context.ts';
 import type { ReadBack, RecentIds } from '../ids/recent-ids.ts';
 import { type Plan, tokenOf } from './plan.ts';
 

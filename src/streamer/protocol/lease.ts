@@ -1,6 +1,6 @@
 /** Holds on to the right to insert a batch. */
 import type { OwnedPartition } from '../../buffer/buffer.ts';
-import { type Clock, type Moment, msBetween, never, systemClock } from '../../buffer/moment.ts';
+import { type Clock, type Moment, msBetween, never, systemClock } from '../../time.ts';
 import type { SealedBatch } from './batch.ts';
 import { encodeNote } from './plan.ts';
 

@@ -2,7 +2,7 @@
 import type { OwnedPartition } from '../../buffer/buffer.ts';
 import { BatchRows } from '../../clickhouse/rows/batch-rows.ts';
 import { exitCodes, OperatorError } from '../../errors.ts';
-import { EventLinks } from '../../tracing/event-links.ts';
+import { EventLinks } from '../../tracing/trace-context.ts';
 import type { RecentIds } from '../ids/recent-ids.ts';
 import { GrowingBatch, type SealedBatch } from './batch.ts';
 import type { Plan } from './plan.ts';

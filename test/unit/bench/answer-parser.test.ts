@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { AnswerFault } from '../../../src/bench/answer-head.ts';
-import { type Answer, AnswerParser } from '../../../src/bench/answer-parser.ts';
+import { type Answer, AnswerFault, AnswerParser } from '../../../src/bench/answer-parser.ts';
 
 const receipt = '{"status":"ok","partition":0,"offset":17}';
 const ok = { status: 200, isLast: false };

@@ -1,8 +1,7 @@
 import { createHistogram } from 'node:perf_hooks';
 import { describe, expect, test } from 'vitest';
-import { warnOfGenerator } from '../../../src/bench/generator-limit.ts';
 import type { LoadResult, LoadSecond } from '../../../src/bench/load.ts';
-import { reportLoad } from '../../../src/bench/load-report.ts';
+import { reportLoad, warnOfGenerator } from '../../../src/bench/load-report.ts';
 import { parseProfile } from '../../../src/bench/profile.ts';
 import { createProgress, formatSecond } from '../../../src/bench/progress.ts';
 import { measurementOf } from '../../support/bench-figures.ts';

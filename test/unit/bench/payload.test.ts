@@ -1,8 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { classicEvent, createPayload } from '../../../src/bench/payload.ts';
-import { createMix } from '../../../src/bench/payload-mix.ts';
+import { classicEvent, createMix, createPayload } from '../../../src/bench/payload.ts';
 import { loadSchema } from '../../../src/schema/schema.ts';
 import { temporaryDirectory } from '../../support/program.ts';
 

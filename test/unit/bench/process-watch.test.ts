@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { HttpGetter } from '../../../src/bench/http-get.ts';
+import type { HttpGetter } from '../../../src/bench/endpoint.ts';
 import { sumMetric, watchProcess } from '../../../src/bench/process-watch.ts';
 
 describe('sumMetric', () => {

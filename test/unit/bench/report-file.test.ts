@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createReportFile } from '../../../src/bench/report-file.ts';
+import { createReportFile } from '../../../src/bench/report.ts';
 import { temporaryDirectory } from '../../support/program.ts';
 
 let directory: ReturnType<typeof temporaryDirectory>;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { findHighestRate, type Phase, type SearchOptions } from '../../../src/bench/search.ts';
+import { findHighestRate, type Phase, type SearchOptions } from '../../../src/bench/max.ts';
 
 const options: SearchOptions = {
   startRate: 1_000,

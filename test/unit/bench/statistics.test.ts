@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { median, studentT, summariseRatios } from '../../../src/bench/statistics.ts';
+import { median, studentT, summariseRatios } from '../../../src/bench/compare.ts';
 
 describe('median', () => {
   test('is the middle, or between the two middle ones, in any order', () => {

@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeBlock, encodeBlocks } from '../../../src/buffer/embedded/block.ts';
-import { decodeKey, encodeKey, keyFrom } from '../../../src/buffer/embedded/block-key.ts';
-import { EventBatch } from '../../../src/buffer/event-batch.ts';
-import type { RecordBlock, RecordHeaders } from '../../../src/buffer/record-block.ts';
+import { decodeKey, encodeKey, keyFrom } from '../../../src/buffer/embedded/log-blocks.ts';
+import { EventBatch, type RecordBlock, type RecordHeaders } from '../../../src/buffer/records.ts';
 import { OperatorError } from '../../../src/errors.ts';
 
 interface TestEvent {

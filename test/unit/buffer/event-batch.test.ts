@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EventBatch } from '../../../src/buffer/event-batch.ts';
+import { EventBatch } from '../../../src/buffer/records.ts';
 
 describe('EventBatch', () => {
   it('holds exactly what was added, in order', () => {

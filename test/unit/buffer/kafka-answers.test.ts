@@ -2,11 +2,13 @@
 import { metadataV12 } from '@platformatic/kafka';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import { AnswerLengths, BrokerAnswerError, maxAnswerBytes } from '../../../src/buffer/kafka/answer-guard.ts';
-import { BrokerLink } from '../../../src/buffer/kafka/broker-link.ts';
-import { fetchApi } from '../../../src/buffer/kafka/fetch-api.ts';
-import { fetchLayout } from '../../../src/buffer/kafka/metadata.ts';
-import { produceApi } from '../../../src/buffer/kafka/produce-api.ts';
+import {
+  AnswerLengths,
+  BrokerAnswerError,
+  BrokerLink,
+  maxAnswerBytes,
+} from '../../../src/buffer/kafka/broker-link.ts';
+import { fetchApi, fetchLayout, produceApi } from '../../../src/buffer/kafka/messages.ts';
 import { type FakeBroker, type FakeRequest, frame, startFakeBroker } from '../../support/fake-broker.ts';
 
 let broker: FakeBroker;

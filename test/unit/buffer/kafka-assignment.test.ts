@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
-import { decodeSubscription, encodeSubscription } from '../../../src/buffer/kafka/assignment.ts';
-import { isStreamer } from '../../../src/buffer/kafka/group-protocol.ts';
+import {
+  decodeSubscription,
+  encodeSubscription,
+  isStreamer,
+} from '../../../src/buffer/kafka/group-protocol.ts';
 
 test('a closed subscription is read by streamers, and has a version that there is none of', () => {
   const closed = encodeSubscription(['events'], true);

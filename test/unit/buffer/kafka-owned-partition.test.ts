@@ -3,7 +3,7 @@ import { NetworkError } from '@platformatic/kafka';
 import { expect, test } from 'vitest';
 import { FencedError, type OwnedPartition } from '../../../src/buffer/buffer.ts';
 import type { Coordinator } from '../../../src/buffer/kafka/coordinator.ts';
-import { KafkaError, kafkaCodes } from '../../../src/buffer/kafka/kafka-errors.ts';
+import { KafkaError, kafkaCodes } from '../../../src/buffer/kafka/errors.ts';
 import { KafkaPartition } from '../../../src/buffer/kafka/owned-partition.ts';
 import { InvariantError } from '../../../src/errors.ts';
 

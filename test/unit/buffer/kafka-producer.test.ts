@@ -6,7 +6,7 @@ import {
   RecordsRefusedError,
   TicketLostError,
 } from '../../../src/buffer/buffer.ts';
-import { kafkaCodes } from '../../../src/buffer/kafka/kafka-errors.ts';
+import { kafkaCodes } from '../../../src/buffer/kafka/errors.ts';
 import { PartitionProducer } from '../../../src/buffer/kafka/partition-producer.ts';
 import { batchOf } from '../../support/kafka-faults.ts';
 import { createModelLeader } from '../../support/model-leader.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ReadTail } from '../../../src/buffer/kafka/read-tail.ts';
+import { ReadTail } from '../../../src/buffer/kafka/messages.ts';
 import { blockOf } from '../../support/records.ts';
 
 const records = (offset: number, count: number) => ({

@@ -2,13 +2,16 @@ import { createRecordsBatch, type MessageRecord, Reader, readRecordsBatch } from
 import fc from 'fast-check';
 import { compressSync } from 'snappy';
 import { describe, expect, test } from 'vitest';
-import { EventBatch } from '../../../src/buffer/event-batch.ts';
-import { batchLayout } from '../../../src/buffer/kafka/record-batch.ts';
+import {
+  batchLayout,
+  UnreadableBatchError,
+  VarintReader,
+  varintSize,
+  writeVarint,
+} from '../../../src/buffer/kafka/record-batch.ts';
 import { FetchedBatches } from '../../../src/buffer/kafka/record-decoder.ts';
 import { type Compression, RecordEncoder, stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
-import { UnreadableBatchError } from '../../../src/buffer/kafka/unreadable.ts';
-import { VarintReader, varintSize, writeVarint } from '../../../src/buffer/kafka/varint.ts';
-import type { RecordBlock, RecordHeaders } from '../../../src/buffer/record-block.ts';
+import { EventBatch, type RecordBlock, type RecordHeaders } from '../../../src/buffer/records.ts';
 
 interface Event {
   value: Uint8Array;

@@ -5,7 +5,8 @@ import type { Generation, HeartbeatAnswer } from '../../../src/buffer/kafka/grou
 import { Session } from '../../../src/buffer/kafka/session.ts';
 
 // The timers of node:timers/promises are none that can be faked.
-vi.mock('../../../src/buffer/pause.ts', () => ({
+vi.mock('../../../src/time.ts', async (original) => ({
+  ...(await original<typeof import('../../../src/time.ts')>()),
   pause: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)),
 }));
 

@@ -6,10 +6,14 @@ import { compressSync } from 'snappy';
 import { describe, expect, test } from 'vitest';
 import type { ReadResult } from '../../../src/buffer/buffer.ts';
 import { maxRecordsBytes } from '../../../src/buffer/kafka/compression.ts';
-import { batchLayout, codecs } from '../../../src/buffer/kafka/record-batch.ts';
+import {
+  batchLayout,
+  ChecksumError,
+  codecs,
+  NotReadableHereError,
+} from '../../../src/buffer/kafka/record-batch.ts';
 import { FetchedBatches, firstTimestamp } from '../../../src/buffer/kafka/record-decoder.ts';
 import { stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
-import { ChecksumError, NotReadableHereError } from '../../../src/buffer/kafka/unreadable.ts';
 import { forgeBatch, forgeRecord } from '../../support/forged-batches.ts';
 
 const { lz4 } = compressionsAlgorithms;

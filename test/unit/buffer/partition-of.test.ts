@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { idAmong, partitionOf } from '../../../src/buffer/partition-of.ts';
+import { idAmong, partitionOf } from '../../../src/buffer/records.ts';
 
 // By zlib.crc32 of Python.
 test('the rule never changes: repeats must meet what is stored already', () => {

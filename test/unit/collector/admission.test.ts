@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { validateEvent } from '../../../src/collector/admission.ts';
 import { parseEvents } from '../../../src/collector/parse-events.ts';
-import { validateEvent } from '../../../src/collector/validate-event.ts';
 import { loadSchema } from '../../../src/schema/schema.ts';
 
 const schema = loadSchema();

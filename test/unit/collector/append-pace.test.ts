@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { AppendPace } from '../../../src/collector/append-pace.ts';
+import { AppendPace } from '../../../src/collector/open-batch.ts';
 
 const intervalMs = 1;
 

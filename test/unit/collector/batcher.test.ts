@@ -8,9 +8,7 @@ import {
   OutcomeUnknownError,
   RecordsRefusedError,
 } from '../../../src/buffer/buffer.ts';
-import type { EventBatch } from '../../../src/buffer/event-batch.ts';
-import { partitionOf } from '../../../src/buffer/partition-of.ts';
-import { idHeader } from '../../../src/buffer/record-block.ts';
+import { type EventBatch, idHeader, partitionOf } from '../../../src/buffer/records.ts';
 import { Batcher } from '../../../src/collector/batcher.ts';
 import type { Part, Waiter } from '../../../src/collector/open-batch.ts';
 import type { Spool } from '../../../src/collector/spool.ts';

@@ -1,13 +1,13 @@
 import { describe, expect, test, vi } from 'vitest';
 import { BufferUnavailableError, type BufferWriter } from '../../../src/buffer/buffer.ts';
-import { partitionOf } from '../../../src/buffer/partition-of.ts';
+import { partitionOf } from '../../../src/buffer/records.ts';
 import { Batcher } from '../../../src/collector/batcher.ts';
-import { ByteBudget } from '../../../src/collector/byte-budget.ts';
 import { handlePost, type PostContext } from '../../../src/collector/handle-post.ts';
 import type { HttpRequest, HttpResponse } from '../../../src/collector/http-app.ts';
+import { createTrailReader } from '../../../src/collector/post-trace.ts';
+import { ByteBudget } from '../../../src/collector/read-body.ts';
 import type { OffsetName } from '../../../src/collector/reply.ts';
 import type { Spool } from '../../../src/collector/spool.ts';
-import { createTrailReader } from '../../../src/collector/trail.ts';
 import { loadSchema } from '../../../src/schema/schema.ts';
 import type { Span } from '../../../src/tracing/span.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ProblemCode, Rejection } from '../../../src/collector/problem.ts';
-import { tellRejections } from '../../../src/collector/rejections.ts';
+import { tellRejections } from '../../../src/collector/reply.ts';
 
 const refused = (index: number, code: ProblemCode = 'INVALID_EVENT'): Rejection => ({
   index,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatGroups, formatLetter, formatLetterJson } from '../../../src/dead-letters/format.ts';
+import { formatGroups, formatLetter, formatLetterJson } from '../../../src/dead-letters/list-letters.ts';
 import type { LetterGroup } from '../../../src/dead-letters/read-letters.ts';
 
 const group: LetterGroup = {

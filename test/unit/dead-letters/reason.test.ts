@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { columnOf } from '../../../src/clickhouse/errors.ts';
-import { patternOf } from '../../../src/dead-letters/reason.ts';
+import { patternOf } from '../../../src/dead-letters/read-letters.ts';
 
 const end = ': (at row 7)\n: While executing BinaryRowInputFormat. (INCORRECT_DATA) (version 26.7.2.1)';
 const reasonOf = (text: string) => `Code: 117. DB::Exception: ${text}${end}`;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ClickHouseError } from '../../../src/clickhouse/errors.ts';
-import { RefusedTally } from '../../../src/dead-letters/refused-tally.ts';
+import { RefusedTally } from '../../../src/dead-letters/replay-letters.ts';
 import { formatReplay, formatReplayJson } from '../../../src/dead-letters/replay-report.ts';
 
 const letter = {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { expect, it } from 'vitest';
-import { checkDoor, type DoorOptions } from '../../../src/engine/door.ts';
+import { checkDoor, type DoorOptions } from '../../../src/engine/handler.ts';
 
 const loopback: DoorOptions = {
   host: '127.0.0.1',

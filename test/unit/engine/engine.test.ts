@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EngineError, exceptionText, httpStatusOf, toEngineError } from '../../../src/engine/error.ts';
-import { Gate } from '../../../src/engine/gate.ts';
+import { Gate } from '../../../src/engine/running.ts';
 import { type Scope, scopeStatements } from '../../../src/engine/scope.ts';
 
 describe('exceptions', () => {

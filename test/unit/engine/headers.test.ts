@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { hasHeader, withOneHeader } from '../../../src/engine/headers.ts';
+import { hasHeader, withOneHeader } from '../../../src/engine/parameters.ts';
 
 async function join(format: string, ...pieces: string[]): Promise<string> {
   async function* chunks() {

@@ -2,8 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { Body } from '../../../src/engine/body.ts';
-import { Spool } from '../../../src/engine/spool.ts';
+import { type Body, Spool } from '../../../src/engine/body.ts';
 
 let directory: string;
 beforeEach(async () => {

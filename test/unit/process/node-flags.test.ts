@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { childFlags, confinedFlags, nodeFlags } from '../../../src/process/node-flags.ts';
+import { childFlags, confinedFlags, nodeFlags } from '../../../src/process/children.ts';
 
 test('children get the flags of their parent and those of the program', () => {
   expect(childFlags({ execArgv: ['--cpu-prof'], env: {} })).toEqual(['--cpu-prof', ...nodeFlags]);

@@ -1,6 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import { expect, test } from 'vitest';
-import { isLoopback, isOwnHost } from '../../../src/process/own-host.ts';
+import { isLoopback, isOwnHost } from '../../../src/process/hosts.ts';
 
 test.each([
   'localhost',

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { createPrivateFile, readPrivateFile } from '../../../src/process/private-file.ts';
+import { createPrivateFile, readPrivateFile } from '../../../src/process/data-directory.ts';
 import { temporaryDirectory } from '../../support/program.ts';
 
 const directory = temporaryDirectory();

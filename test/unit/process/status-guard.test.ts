@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { expect, test } from 'vitest';
-import { createStatusGuard } from '../../../src/process/status-guard.ts';
+import { createStatusGuard } from '../../../src/process/hosts.ts';
 
 const guard = createStatusGuard({ host: '127.0.0.1', port: 8080 }, ['Collector-1', 'status.example.com']);
 const visit = (host: string, more: { origin?: string; site?: string } = {}) =>

@@ -6,8 +6,7 @@ import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
-import { stopMessage, tell } from '../../../src/process/channel.ts';
-import { supervise } from '../../../src/process/supervisor.ts';
+import { stopMessage, supervise, tell } from '../../../src/process/children.ts';
 import { catchUncaught } from '../../support/uncaught.ts';
 
 const log = pino({ level: 'silent' });

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type LogEvent, parseLogLine } from '../../../src/replay/access-log.ts';
-import { createUserAgentNames } from '../../../src/replay/user-agent.ts';
+import { createUserAgentNames, type LogEvent, parseLogLine } from '../../../src/replay/access-log.ts';
 
 const nameUserAgent = createUserAgentNames();
 const chrome =

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { Clock } from '../../../src/replay/clock.ts';
+import type { Clock } from '../../../src/replay/pacing.ts';
 
 interface Sleeper {
   readonly wakeMs: number;

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { waitUntil } from '../../../src/replay/clock.ts';
-import { createSchedule, isPaced } from '../../../src/replay/pacing.ts';
+import { createSchedule, isPaced, waitUntil } from '../../../src/replay/pacing.ts';
 import { createFakeClock } from './fake-clock.ts';
 
 const never = new AbortController().signal;

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Batch } from '../../../src/replay/batch.ts';
-import { createLineSplitter } from '../../../src/replay/lines.ts';
+import { type Batch, createLineSplitter } from '../../../src/replay/batch.ts';
 import { createSchedule } from '../../../src/replay/pacing.ts';
 import { type ReadOptions, readBatches } from '../../../src/replay/read-batches.ts';
 

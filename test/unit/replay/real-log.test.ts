@@ -2,8 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { type LogEvent, parseLogLine } from '../../../src/replay/access-log.ts';
-import { createUserAgentNames } from '../../../src/replay/user-agent.ts';
+import { createUserAgentNames, type LogEvent, parseLogLine } from '../../../src/replay/access-log.ts';
 
 const file = fileURLToPath(new URL('../../../../shared/data/apache_access.log.gz', import.meta.url));
 const isThere = existsSync(file);

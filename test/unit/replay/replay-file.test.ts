@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import type { Batch } from '../../../src/replay/batch.ts';
-import { systemClock } from '../../../src/replay/clock.ts';
+import { systemClock } from '../../../src/replay/pacing.ts';
 import type { Poster } from '../../../src/replay/poster.ts';
 import { type ReplayOptions, replayFile } from '../../../src/replay/replay-file.ts';
 import { createFakeClock } from './fake-clock.ts';

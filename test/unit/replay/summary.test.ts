@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Batch } from '../../../src/replay/batch.ts';
-import { formatSummary, formatSummaryJson, type Summary } from '../../../src/replay/summary.ts';
-import { Tally } from '../../../src/replay/tally.ts';
+import { formatSummary, formatSummaryJson, type Summary, Tally } from '../../../src/replay/tally.ts';
 
 function batchOf(afterLine: number, lines: readonly number[], rest: Partial<Batch> = {}): Batch {
   const lastLine = lines.at(-1) ?? afterLine;

@@ -1,9 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { partitionOf } from '../../../src/buffer/partition-of.ts';
-import type { RecordBlock } from '../../../src/buffer/record-block.ts';
-import { type Chunk, ChunkBuilder, type Routing, spoolEventId } from '../../../src/spool/chunk.ts';
-import { decodeChunkPlan, encodeChunkPlan } from '../../../src/spool/plan.ts';
+import { partitionOf, type RecordBlock } from '../../../src/buffer/records.ts';
+import {
+  type Chunk,
+  ChunkBuilder,
+  decodeChunkPlan,
+  encodeChunkPlan,
+  type Routing,
+  spoolEventId,
+} from '../../../src/spool/chunk.ts';
 import { blockOf } from '../../support/records.ts';
 
 const spoolId = 'a-spool';

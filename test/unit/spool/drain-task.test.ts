@@ -5,11 +5,10 @@ import {
   BufferUnavailableError,
   type OwnedPartition,
 } from '../../../src/buffer/buffer.ts';
-import type { Backlog } from '../../../src/buffer/embedded/backlog.ts';
-import type { Lease } from '../../../src/buffer/embedded/lease.ts';
+import type { Backlog, Lease } from '../../../src/buffer/embedded/backlog.ts';
 import { TakenOverError } from '../../../src/buffer/embedded/reader.ts';
 import { InvariantError } from '../../../src/errors.ts';
-import { DrainTask, type DrainTaskOptions } from '../../../src/spool/drain-task.ts';
+import { DrainTask, type DrainTaskOptions } from '../../../src/spool/drain.ts';
 import { waitUntil } from '../../support/kafka-fixture.ts';
 import { catchUncaught } from '../../support/uncaught.ts';
 

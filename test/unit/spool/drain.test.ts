@@ -11,8 +11,7 @@ import {
   type ResumableWriter,
   TicketLostError,
 } from '../../../src/buffer/buffer.ts';
-import type { EventBatch } from '../../../src/buffer/event-batch.ts';
-import type { RecordBlock } from '../../../src/buffer/record-block.ts';
+import type { EventBatch, RecordBlock } from '../../../src/buffer/records.ts';
 import { drainPartition } from '../../../src/spool/drain.ts';
 import { blockOf } from '../../support/records.ts';
 

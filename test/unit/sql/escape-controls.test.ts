@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { escapeControls, escapePieces } from '../../../src/sql/escape-controls.ts';
+import { escapeControls, escapePieces } from '../../../src/text.ts';
 
 test.each([
   ['\u001b[2Jgone', '\\x1B[2Jgone'],

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readResult } from '../../../src/sql/read-result.ts';
+import { readResult } from '../../../src/sql/run-statement.ts';
 
 const tag = 'rumtjmrnbvhlfwqa';
 const message = 'Code: 395. DB::Exception: boom: while executing. (FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)';

@@ -5,9 +5,13 @@ import { GrowingBatch, type SealedBatch } from '../../../src/streamer/protocol/b
 import type { InsertOptions, Sink } from '../../../src/streamer/protocol/delivery.ts';
 import { replayPlan } from '../../../src/streamer/protocol/replay-plan.ts';
 import { traceInserts } from '../../../src/streamer/trace-inserts.ts';
-import { EventLinks } from '../../../src/tracing/event-links.ts';
 import type { Span } from '../../../src/tracing/span.ts';
-import { formatTraceparent, newContext, type TraceContext } from '../../../src/tracing/trace-context.ts';
+import {
+  EventLinks,
+  formatTraceparent,
+  newContext,
+  type TraceContext,
+} from '../../../src/tracing/trace-context.ts';
 import { blockOf } from '../../support/records.ts';
 import { testIdentity } from '../../support/sealed-batch.ts';
 

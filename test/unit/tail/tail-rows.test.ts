@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ClickHouse, StatementOptions } from '../../../src/clickhouse/client.ts';
-import { formatRow, tailRows } from '../../../src/tail/tail-rows.ts';
-import { Watermarks } from '../../../src/tail/watermarks.ts';
+import { formatRow, tailRows, Watermarks } from '../../../src/commands/tail.ts';
 
 interface Asked {
   readonly sql: string;

@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { EventLinks } from '../../../src/tracing/event-links.ts';
-import { formatTraceparent, newContext, parseTraceparent } from '../../../src/tracing/trace-context.ts';
+import {
+  EventLinks,
+  formatTraceparent,
+  newContext,
+  parseTraceparent,
+} from '../../../src/tracing/trace-context.ts';
 
 const trace = '0af7651916cd43dd8448eb211c80319c';
 const span = 'b7ad6b7169203331';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { OperatorError } from '../../../src/errors.ts';
-import { readReceipts } from '../../../src/verify/receipts-file.ts';
+import { readReceipts } from '../../../src/verify/receipts.ts';
 
 async function* inPieces(text: string, size: number) {
   const bytes = Buffer.from(text);
