@@ -15,7 +15,10 @@ import type { EventBatch, RecordBlock } from '../../../src/buffer/records.ts';
 import { drainPartition } from '../../../src/spool/drain.ts';
 import { blockOf } from '../../support/records.ts';
 
-vi.mock('../../../src/spool/pause.ts', () => ({ pause: () => Promise.resolve() }));
+vi.mock('../../../src/time.ts', async (original) => ({
+  ...(await original<typeof import('../../../src/time.ts')>()),
+  pause: () => Promise.resolve(),
+}));
 
 const partitions = 3;
 const blockSize = 40;
