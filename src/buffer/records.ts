@@ -1,3 +1,4 @@
+/** Records on their way into a partition and out of it: many in one buffer, without an object for each. */
 import { crc32 } from 'node:zlib';
 
 const initialBytes = 64 * 1024;

@@ -1,3 +1,4 @@
+/** What the tables are made of: statements, columns, and the settings that make an insert count once and stay cheap. */
 import type { Column } from '../schema/columns.ts';
 import { quoteName, quoteText } from './client.ts';
 

@@ -1,3 +1,4 @@
+/** Bounds the connections to a collector. */
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { CounterView, Gauge, type Instruments, metricTable } from '../metrics/metrics.ts';

@@ -1,3 +1,4 @@
+/** What the collector needs of a spool: where events go while the buffer is away. src/spool is one. */
 import type { BufferWriter, DependencyState } from '../buffer/buffer.ts';
 import type { EventBatch } from '../buffer/records.ts';
 import { CounterView, Gauge, type Instruments, metricTable } from '../metrics/metrics.ts';

@@ -1,8 +1,8 @@
 /**
  * Runs child processes of this program: starts them, starts again the ones that die, stops them in order.
  *
- * Messages between a parent and its children. Either side may end at any moment, and a message to a side that has ended
- * must not take this one along: `send` without a callback ends the process by an uncaught error.
+ * Parent and child may end at any moment. A message to a side that has ended must not take this one along: `send`
+ * without a callback ends the process by an uncaught error.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Logger } from 'pino';

@@ -1,9 +1,9 @@
 /**
- * Which names of hosts mean this machine, without asking anybody.
+ * Which names of hosts mean this machine, without asking anybody; and who may read its status pages.
  *
- * Who may read the status pages. They have no password, and a browser asks them for any page that tells it to. Pages of
- * other sites are told by the headers that browsers send; one whose name was made to point at this machine after it
- * was loaded (DNS rebinding) by `Host`, which then has that name. It is never an address: only names can be rebound.
+ * Those have no password, and a browser asks them for any page that tells it to. Pages of other sites are told by the
+ * headers that browsers send; one whose name was made to point at this machine after it was loaded (DNS rebinding) by
+ * `Host`, which then has that name. It is never an address: only names can be rebound.
  */
 import { once } from 'node:events';
 import { BlockList, createServer, isIP } from 'node:net';

@@ -1,3 +1,4 @@
+/** When the batches of a replay are sent: at once, or as far apart as their events were. */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 

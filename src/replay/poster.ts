@@ -1,3 +1,4 @@
+/** Posts the batches of a replay, each until there is an answer that will not change. */
 import { Pool } from 'undici';
 import { messageOf } from '../errors.ts';
 import { backOffMs } from '../time.ts';

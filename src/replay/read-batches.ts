@@ -1,3 +1,4 @@
+/** Reads a file and cuts it into batches to post. */
 import { type Batch, BatchBuilder, type BatchLimits, createLineSplitter, type Line } from './batch.ts';
 import { createEncoder, detectFormat, type EncodeLine, type Format } from './format.ts';
 import type { Schedule } from './pacing.ts';

@@ -1,3 +1,4 @@
+/** Counts what became of the events of a replay, and sums it up for a person. */
 import { printable } from '../text.ts';
 import type { Outcome } from './answer.ts';
 import { type Batch, type LineFault, maxFaultsShown } from './batch.ts';

@@ -1,8 +1,7 @@
 /**
- * Which offsets are in `events` more than once.
- *
- * What retention removed from the buffer before it was committed. It is lost only where no table holds it: somebody
- * may have set the commit back, and a commit is a moment older than the start of the buffer that is seen beside it.
+ * What is wrong beside missing offsets: rows that are there twice, repeats that were kept, rows of nobody, and records
+ * that retention removed from the buffer before they were committed. Those are lost only where no table holds them:
+ * somebody may have set the commit back, and a commit is a moment older than the start of the buffer seen beside it.
  */
 import type { TopicView } from '../buffer/buffer.ts';
 import { quoteText } from '../clickhouse/client.ts';

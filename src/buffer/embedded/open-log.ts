@@ -1,3 +1,4 @@
+/** Opens an embedded log, and knows its state: identity, ends, commits; and wakes readers when something was appended. */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../../errors.ts';
