@@ -32,16 +32,16 @@ async function main(argv: readonly string[]) {
   }
   const entry = commands.find((candidate) => candidate.name === name);
   if (entry === undefined) throw unknownCommand(name);
-  const command = await entry.load();
-  const { flags, args } = parseFlags(command, rest);
-  if (flags.help === true || flags.h === true) return print(formatCommandHelp(entry, command));
-  const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
-  if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(name, command, args);
   if (entry.stores) {
     // For their child processes, too.
     process.umask(0o077);
     endWithParent();
   }
+  const command = await entry.load();
+  const { flags, args } = parseFlags(command, rest);
+  if (flags.help === true || flags.h === true) return print(formatCommandHelp(entry, command));
+  const { config } = loadConfig({ flags, env: process.env, allowed: command.options });
+  if (!formsOf(command).some((form) => matchesForm(form, args))) throw wrongArguments(name, command, args);
   const log = await openLog(name, config);
   return await command.run({ config, args, flags, log });
 }

@@ -36,7 +36,10 @@ export function announceReady(details: Record<string, unknown> = {}): void {
  * for may never come. From {@link stopGracefully} on the parent's end stops it in order.
  */
 export function endWithParent(): void {
-  if (isSupervised) process.once('disconnect', exitAsOrphan);
+  if (!isSupervised) return;
+  process.once('disconnect', exitAsOrphan);
+  // The parent may have gone while this process loaded its modules, with nobody to hear it.
+  if (!process.connected) exitAsOrphan();
 }
 
 function exitAsOrphan(): void {
