@@ -69,7 +69,8 @@ export const start: Command = {
     stopGracefully(stop, {
       log,
       timeoutMs: config.drainDelay + 4 * config.stopTimeout,
-      isBelowNpm: process.env.npm_lifecycle_event === 'start',
+      // `npm start`, and `npx millrace start`.
+      isBelowNpm: ['start', 'npx'].includes(process.env.npm_lifecycle_event ?? ''),
     });
     try {
       await probePorts(config);
