@@ -9,7 +9,7 @@ import { createScrubber } from './redact.ts';
 import { version } from './version.ts';
 
 /** A line of the log, as far as it is reported. */
-export interface ErrorLine {
+interface ErrorLine {
   readonly level: 'error' | 'fatal';
   readonly message: string;
   readonly fields: Readonly<Record<string, unknown>>;

@@ -17,7 +17,7 @@ import { kafkaVersion } from './kafka-settings.ts';
 const startTimeoutMs = 60_000;
 
 /** Ways to come by a broker, in the order in which they are tried. */
-export type BrokerWay = 'environment' | 'docker' | 'java';
+type BrokerWay = 'environment' | 'docker' | 'java';
 
 /** How to start a broker. */
 export interface BrokerOptions {

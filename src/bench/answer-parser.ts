@@ -180,7 +180,7 @@ export class AnswerFault extends Error {
 }
 
 /** How the end of a body is known: by its length in bytes, by its chunks, or by the end of the connection. */
-export type BodyEnd = number | 'chunks' | 'close';
+type BodyEnd = number | 'chunks' | 'close';
 
 /** What the head says. */
 export interface AnswerHead {
@@ -198,7 +198,7 @@ const length = /^\d{1,12}$/;
  * Reads a head: the status line and the headers, each without its line end, in latin1.
  * @throws AnswerFault
  */
-export function parseHead(text: string): AnswerHead {
+function parseHead(text: string): AnswerHead {
   const [first = '', ...lines] = text.split('\r\n');
   const match = statusLine.exec(first);
   if (match === null) throw new AnswerFault('the status line is no HTTP/1.1');

@@ -21,7 +21,7 @@ import { checkSpools, type SpoolReceipts } from '../verify/receipts-report.ts';
 import type { Store } from './store.ts';
 
 /** Offsets of a partition. */
-export type PlacedRange = Range & { readonly partition: number };
+type PlacedRange = Range & { readonly partition: number };
 
 /** What became of the receipts, counted in events. Names are those of the JSON. */
 export interface Comparison {

@@ -17,7 +17,7 @@ export interface Posted {
 }
 
 /** An event of the table that nobody of this run has posted. */
-export interface StrangeEvent {
+interface StrangeEvent {
   readonly partition: number;
   readonly offset: number;
 }

@@ -14,7 +14,7 @@ export interface Endpoint {
 }
 
 /** What a TLS connection needs to know. */
-export interface TlsSettings {
+interface TlsSettings {
   readonly hostname: string;
   readonly checksCertificate: boolean;
 }
@@ -49,7 +49,7 @@ export async function findEndpoint(
 }
 
 /** Whether a connection failed because of the certificate of the other side. */
-export function isCertificateProblem(error: unknown): boolean {
+function isCertificateProblem(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   return /CERT|SELF_SIGNED|ALTNAME|ISSUER|SIGNATURE/.test(code);
 }

@@ -29,7 +29,7 @@ export interface Site {
 }
 
 /** What the processes looked like in one second of the run; undefined where they do not say. */
-export interface ProcessSecond {
+interface ProcessSecond {
   readonly lag: number | undefined;
   readonly collectorBytes: number | undefined;
 }
@@ -53,7 +53,7 @@ export interface Measurement {
 }
 
 /** What became of the events of a run. */
-export interface Stored {
+interface Stored {
   readonly reconciliation: Reconciliation;
   readonly freshness: Freshness | undefined;
   /** Whether the waiting was stopped. */
@@ -245,7 +245,7 @@ export async function settle(
 }
 
 /** Events that answers acknowledged by receipts which other answers have given, too: it takes no look at the tables. */
-export function countTwice(runs: readonly LoadResult[]): number {
+function countTwice(runs: readonly LoadResult[]): number {
   const { partitions, spools } = mergeReceipts(runs.map(({ receipts }) => receipts));
   const acknowledged = runs.reduce((total, run) => total + run.eventsAcknowledged, 0);
   const distinct = [...partitions.values(), ...spools.values()].reduce(
@@ -256,7 +256,7 @@ export function countTwice(runs: readonly LoadResult[]): number {
 }
 
 /** All receipts together. */
-export function mergeReceipts(list: readonly Receipts[]): Receipts {
+function mergeReceipts(list: readonly Receipts[]): Receipts {
   return {
     partitions: mergeSets(list.map(({ partitions }) => partitions)),
     spools: mergeSets(list.map(({ spools }) => spools)),

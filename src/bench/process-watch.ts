@@ -18,7 +18,7 @@ export interface Cost {
 }
 
 /** Why the cost of a process is not known, for a person. */
-export interface UnknownCost {
+interface UnknownCost {
   readonly unknown: string;
 }
 

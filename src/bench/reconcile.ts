@@ -6,7 +6,7 @@ import { type ContentFinding, compareTexts, type Posted, unchecked } from './con
 import type { Store } from './store.ts';
 
 /** `loss` stands for every fault: missing, stored twice, acknowledged twice, stored otherwise than it was posted. */
-export type ReconciliationVerdict = 'ok' | 'loss' | 'not_delivered';
+type ReconciliationVerdict = 'ok' | 'loss' | 'not_delivered';
 
 /** What became of everything that was sent, in events. Names are those of the JSON. */
 export interface Reconciliation extends Comparison {

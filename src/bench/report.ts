@@ -10,7 +10,7 @@ import { changedOf, type Reconciliation } from './reconcile.ts';
 import { isHeld, type JudgedTerm, judgeSlo, mostErrors, type SloTerm } from './slo.ts';
 
 /** One second of a run. */
-export interface SecondReport {
+interface SecondReport {
   readonly at: number;
   readonly planned: number;
   readonly sent: number;

@@ -121,3 +121,25 @@ export function copyShort(source: DataView, start: number, end: number, target: 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
+
+/** Most bytes of a varint below 2^35. */
+export const varintBytes = 5;
+
+/** Writes `value`, a safe integer of 0 or more, seven bits a byte, lowest first; returns the position after it. */
+export function writeVarint(target: Uint8Array, at: number, value: number): number {
+  let rest = value;
+  let position = at;
+  while (rest >= 0x80) {
+    target[position++] = (rest & 0x7f) | 0x80;
+    rest = Math.floor(rest / 0x80);
+  }
+  target[position++] = rest;
+  return position;
+}
+
+/** Bytes that headers take beside the value of a record, about. */
+export function headersBytes(headers: RecordHeaders): number {
+  let bytes = 0;
+  for (const [key, value] of headers) bytes += key.length + Buffer.byteLength(value) + 4;
+  return bytes;
+}

@@ -52,7 +52,7 @@ export interface TableKind {
 }
 
 /** Settings of a new table, as they stand behind SETTINGS. */
-export function formatTableSettings(kind: TableKind): string {
+function formatTableSettings(kind: TableKind): string {
   return format(settingsOf(kind));
 }
 
@@ -95,7 +95,7 @@ export type KeepRaw = 'always' | 'never' | number;
  * The column as CREATE TABLE and ALTER TABLE have it. Compressed it takes about as much as `data`: docs/data.md has
  * figures. Where the bytes are not sent it is empty, which takes nothing.
  */
-export function rawColumn(keepRaw: KeepRaw): string {
+function rawColumn(keepRaw: KeepRaw): string {
   const seconds = secondsOf(keepRaw);
   const ttl = seconds === undefined ? '' : ` TTL toDateTime(received_at) + toIntervalSecond(${seconds})`;
   return `raw String CODEC(ZSTD(3))${ttl}`;

@@ -15,7 +15,7 @@ import { checkId, ownId } from './post-headers.ts';
 import type { Problem } from './problem.ts';
 
 /** What bounds the shape of an event. */
-export interface ShapeLimits {
+interface ShapeLimits {
   /** Deepest nesting; the event itself is level 1. */
   readonly maxEventDepth: number;
   /** Most keys, those of nested objects and of objects in arrays included. */
@@ -43,7 +43,7 @@ let shortest = 0;
  * Checks the shape of an event, and that ClickHouse can hold it; undefined when both are so.
  * Depth comes first, since ajv and ClickHouse recurse.
  */
-export function checkShape(
+function checkShape(
   event: PostedEvent,
   limits: ShapeLimits & { readonly schema: Pick<EventSchema, 'signed'> },
 ): Problem | undefined {

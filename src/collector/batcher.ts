@@ -3,23 +3,17 @@
  * next one grows, and while events come fast appends keep a distance. Latency is low at low load and cost is low at
  * high load, without a fixed wait.
  */
+
 import {
   BufferUnavailableError,
   type BufferWriter,
   OutcomeUnknownError,
   RecordsRefusedError,
 } from '../buffer/buffer.ts';
-import { idAmong, partitionOf, type RecordHeaders } from '../buffer/records.ts';
+import { headersBytes, idAmong, partitionOf, type RecordHeaders } from '../buffer/records.ts';
 import { escalateInvariant } from '../errors.ts';
 import { BatchQueues, type Placed } from './batch-queues.ts';
-import {
-  AppendPace,
-  type BatchLimits,
-  headersSize,
-  type OpenBatch,
-  type Part,
-  type Waiter,
-} from './open-batch.ts';
+import { AppendPace, type BatchLimits, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
 import type { Spool } from './spool.ts';
 
 /**
@@ -119,7 +113,7 @@ export class Batcher {
   }
 
   #growingFor(headers: RecordHeaders, valueBytes: number): OpenBatch {
-    const bytes = valueBytes + headersSize(headers);
+    const bytes = valueBytes + headersBytes(headers);
     const id = idAmong(headers);
     if (id === undefined) return this.#queues.growing(bytes);
     const { partitions } = this.#writer;

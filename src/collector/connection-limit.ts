@@ -65,7 +65,7 @@ export function createConnectionInstruments(connections: ConnectionLimit): Instr
 }
 
 /** Descriptors that this process may have open at a time; undefined where the system does not tell. */
-export function readDescriptorLimit(): number | undefined {
+function readDescriptorLimit(): number | undefined {
   try {
     const limits = readFileSync('/proc/self/limits', 'utf8');
     const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];

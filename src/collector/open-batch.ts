@@ -1,5 +1,5 @@
 /** A batch that grows, and who waits for what of it. */
-import { EventBatch, type RecordHeaders } from '../buffer/records.ts';
+import { EventBatch, headersBytes, type RecordHeaders } from '../buffer/records.ts';
 
 /** Events that a waiter added one after another, and that are next to each other in one batch too. */
 export interface Part {
@@ -47,7 +47,7 @@ export class OpenBatch {
   /** Copies one event in. */
   add(value: Uint8Array, receivedAt: number, waiter: Waiter, headers?: RecordHeaders): void {
     this.events.add(value, receivedAt, headers);
-    if (headers !== undefined) this.#headerBytes += headersSize(headers);
+    if (headers !== undefined) this.#headerBytes += headersBytes(headers);
     const index = waiter.added++;
     const last = this.#waiters.length - 1;
     // Events of this waiter that went into other batches meanwhile end a part.
@@ -79,13 +79,6 @@ export class OpenBatch {
     this.#firsts.length = 0;
     this.#counts.length = 0;
   }
-}
-
-/** Bytes that headers take in a record, about. */
-export function headersSize(headers: RecordHeaders): number {
-  let size = 1;
-  for (const [key, value] of headers) size += 4 + Buffer.byteLength(key) + Buffer.byteLength(value);
-  return size;
 }
 
 /** This many waiting events do not wait for more: what an append costs is small beside what they cost. */

@@ -85,7 +85,7 @@ const loneSurrogate = /\p{Surrogate}/u;
 const spoolPrefix = 'spool/';
 
 /** The `Idempotency-Key` of a request, without quotes; empty when there is none. */
-export function readKey(req: HttpRequest): string | Problem {
+function readKey(req: HttpRequest): string | Problem {
   const header = req.getHeader(keyHeader);
   // Most requests have none. Nothing more is asked of them: it would cost all of them time.
   if (header === '') return req.isBlank?.(keyHeader) ? invalidKey('is blank') : '';

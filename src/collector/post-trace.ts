@@ -45,13 +45,13 @@ export function createTrailReader({ tracer, topic, keepRequestIds }: TrailOption
 const longestState = 512;
 
 /** Where spans of posts go, and what the topic of their events is called. */
-export interface PostTracing {
+interface PostTracing {
   readonly tracer: Tracer;
   readonly topic: string;
 }
 
 /** How a post ended. */
-export interface PostEnd {
+interface PostEnd {
   readonly status: number;
   /** Events that were stored. */
   readonly events: number;
@@ -60,7 +60,7 @@ export interface PostEnd {
 }
 
 /** A post whose trace is recorded. */
-export class PostSpan {
+class PostSpan {
   /** Headers for the records of its events. */
   readonly headers: RecordHeaders;
   readonly #tracing: PostTracing;
@@ -112,7 +112,7 @@ export class PostSpan {
  * The span of a post with these headers; undefined when it is not recorded. Whoever began the trace decides that;
  * where there is none, the share of the tracer does.
  */
-export function beginPostSpan(tracing: PostTracing, header: (name: string) => string): PostSpan | undefined {
+function beginPostSpan(tracing: PostTracing, header: (name: string) => string): PostSpan | undefined {
   const traceparent = header(traceparentHeader);
   const parent = traceparent === '' ? undefined : parseTraceparent(traceparent);
   if (!(parent?.isSampled ?? tracing.tracer.isSampled())) return undefined;

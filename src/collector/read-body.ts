@@ -202,7 +202,7 @@ export interface SizeLimit {
 }
 
 /** Decompresses `data` and calls `done` with the bytes, within the limit, or with the problem. */
-export function decompress(
+function decompress(
   data: Buffer,
   encoding: Encoding,
   limit: SizeLimit,

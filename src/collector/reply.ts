@@ -30,7 +30,7 @@ const reasons: Readonly<Record<number, string>> = {
 };
 
 /** Content type of an answer. */
-export type AnswerType = 'application/json' | 'application/problem+json' | 'text/plain; charset=utf-8';
+type AnswerType = 'application/json' | 'application/problem+json' | 'text/plain; charset=utf-8';
 
 /** What is written. */
 export interface Answer {
@@ -131,7 +131,7 @@ export function formatBatchResult(
 const mostListed = 500;
 
 /** Positions of events that follow each other: the first and the last. */
-export type IndexRange = readonly [first: number, last: number];
+type IndexRange = readonly [first: number, last: number];
 
 /** Refused events as an answer has them. */
 export interface ToldRejections {

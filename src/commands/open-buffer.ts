@@ -105,7 +105,7 @@ export function topicToCreate(config: Config) {
 }
 
 /** Directory of the embedded log. */
-export function logDirectory(config: Config): string {
+function logDirectory(config: Config): string {
   return join(config.dataDir, 'log');
 }
 

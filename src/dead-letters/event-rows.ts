@@ -12,7 +12,7 @@ export interface RefusedLetter {
 }
 
 /** Dead letters of one partition as rows of a batch. */
-export function rowsOf(letters: readonly DeadLetter[]): BatchRows {
+function rowsOf(letters: readonly DeadLetter[]): BatchRows {
   const { topic = '', topicId = '', partition = 0 } = letters[0] ?? {};
   const rows = new BatchRows({ topic, topicId, partition });
   for (const { offset, receivedAt, eventId, raw } of letters) {

@@ -4,7 +4,7 @@ import type { DeadLetter } from '../clickhouse/rows/dead-letter.ts';
 import type { Tables } from '../clickhouse/tables.ts';
 
 /** Most rows of one insert, and of one question to ClickHouse. */
-export const chunkRows = 10_000;
+const chunkRows = 10_000;
 /** Most bytes of raw records of a chunk, unless one alone has more. */
 const chunkBytes = 8 * 1024 ** 2;
 
@@ -221,13 +221,13 @@ export interface DeadLetterFilter {
 }
 
 /** A condition on table `dead_letters` and the values of its parameters. */
-export interface Condition {
+interface Condition {
   readonly sql: string;
   readonly params: Readonly<Record<string, string>>;
 }
 
 /** The condition of a filter; true of all without any. */
-export function conditionOf(filter: DeadLetterFilter): Condition {
+function conditionOf(filter: DeadLetterFilter): Condition {
   const { partition, code, reason, since, until, offsets } = filter;
   const terms = ['1'];
   if (partition !== undefined) terms.push(`partition = ${partition}`);
@@ -265,7 +265,7 @@ export function patternOf(reason: string): string {
 }
 
 /** SQL for the pattern of the column `reason`. */
-export function patternSql(): string {
+function patternSql(): string {
   const replaced = replacements.reduce(
     (sql, [from, to]) => `replaceRegexpAll(${sql}, ${quoteText(from)}, ${quoteText(to)})`,
     'reason',

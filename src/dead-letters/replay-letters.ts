@@ -63,7 +63,7 @@ export interface ReplayResult {
 }
 
 /** A plan that was closed without its rows. */
-export interface ClosedPlan {
+interface ClosedPlan {
   readonly plan: number;
   /** Rows of it that are not in `events`. */
   readonly rows: number;

@@ -26,7 +26,7 @@ export interface EngineFiles {
 }
 
 /** Files of the engine in a data directory. */
-export function filesIn(dataDir: string): EngineFiles {
+function filesIn(dataDir: string): EngineFiles {
   const at = resolve(dataDir);
   return {
     data: join(at, 'clickhouse'),

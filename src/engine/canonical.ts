@@ -157,7 +157,7 @@ function endAfter(text: string, mark: string, from: number): number {
 }
 
 /** The position behind the closing quote of what `start` opens; undefined when there is none. */
-export function endOfQuoted(text: string, start: number, quote: string): number | undefined {
+function endOfQuoted(text: string, start: number, quote: string): number | undefined {
   for (let at = start + 1; at < text.length; at += 1) {
     const char = text.charAt(at);
     if (char === '\\') at += 1;

@@ -172,7 +172,7 @@ function allowPage(response: ServerResponse, origin: string): void {
 }
 
 /** Answers the question that a browser asks before it sends a page's request. Call it behind {@link checkDoor}. */
-export function answerPreflight(response: ServerResponse): void {
+function answerPreflight(response: ServerResponse): void {
   response.writeHead(204, {
     'Access-Control-Allow-Methods': 'GET, POST, OPTIONS',
     'Access-Control-Allow-Headers':

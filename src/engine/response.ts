@@ -183,7 +183,7 @@ function contentType(format: string): string {
 const level = 3;
 const brotli = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: level } };
 /** How each coding is made: of pieces, and of a whole. */
-export const encoders = {
+const encoders = {
   br: { create: () => zlib.createBrotliCompress(brotli), whole: promisify(zlib.brotliCompress) },
   gzip: { create: () => zlib.createGzip({ level }), whole: promisify(zlib.gzip) },
   deflate: { create: () => zlib.createDeflate({ level }), whole: promisify(zlib.deflate) },

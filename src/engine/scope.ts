@@ -38,7 +38,7 @@ export function quoteLiteral(text: string): string {
 }
 
 /** A name as a quoted identifier. */
-export function quoteName(name: string): string {
+function quoteName(name: string): string {
   return `\`${name.replace(/[\\`]/g, '\\$&').replaceAll('\0', '\\0')}\``;
 }
 

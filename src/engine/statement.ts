@@ -71,7 +71,7 @@ export interface InsertWithData {
  * Reads an INSERT from behind its first word. Undefined when no data follows: INSERT … SELECT, or something
  * that the engine must judge.
  */
-export function insertOf(text: string, from: number): InsertWithData | undefined {
+function insertOf(text: string, from: number): InsertWithData | undefined {
   const cursor = new Cursor(text, from);
   cursor.skipWord('INTO');
   cursor.skipWord('TABLE');

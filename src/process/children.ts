@@ -27,7 +27,7 @@ export interface Supervised {
 }
 
 /** What a process says when it serves. */
-export interface ReadyMessage {
+interface ReadyMessage {
   readonly type: 'ready';
   /** Port that it listens on, where it has one. */
   readonly port?: number;

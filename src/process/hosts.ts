@@ -53,7 +53,7 @@ function isIn(list: BlockList, host: string): boolean {
 }
 
 /** What of a request says where it comes from. */
-export interface StatusVisitor {
+interface StatusVisitor {
   /** `Host`, as sent. Empty when there is none: no browser leaves it out, health checks of balancers do. */
   readonly host: string;
   /** `Origin`; empty when there is none. */
@@ -63,7 +63,7 @@ export interface StatusVisitor {
 }
 
 /** Why a status page is refused. */
-export interface StatusRefusal {
+interface StatusRefusal {
   readonly code: 'HOST_NOT_ALLOWED' | 'ORIGIN_NOT_ALLOWED';
   /** For a person. */
   readonly detail: string;

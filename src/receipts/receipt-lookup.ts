@@ -16,7 +16,7 @@ export interface ReceiptName {
  * Where the event is; the properties are those of the answer's JSON. Times are RFC 3339, UTC. Offsets can be guessed, so
  * nothing here is from the event itself: not the reason of ClickHouse either, which quotes it.
  */
-export type ReceiptState =
+type ReceiptState =
   | { readonly state: 'accepted' }
   | { readonly state: 'stored'; readonly stored_at: string; readonly received_at: string }
   | {
@@ -30,7 +30,7 @@ export type ReceiptState =
   | { readonly state: 'repeat'; readonly earlier_offset: number };
 
 /** What a lookup came to. */
-export type LookupResult =
+type LookupResult =
   | ReceiptState
   /** There is no such receipt, or nothing is left of it; `detail` says which. */
   | { readonly state: 'unknown'; readonly detail: string }

@@ -114,7 +114,7 @@ const backslash = 0x5c;
 const space = 0x20;
 
 /** A quoted field. */
-export interface QuotedField {
+interface QuotedField {
   /** Content with its escapes resolved. */
   readonly text: string;
   /** Index after the closing quote, or the length of the line. */
@@ -131,7 +131,7 @@ const afterField = /(?: [^\s"]+)*(?=$| ")/y;
  * only before a space or the end of the line, since some servers do not escape quotes; with `isBeforeFields` only
  * where words and quoted fields follow.
  */
-export function readQuotedField(
+function readQuotedField(
   line: string,
   start: number,
   { isBeforeFields = false } = {},
@@ -154,7 +154,7 @@ export function readQuotedField(
 }
 
 /** Milliseconds since 1970 of `17/May/2015:10:05:03 +0000`; undefined when it is no such time. */
-export function parseLogTime(text: string): number | undefined {
+function parseLogTime(text: string): number | undefined {
   const match = timePattern.exec(text);
   if (match === null) return undefined;
   const [, day, monthName = '', year, hour, minute, second, sign, zoneHours, zoneMinutes] = match;
@@ -187,7 +187,7 @@ const controls: Readonly<Record<string, string>> = {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Resolves `\"`, `\\`, `\n` and runs of `\xHH`, which are bytes. What cannot be resolved stays as written. */
-export function resolveEscapes(text: string): string {
+function resolveEscapes(text: string): string {
   if (!text.includes('\\')) return text;
   return text.replace(/(?:\\x[0-9A-Fa-f]{2})+|\\(.)/gs, (written: string, single: string | undefined) => {
     if (single !== undefined) return controls[single] ?? written;
@@ -201,7 +201,7 @@ export function resolveEscapes(text: string): string {
 }
 
 /** What a user agent string tells. Lower-case names, as `mobile safari` and `mac os`; absent when unknown. */
-export interface ClientNames {
+interface ClientNames {
   readonly browser?: string;
   readonly os?: string;
 }

@@ -1,7 +1,7 @@
 /** What a collector's answer means for the events that were posted. */
 
 /** An event that the collector refused. */
-export interface Rejection {
+interface Rejection {
   /** Position in the request, from 0. */
   readonly index: number;
   readonly code: string;
@@ -9,7 +9,7 @@ export interface Rejection {
 }
 
 /** Where events were stored: `count` of them, from `offset` on. */
-export interface Receipt {
+interface Receipt {
   readonly partition: number;
   readonly offset: number;
   readonly count: number;

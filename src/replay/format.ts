@@ -6,7 +6,7 @@ import { createUserAgentNames, parseLogLine } from './access-log.ts';
 export type Format = 'ndjson' | 'access-log';
 
 /** A line as an event to post, or why it is none. */
-export type EncodedLine =
+type EncodedLine =
   | { readonly ok: true; readonly bytes: Uint8Array; readonly timeMs: number | undefined }
   | { readonly ok: false; readonly reason: string };
 

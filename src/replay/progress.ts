@@ -1,8 +1,8 @@
 import { SingleBar } from 'cli-progress';
-import { printable } from '../text.ts';
+import { formatCount, printable } from '../text.ts';
 
 /** What the progress bar shows. */
-export interface ProgressState {
+interface ProgressState {
   /** Bytes of the file, of which all lines are dealt with. */
   readonly bytes: number;
   readonly sent: number;
@@ -43,9 +43,9 @@ export function createProgress(stream: NodeJS.WriteStream, size: number | undefi
   return {
     update({ bytes, sent, rate, rejected, trouble }) {
       const payload = {
-        sent: sent.toLocaleString('en-US'),
-        rate: Math.round(rate).toLocaleString('en-US'),
-        rejected: rejected.toLocaleString('en-US'),
+        sent: formatCount(sent),
+        rate: formatCount(rate),
+        rejected: formatCount(rejected),
         trouble: trouble === '' ? '' : ` | trying again: ${printable(trouble.slice(0, 60))}`,
       };
       bar.update(size === undefined ? 0 : Math.min(size, Math.floor(bytes)), payload);

@@ -1,5 +1,5 @@
 /** Counts what became of the events of a replay, and sums it up for a person. */
-import { printable } from '../text.ts';
+import { formatCount, printable } from '../text.ts';
 import type { Outcome } from './answer.ts';
 import { type Batch, type LineFault, maxFaultsShown } from './batch.ts';
 
@@ -151,11 +151,11 @@ export function formatSummary(summary: Summary, name: string): string {
   const lines = [
     row(
       'sent',
-      `${count(summary.sent, 'event')} in ${round(summary.seconds)} s, ${format(rateOf(summary))}/s`,
+      `${count(summary.sent, 'event')} in ${round(summary.seconds)} s, ${formatCount(rateOf(summary))}/s`,
     ),
-    row('accepted', format(summary.accepted)),
-    row('rejected', format(summary.rejected)),
-    row('unreadable', format(summary.unreadable)),
+    row('accepted', formatCount(summary.accepted)),
+    row('rejected', formatCount(summary.rejected)),
+    row('unreadable', formatCount(summary.unreadable)),
     ...summary.partitions.map(({ partition, events, firstOffset, lastOffset }) =>
       row(`partition ${partition}`, `${count(events, 'event')}, offsets ${firstOffset} to ${lastOffset}`),
     ),
@@ -188,7 +188,7 @@ function retryLines({ retries, lostAnswers }: Summary): string[] {
     lines.push(
       row(
         '',
-        `${format(lostAnswers)} after a lost answer: those events may be stored twice, unless they have an id`,
+        `${formatCount(lostAnswers)} after a lost answer: those events may be stored twice, unless they have an id`,
       ),
     );
   }
@@ -204,11 +204,7 @@ function rateOf({ sent, seconds }: Summary): number {
 }
 
 function count(n: number, noun: string): string {
-  return `${format(n)} ${noun}${n === 1 ? '' : 's'}`;
-}
-
-function format(n: number): string {
-  return n.toLocaleString('en-US');
+  return `${formatCount(n)} ${noun}${n === 1 ? '' : 's'}`;
 }
 
 function round(n: number): number {

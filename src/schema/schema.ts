@@ -10,7 +10,7 @@ import { type Column, columnOf, isRecord } from './columns.ts';
 const bundledSchema = fileURLToPath(new URL('../../schemas/event.json', import.meta.url));
 
 /** Why an event does not match: the JSON Pointer of the value and the reason. */
-export interface Mismatch {
+interface Mismatch {
   readonly path: string;
   readonly reason: string;
 }
@@ -121,7 +121,7 @@ const int64 = 2 ** 63;
  * A copy in which null counts as absent for every property that is not required, as ClickHouse stores it, and integers
  * have the bounds of their columns.
  */
-export function admittedSchema(schema: Readonly<Record<string, unknown>>): Record<string, unknown> {
+function admittedSchema(schema: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const required = new Set(Array.isArray(schema.required) ? schema.required : []);
   const properties = isRecord(schema.properties) ? schema.properties : {};
   const admitted = Object.entries(properties).map(([name, property]) => {

@@ -5,9 +5,11 @@
  * The plan of one chunk: written down in the spool before anything of the chunk is sent. Whoever drains next
  * reads it, makes the same batches of the same records, and sends them under the same tickets.
  */
+
 import { z } from 'zod';
 import {
   EventBatch,
+  headersBytes,
   idAmong,
   idHeader,
   partitionOf,
@@ -98,7 +100,7 @@ export class ChunkBuilder {
     const id = idAmong(given);
     const headers: RecordHeaders =
       id === undefined ? [...given, [idHeader, spoolEventId(this.#spoolId, offset)]] : given;
-    const bytes = value.length + headerBytes(headers) + recordOverhead;
+    const bytes = value.length + headersBytes(headers) + recordOverhead;
     const partition =
       id === undefined ? this.#partitionInTurn(bytes) : partitionOf(id, this.#routing.partitions);
     if (partition === undefined || !this.#hasRoom(partition, bytes)) {
@@ -128,12 +130,6 @@ export class ChunkBuilder {
     }
     return this.#current;
   }
-}
-
-function headerBytes(headers: RecordHeaders): number {
-  let bytes = 0;
-  for (const [key, value] of headers) bytes += key.length + Buffer.byteLength(value) + 4;
-  return bytes;
 }
 
 /** Version of the plan and of the way records are routed. */

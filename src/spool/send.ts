@@ -14,7 +14,7 @@ import { backOffMs, pause } from '../time.ts';
 import type { Chunk, ChunkPlan, PlannedBatch } from './chunk.ts';
 
 /** Told what happens to the records of a spool. */
-export interface DrainObserver {
+interface DrainObserver {
   /** The buffer has acknowledged these records. */
   drained(events: number): void;
   /** These records are sent again, and the buffer may no longer be able to tell that it has them. */

@@ -187,7 +187,7 @@ const kinds = { producer: 4, consumer: 5 } as const;
 const errorStatus = 2;
 
 /** The body of an export request. `resource` says which process the spans are from. */
-export function encodeSpans(spans: readonly Span[], resource: Attributes): string {
+function encodeSpans(spans: readonly Span[], resource: Attributes): string {
   const scope = { name: 'millrace', version: resource['service.version'] };
   const scopeSpans = [{ scope, spans: spans.map(encodeSpan) }];
   return JSON.stringify({

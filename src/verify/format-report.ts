@@ -1,5 +1,5 @@
 /** A report for a person: the verdict first. */
-import { alignColumns } from '../text.ts';
+import { alignColumns, formatCount } from '../text.ts';
 import type { Range } from './ranges.ts';
 import type { Counts, PartitionReport, Report } from './report.ts';
 
@@ -23,8 +23,8 @@ export function formatReport(report: Report): string {
 function verdictOf({ verdict, total, receipts, content, seconds }: Report): string {
   const compared = `${offsetsText(total.offsets)} compared in ${seconds.toFixed(1)} s`;
   const open = [
-    ...(total.in_flight > 0 ? [`${formatNumber(total.in_flight)} in flight`] : []),
-    ...(total.waiting > 0 ? [`${formatNumber(total.waiting)} waiting`] : []),
+    ...(total.in_flight > 0 ? [`${formatCount(total.in_flight)} in flight`] : []),
+    ...(total.waiting > 0 ? [`${formatCount(total.waiting)} waiting`] : []),
   ];
   const rest = open.length === 0 ? '.' : `; ${open.join(', ')}.`;
   if (verdict === 'ok')
@@ -33,15 +33,15 @@ function verdictOf({ verdict, total, receipts, content, seconds }: Report): stri
     return `Not delivered yet, nothing lost, nothing twice so far: ${compared}${rest}`;
   const lostReceipts = receipts === null ? 0 : receipts.missing + receipts.unknown;
   const faults = [
-    ...(total.missing > 0 ? [`${formatNumber(total.missing)} missing`] : []),
-    ...(lostReceipts > 0 ? [`${formatNumber(lostReceipts)} acknowledged and not there`] : []),
-    ...(total.duplicated > 0 ? [`${formatNumber(total.duplicated)} there more than once`] : []),
+    ...(total.missing > 0 ? [`${formatCount(total.missing)} missing`] : []),
+    ...(lostReceipts > 0 ? [`${formatCount(lostReceipts)} acknowledged and not there`] : []),
+    ...(total.duplicated > 0 ? [`${formatCount(total.duplicated)} there more than once`] : []),
     ...((receipts?.spooled_duplicated ?? 0) > 0
-      ? [`${formatNumber(receipts?.spooled_duplicated ?? 0)} spooled events there more than once`]
+      ? [`${formatCount(receipts?.spooled_duplicated ?? 0)} spooled events there more than once`]
       : []),
-    ...(total.repeats_kept > 0 ? [`${formatNumber(total.repeats_kept)} in repeats and stored as well`] : []),
-    ...(total.foreign > 0 ? [`${formatNumber(total.foreign)} rows of no record`] : []),
-    ...((content?.different ?? 0) > 0 ? [`${formatNumber(content?.different ?? 0)} with other bytes`] : []),
+    ...(total.repeats_kept > 0 ? [`${formatCount(total.repeats_kept)} in repeats and stored as well`] : []),
+    ...(total.foreign > 0 ? [`${formatCount(total.foreign)} rows of no record`] : []),
+    ...((content?.different ?? 0) > 0 ? [`${formatCount(content?.different ?? 0)} with other bytes`] : []),
   ];
   return `${faultWord(total, lostReceipts, receipts)}: ${faults.join(', ')}; ${compared}${rest}`;
 }
@@ -81,10 +81,10 @@ function formatPartitions({ partitions, total }: Report): string[] {
       String(partition.partition),
       String(partition.checked.start),
       String(partition.checked.end),
-      ...counted.map(([, countOf]) => formatNumber(countOf(partition))),
+      ...counted.map(([, countOf]) => formatCount(countOf(partition))),
       partition.oldest_undelivered_seconds === null ? '' : `${partition.oldest_undelivered_seconds} s`,
     ]),
-    ['total', '', '', ...counted.map(([, countOf]) => formatNumber(countOf(total))), ''],
+    ['total', '', '', ...counted.map(([, countOf]) => formatCount(countOf(total))), ''],
   ];
   const lines = alignColumns(rows, Number.POSITIVE_INFINITY);
   const hidden = partitions.length - shown.length;
@@ -111,7 +111,7 @@ function formatFaults({ partitions, foreign_rows }: Report): string[] {
   const foreign = listOf(
     foreign_rows,
     ({ table, partition, rows, first, last }) =>
-      `  ${formatNumber(rows)} rows in ${table} say partition ${partition}, ${rangeText({ start: first, end: last + 1 })}, which the buffer does not have`,
+      `  ${formatCount(rows)} rows in ${table} say partition ${partition}, ${rangeText({ start: first, end: last + 1 })}, which the buffer does not have`,
   );
   return lines.length + foreign.length === 0 ? [] : ['', ...lines, ...foreign];
 }
@@ -120,9 +120,9 @@ function formatContent({ content }: Report): string[] {
   if (content === null) return [];
   const { checked, unchecked, different, partitions } = content;
   const parts = [
-    `${formatNumber(checked)} as they were posted`,
-    ...(different > 0 ? [`${formatNumber(different)} not`] : []),
-    ...(unchecked > 0 ? [`${formatNumber(unchecked)} cannot be checked`] : []),
+    `${formatCount(checked)} as they were posted`,
+    ...(different > 0 ? [`${formatCount(different)} not`] : []),
+    ...(unchecked > 0 ? [`${formatCount(unchecked)} cannot be checked`] : []),
   ];
   return [
     '',
@@ -137,15 +137,15 @@ function formatReceipts({ receipts }: Report): string[] {
   if (receipts === null) return [];
   const { receipts: total, delivered, pending, missing, unknown, spooled_not_found } = receipts;
   const parts = [
-    `${formatNumber(delivered)} delivered`,
-    ...(pending > 0 ? [`${formatNumber(pending)} in flight or waiting`] : []),
-    ...(missing > 0 ? [`${formatNumber(missing)} missing`] : []),
-    ...(unknown > 0 ? [`${formatNumber(unknown)} acknowledged, but the buffer does not hold them`] : []),
-    ...(spooled_not_found > 0 ? [`${formatNumber(spooled_not_found)} spooled and not found yet`] : []),
+    `${formatCount(delivered)} delivered`,
+    ...(pending > 0 ? [`${formatCount(pending)} in flight or waiting`] : []),
+    ...(missing > 0 ? [`${formatCount(missing)} missing`] : []),
+    ...(unknown > 0 ? [`${formatCount(unknown)} acknowledged, but the buffer does not hold them`] : []),
+    ...(spooled_not_found > 0 ? [`${formatCount(spooled_not_found)} spooled and not found yet`] : []),
   ];
   return [
     '',
-    `Receipts: ${formatNumber(total)}; ${parts.join(', ')}.`,
+    `Receipts: ${formatCount(total)}; ${parts.join(', ')}.`,
     ...listOf(receipts.lost, ({ partition, ...range }) => `  ${partition}: ${rangeText(range)} lost`),
     ...listOf(receipts.not_found, ({ spool, ...range }) => `  ${spool}: ${rangeText(range)} not found yet`),
   ];
@@ -162,9 +162,5 @@ function rangeText({ start, end }: Range): string {
 }
 
 function offsetsText(offsets: number): string {
-  return offsets === 1 ? '1 offset' : `${formatNumber(offsets)} offsets`;
-}
-
-function formatNumber(value: number): string {
-  return value.toLocaleString('en-US');
+  return offsets === 1 ? '1 offset' : `${formatCount(offsets)} offsets`;
 }

@@ -261,7 +261,7 @@ export async function* inquire<T extends Range>(
 }
 
 /** The condition that a row is of the partition, and in one of these buckets, in ascending order. */
-export function whereIn(source: Source, partition: number, buckets: readonly number[]): string {
+function whereIn(source: Source, partition: number, buckets: readonly number[]): string {
   return [
     ...conditionsOf(source),
     `partition = ${partition}`,

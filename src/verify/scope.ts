@@ -77,7 +77,7 @@ function hullOf(a: Range, b: Range): Range {
  * How far a partition is delivered.
  * @throws OperatorError when another program commits to the group
  */
-export function progressOf(
+function progressOf(
   { topic, topicId }: { readonly topic: string; readonly topicId: string },
   view: PartitionView,
 ): Progress {

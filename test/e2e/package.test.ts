@@ -53,13 +53,16 @@ async function npm(cwd: string, ...args: string[]): Promise<string> {
 const unreachable =
   /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|ENOTCACHED)\b/;
 
+/** npm would try for minutes, one package after another. */
+const oneRetry = ['--fetch-retries=1', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=2000'];
+
 /** @returns why it cannot be installed, when the registry is away */
 async function install(folder: string, tarball: string): Promise<string | undefined> {
   mkdirSync(folder);
   // Without it npm would install into the nearest folder above that has one.
   writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
   try {
-    await npm(folder, 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball);
+    await npm(folder, 'install', '--prefer-offline', '--no-audit', '--no-fund', ...oneRetry, tarball);
     return undefined;
   } catch (error) {
     const code = unreachable.exec(String((error as { stderr?: string }).stderr))?.[0];

@@ -3,8 +3,8 @@ import {
   batchLayout,
   codecs,
   lengthEnd,
-  varintSize,
-  writeVarint,
+  writeZigzag,
+  zigzagSize,
 } from '../../src/buffer/kafka/record-batch.ts';
 import { stampProducer } from '../../src/buffer/kafka/record-encoder.ts';
 
@@ -75,7 +75,7 @@ export function forgeRecord(record: ForgedRecord): Buffer {
 }
 
 function varint(value: number): Buffer {
-  const bytes = Buffer.alloc(varintSize(value));
-  writeVarint(bytes, 0, value);
+  const bytes = Buffer.alloc(zigzagSize(value));
+  writeZigzag(bytes, 0, value);
   return bytes;
 }

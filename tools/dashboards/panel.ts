@@ -2,7 +2,7 @@
 import type { PromQl } from './promql.ts';
 
 /** A series, or several with one legend. */
-export interface MetricQuery {
+interface MetricQuery {
   readonly expression: PromQl;
   /** Name of the series; `{{label}}` stands for the value of a label. */
   readonly legend: string;
@@ -15,7 +15,7 @@ export type PanelKind = 'lines' | 'bars' | 'number' | 'ranking' | 'table';
 export type Steps = readonly (readonly [from: number, colour: 'green' | 'orange' | 'red'])[];
 
 /** What all panels have. */
-export interface PanelBase {
+interface PanelBase {
   readonly title: string;
   /** What it answers, and what to make of it. */
   readonly description: string;

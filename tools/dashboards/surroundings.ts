@@ -100,7 +100,7 @@ function chosen(name: string, label: string) {
 }
 
 /** The statement of the variable `event`. Without events, `IN ()` of the panels is nothing. */
-export const eventNamesSql =
+const eventNamesSql =
   'SELECT DISTINCT event FROM events WHERE received_at >= $__fromTime_ms AND received_at <= $__toTime_ms ORDER BY event LIMIT 1000';
 
 const eventVariable = {

@@ -27,7 +27,7 @@ const crcFrom = 8;
 const maxTimeDistance = 2 ** 31 - 1;
 
 /** Target size of a block: what one read takes from the disk at least, and the grain of retention. */
-export const maxBlockBytes = 1024 * 1024;
+const maxBlockBytes = 1024 * 1024;
 
 /** A block on its way into the log. */
 export interface EncodedBlock {

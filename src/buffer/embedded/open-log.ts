@@ -95,7 +95,7 @@ function noLog(path: string): OperatorError {
 }
 
 /** Written once, when the log is created. */
-export interface LogIdentity {
+interface LogIdentity {
   readonly format: number;
   readonly topicId: string;
   readonly partitions: number;
@@ -121,12 +121,12 @@ const formatVersion = 1;
 const totalsKey = 'totals';
 
 /** Reads the identity; undefined while nobody has created the log. */
-export function readIdentity(environment: Environment): LogIdentity | undefined {
+function readIdentity(environment: Environment): LogIdentity | undefined {
   return environment.meta.get(['log']) as LogIdentity | undefined;
 }
 
 /** Creates the log, within a transaction, unless it exists; returns what is stored. */
-export function ensureIdentity(
+function ensureIdentity(
   environment: Environment,
   wanted: { topicId: string; partitions: number },
 ): LogIdentity {
@@ -138,7 +138,7 @@ export function ensureIdentity(
 }
 
 /** Whether this release can use a log with that identity. */
-export function isReadableFormat(identity: LogIdentity): boolean {
+function isReadableFormat(identity: LogIdentity): boolean {
   return identity.format === formatVersion;
 }
 

@@ -160,7 +160,7 @@ function encode({ partition, batch }: PendingAppend): AppendRequest {
 }
 
 /** Blocks that go into one partition, consecutively. */
-export interface AppendRequest {
+interface AppendRequest {
   readonly partition: number;
   readonly blocks: readonly EncodedBlock[];
   /** Bytes of disk that the blocks count for. */
@@ -168,7 +168,7 @@ export interface AppendRequest {
 }
 
 /** The log appended to, and its limit. */
-export interface AppendTarget {
+interface AppendTarget {
   readonly environment: Environment;
   readonly partitions: number;
   readonly maxBytes: number;
@@ -179,10 +179,7 @@ export interface AppendTarget {
  * after delivered blocks were removed in its favour.
  * @returns for each request the offset of its first record, or why it was left out
  */
-export function appendAll(
-  target: AppendTarget,
-  requests: readonly AppendRequest[],
-): (number | BufferFullError)[] {
+function appendAll(target: AppendTarget, requests: readonly AppendRequest[]): (number | BufferFullError)[] {
   let isFull = false;
   return requests.map((request) => {
     // Once full, stay full for the rest of the transaction: making room again and again is for nothing.

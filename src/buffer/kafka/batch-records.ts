@@ -7,7 +7,7 @@ import {
   damaged,
   readInt64,
   UnreadableBatchError,
-  VarintReader,
+  ZigzagReader,
 } from './record-batch.ts';
 
 /** A record takes at least as many bytes: each of its fields is one. */
@@ -45,7 +45,7 @@ export function appendRecords(batch: Buffer, range: BatchRange, columns: RecordC
   columns.reserveRecords(total);
   const { starts, ends, offsets, receivedAt } = columns;
   // Memory goes on behind the records; what is read there is not kept, since no record may end there.
-  const reader = new VarintReader(columns.reserve(0), begin);
+  const reader = new ZigzagReader(columns.reserve(0), begin);
   let headersLeft = maxHeaders;
   let before = baseOffset - 1;
   for (let i = 0; i < total; i++) {
@@ -87,13 +87,13 @@ function miscounted(): UnreadableBatchError {
   return damaged('it does not hold as many records as it says');
 }
 
-function readHeaders(reader: VarintReader, count: number): RecordHeaders {
+function readHeaders(reader: ZigzagReader, count: number): RecordHeaders {
   const headers: [string, string][] = [];
   for (let i = 0; i < count; i++) headers.push([readText(reader), readText(reader)]);
   return headers;
 }
 
-function readText(reader: VarintReader): string {
+function readText(reader: ZigzagReader): string {
   const length = reader.read();
   if (length <= 0) return '';
   const start = reader.position;

@@ -204,7 +204,7 @@ export class AnswerLengths {
  * the listener sees nothing: the socket is destroyed, and `onFault` is told why. So it is when the listener throws.
  * @param broker its address, `host:port`
  */
-export function guardAnswers(
+function guardAnswers(
   socket: Socket,
   {
     broker,

@@ -4,6 +4,7 @@
  * Record batches that cannot be read, whoever tries and whenever: what makes one, and by which name. The same bytes
  * must always come to the same end, since a plan that is read again has to hold the same records.
  */
+import { writeVarint } from '../records.ts';
 
 /** Byte positions of the fields that come before the records. */
 export const batchLayout = {
@@ -91,8 +92,8 @@ export class NotReadableHereError extends Error {
   override readonly name = 'NotReadableHereError';
 }
 
-/** Bytes that `value` takes as a varint. `value` is a safe integer. */
-export function varintSize(value: number): number {
+/** Bytes that `value`, a safe integer, takes: a varint of 2 * value, or of -2 * value - 1 where it is negative. */
+export function zigzagSize(value: number): number {
   let rest = value < 0 ? -value * 2 - 1 : value * 2;
   let size = 1;
   while (rest >= 0x80) {
@@ -103,19 +104,12 @@ export function varintSize(value: number): number {
 }
 
 /** Writes `value`, a safe integer, at `at`; returns the position after it. */
-export function writeVarint(target: Uint8Array, at: number, value: number): number {
-  let rest = value < 0 ? -value * 2 - 1 : value * 2;
-  let position = at;
-  while (rest >= 0x80) {
-    target[position++] = (rest % 0x80) | 0x80;
-    rest = Math.floor(rest / 0x80);
-  }
-  target[position++] = rest;
-  return position;
+export function writeZigzag(target: Uint8Array, at: number, value: number): number {
+  return writeVarint(target, at, value < 0 ? -value * 2 - 1 : value * 2);
 }
 
-/** Reads varints one after another; a cursor, so that reading makes no objects. */
-export class VarintReader {
+/** Reads such numbers one after another; a cursor, so that reading makes no objects. */
+export class ZigzagReader {
   readonly bytes: Uint8Array;
   position: number;
 

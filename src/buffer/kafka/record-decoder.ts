@@ -153,7 +153,7 @@ const endOfTime = 4_102_444_800_000;
  * single one at its last offset. The last carries the batch as it is stored, cut off at 1 MiB; the others are empty. A
  * function of the batch alone: whoever reads it again, from whichever offset, finds the same.
  */
-export function appendStandIns(
+function appendStandIns(
   batch: Buffer,
   { baseOffset, lastOffset, from }: BatchRange,
   columns: RecordColumns,

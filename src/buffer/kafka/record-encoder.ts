@@ -2,7 +2,7 @@
 import { crc32c } from '@platformatic/kafka';
 import { compressSync } from 'snappy';
 import { copyShort, type EventBatch, type RecordHeaders } from '../records.ts';
-import { batchLayout, codecs, currentMagic, lengthEnd, varintSize, writeVarint } from './record-batch.ts';
+import { batchLayout, codecs, currentMagic, lengthEnd, writeZigzag, zigzagSize } from './record-batch.ts';
 
 /** Codec for the batches written: snappy (a raw block, as librdkafka writes it) or none. */
 export type Compression = 'snappy' | 'none';
@@ -77,13 +77,13 @@ export class RecordEncoder {
       const headers = hasHeaders ? batch.headers.get(i) : undefined;
       const delta = (batch.receivedAt[i] ?? 0) - baseTimestamp;
       const headerBytes = headers === undefined ? 1 : headersSize(headers);
-      const body = 2 + varintSize(delta) + varintSize(i) + varintSize(length) + length + headerBytes;
-      position = writeVarint(target, position, body);
+      const body = 2 + zigzagSize(delta) + zigzagSize(i) + zigzagSize(length) + length + headerBytes;
+      position = writeZigzag(target, position, body);
       target[position++] = 0; // attributes
-      position = writeVarint(target, position, delta);
-      position = writeVarint(target, position, i);
+      position = writeZigzag(target, position, delta);
+      position = writeZigzag(target, position, i);
       target[position++] = 1; // no key: -1 as a varint
-      position = writeVarint(target, position, length);
+      position = writeZigzag(target, position, length);
       if (length < 128) copyShort(sourceView, start, end, view, position);
       else target.set(source.subarray(start, end), position);
       position += length;
@@ -109,20 +109,20 @@ export function stampProducer(encoded: Buffer, stamp: ProducerStamp): void {
 }
 
 function headersSize(headers: RecordHeaders): number {
-  let size = varintSize(headers.length);
+  let size = zigzagSize(headers.length);
   for (const [key, value] of headers) {
     const keyBytes = Buffer.byteLength(key);
     const valueBytes = Buffer.byteLength(value);
-    size += varintSize(keyBytes) + keyBytes + varintSize(valueBytes) + valueBytes;
+    size += zigzagSize(keyBytes) + keyBytes + zigzagSize(valueBytes) + valueBytes;
   }
   return size;
 }
 
 function writeHeaders(target: Buffer, at: number, headers: RecordHeaders): number {
-  let position = writeVarint(target, at, headers.length);
+  let position = writeZigzag(target, at, headers.length);
   for (const header of headers) {
     for (const text of header) {
-      position = writeVarint(target, position, Buffer.byteLength(text));
+      position = writeZigzag(target, position, Buffer.byteLength(text));
       position += target.write(text, position);
     }
   }

@@ -147,12 +147,12 @@ class KafkaWriter implements ResumableWriter {
 const pattern = /^kafka:(\d{1,19}):(\d{1,5}):(\d{1,10})$/;
 
 /** Writes numbers as a ticket. */
-export function encodeTicket({ id, epoch, sequence }: ProducerStamp): string {
+function encodeTicket({ id, epoch, sequence }: ProducerStamp): string {
   return `kafka:${id}:${epoch}:${sequence}`;
 }
 
 /** Reads a ticket. @throws InvariantError when it is none */
-export function decodeTicket(ticket: string): ProducerStamp {
+function decodeTicket(ticket: string): ProducerStamp {
   const [, id, epoch, sequence] = pattern.exec(ticket) ?? [];
   assertInvariant(id !== undefined, `'${ticket}' is no ticket for Kafka`);
   return { id: BigInt(id), epoch: Number(epoch), sequence: Number(sequence) };
@@ -163,7 +163,7 @@ export function decodeTicket(ticket: string): ProducerStamp {
  * mind and answers a repeat with the offset of the first, for `producer.id.expiration.ms` (a day) counted
  * from the newest timestamp of the batch. After that it takes the repeat for a new batch.
  */
-export class KafkaAppendSeries implements AppendSeries {
+class KafkaAppendSeries implements AppendSeries {
   readonly #context: ProducerContext;
   readonly #next = new Map<number, ProducerStamp>();
 

@@ -1,5 +1,5 @@
 /** Columns as ClickHouse's Native format has them, growing row by row. */
-import { copyShort, viewOf } from '../../buffer/records.ts';
+import { copyShort, varintBytes, viewOf, writeVarint } from '../../buffer/records.ts';
 
 const initialBytes = 64 * 1024;
 const initialRows = 1_024;
@@ -145,21 +145,6 @@ function doubled(from: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
   const to = new Uint32Array(2 * from.length);
   to.set(from);
   return to;
-}
-
-/** Most bytes of a length below 2^35. */
-export const varintBytes = 5;
-
-/** Writes a length, seven bits a byte, lowest first; gives the position after it. */
-export function writeVarint(target: Uint8Array, at: number, value: number): number {
-  let rest = value;
-  let position = at;
-  while (rest >= 0x80) {
-    target[position++] = (rest & 0x7f) | 0x80;
-    rest = Math.floor(rest / 0x80);
-  }
-  target[position++] = rest;
-  return position;
 }
 
 /** Gathers rows of small tables. Not for the events themselves: it allocates for each value. */

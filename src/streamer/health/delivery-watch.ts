@@ -32,7 +32,7 @@ export class StateLog {
 /** So many failed tries of one batch in a row are no accident. */
 const patientTries = 3;
 /** An insert that takes longer has not got through, whatever becomes of it. Milliseconds. */
-export const stuckAfterMs = 30_000;
+const stuckAfterMs = 30_000;
 
 /** Which partition. */
 interface Place {

@@ -214,7 +214,7 @@ export function allRowsOf({ rows }: SealedBatch): number[] {
 }
 
 /** The records of a batch that cannot be read, as refused rows. */
-export function unreadableOf({ unreadable }: Pick<SealedBatch, 'unreadable'>): RefusedRow[] {
+function unreadableOf({ unreadable }: Pick<SealedBatch, 'unreadable'>): RefusedRow[] {
   return unreadable.map(({ index, reason }) => ({
     index,
     error: { code: unreadableCode, message: reason, detail: reason },

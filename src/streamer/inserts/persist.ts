@@ -19,7 +19,7 @@ export interface TryObserver {
 }
 
 /** Whom the tries are for, and until when. */
-export interface TryOptions {
+interface TryOptions {
   readonly identity: PartitionIdentity;
   readonly signal: AbortSignal;
 }

@@ -12,7 +12,7 @@ import type { ReadBack } from '../ids/recent-ids.ts';
 const maxNoteBytes = 4_096;
 
 /** Version of the note and of the row encoding that a plan's crc was taken over. */
-export const noteVersion = 3;
+const noteVersion = 3;
 /** A version whose notes are still read. Its rows were encoded otherwise, so that the crc of a plan says nothing. */
 const earlierNoteVersion = 2;
 

@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest';
 import {
   batchLayout,
   UnreadableBatchError,
-  VarintReader,
-  varintSize,
-  writeVarint,
+  writeZigzag,
+  ZigzagReader,
+  zigzagSize,
 } from '../../../src/buffer/kafka/record-batch.ts';
 import { FetchedBatches } from '../../../src/buffer/kafka/record-decoder.ts';
 import { type Compression, RecordEncoder, stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
@@ -69,16 +69,16 @@ describe('varints', () => {
       fc.property(fc.maxSafeInteger(), (value) => {
         fc.pre(Math.abs(value) < 2 ** 51);
         const bytes = Buffer.alloc(12);
-        const end = writeVarint(bytes, 0, value);
-        expect(end).toBe(varintSize(value));
-        expect(new VarintReader(bytes).read()).toBe(value);
+        const end = writeZigzag(bytes, 0, value);
+        expect(end).toBe(zigzagSize(value));
+        expect(new ZigzagReader(bytes).read()).toBe(value);
       }),
     );
   });
 
   test('that are cut off or too long are refused', () => {
-    expect(() => new VarintReader(Buffer.from([0x80])).read()).toThrow(UnreadableBatchError);
-    expect(() => new VarintReader(Buffer.alloc(20, 0xff)).read()).toThrow(UnreadableBatchError);
+    expect(() => new ZigzagReader(Buffer.from([0x80])).read()).toThrow(UnreadableBatchError);
+    expect(() => new ZigzagReader(Buffer.alloc(20, 0xff)).read()).toThrow(UnreadableBatchError);
   });
 });
 
