@@ -24,7 +24,7 @@ export interface ErrorReporter {
 }
 
 /** Where reports go, and from whom. */
-export interface ReporterOptions {
+interface ReporterOptions {
   /** `https://<key>@<host>/<project>` */
   readonly dsn: URL;
   /** As in the log. */

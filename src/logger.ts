@@ -10,7 +10,7 @@ import { printableJson } from './text.ts';
 import { version } from './version.ts';
 
 /** What a log does beside writing lines. */
-export interface LoggerOptions {
+interface LoggerOptions {
   /** Blotted out wherever they occur. */
   readonly secrets?: readonly string[];
   /** Told of every line of level error or fatal. */

@@ -7,7 +7,7 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /** How the wait between two tries grows, milliseconds. */
-export interface BackOffLimits {
+interface BackOffLimits {
   /** Default 50. */
   readonly firstMs?: number;
   /** Default 2,000. */

@@ -1,6 +1,6 @@
 /** What the sources look like as a house: who imports whom, and figures that must not get worse. `--help` says how. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseAst } from 'vitest/node';
 import { walk } from './walk.mjs';
@@ -18,8 +18,9 @@ const longFunction = 70;
 
 /** All sources below a folder: their lines, the files that they import, the names that they export and import. */
 function readHouse(root) {
+  if (!existsSync(root)) return new Map();
   const files = readdirSync(root, { recursive: true })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => /\.(ts|mjs)$/.test(name))
     .sort();
   return new Map(files.map((name) => [name, readSource(root, name)]));
 }
@@ -34,7 +35,7 @@ function readSource(root, name) {
       (node.type === 'ImportDeclaration' || node.type === 'ImportExpression') &&
       node.source?.value?.startsWith('.')
     ) {
-      const names = (node.specifiers ?? []).map(({ imported }) => imported?.name);
+      const names = node.specifiers?.map(({ imported }) => imported?.name ?? '*') ?? ['*'];
       source.imports.push({ file: join(dirname(name), node.source.value), names });
     }
     if (node.type === 'ExportNamedDeclaration' && node.declaration != null) {
@@ -110,14 +111,23 @@ function formatImports(rooms) {
 
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0;
 
-/** Exports that no other file of `others` names. */
-function countUnused(house, others) {
+/**
+ * Exports that neither another file of the sources names in an import nor one of the tests, benchmarks and tools beside
+ * them. Those of modules that are imported as a whole, or while the program runs, are not counted.
+ */
+function countUnused(house, root) {
   const used = new Set();
-  for (const [name, { imports }] of [...house, ...others])
+  const note = (folder, { imports }) => {
     for (const { file, names } of imports)
-      for (const one of names) used.add(`${file === name ? '' : file}:${one}`);
-  return [...house].flatMap(([name, { exports }]) => exports.filter((one) => !used.has(`${name}:${one}`)))
-    .length;
+      for (const name of names) used.add(`${relative(root, join(folder, file))}:${name}`);
+  };
+  for (const source of house.values()) note(root, source);
+  for (const folder of ['test', 'bench', 'tools'].map((name) => join(dirname(root), name)))
+    for (const source of readHouse(folder).values()) note(folder, source);
+  const isUnused = (name) => (one) => !used.has(`${name}:${one}`);
+  const isWhole = ([name]) => used.has(`${name}:undefined`) || used.has(`${name}:*`);
+  const named = [...house].filter((entry) => !isWhole(entry));
+  return named.flatMap(([name, { exports }]) => exports.filter(isUnused(name))).length;
 }
 
 function readFigures(root) {
@@ -140,7 +150,7 @@ function readFigures(root) {
     ],
     ['files that import each other in a circle', findCycles(fileEdges(house)).length],
     ['folders that import each other in a circle', findCycles(rooms).length],
-    ['exports that no other file of the sources imports', countUnused(house, [])],
+    ['exports that no other file imports', countUnused(house, root)],
     ['returns of a partition to a file that it had left', stays.length - new Set(stays).size],
   ];
 }

@@ -183,7 +183,7 @@ export class AnswerFault extends Error {
 type BodyEnd = number | 'chunks' | 'close';
 
 /** What the head says. */
-export interface AnswerHead {
+interface AnswerHead {
   readonly status: number;
   readonly bodyEnd: BodyEnd;
   /** Whether the connection ends after this answer. */

@@ -195,7 +195,7 @@ export function hullsOf(receipts: ReadonlyMap<number, RangeSet>): Hulls {
 }
 
 /** Rows of one topic and partition within its hull. */
-export interface Arrival {
+interface Arrival {
   readonly topic_id: string;
   readonly partition: number;
   /** In all of the tables. */

@@ -53,7 +53,7 @@ export interface CompareReport extends Environment {
 }
 
 /** How to compare. */
-export interface CompareOptions {
+interface CompareOptions {
   readonly profile: Profile;
   readonly rounds: number;
   /** Told of each run when it is over. */
@@ -137,7 +137,7 @@ function summarise(
 }
 
 /** Ratios of several rounds, summed up. */
-export interface RatioSummary {
+interface RatioSummary {
   readonly rounds: number;
   readonly median: number;
   /** 95% interval of the ratio. */

@@ -20,7 +20,7 @@ export interface RequestUser {
 }
 
 /** How to connect. */
-export interface ConnectionsOptions {
+interface ConnectionsOptions {
   readonly endpoint: Endpoint;
   /** Most connections at a time. */
   readonly max: number;

@@ -136,7 +136,7 @@ function excerpt(text: string): string {
 }
 
 /** The machine that the load came from. Names are those of the JSON. */
-export interface Machine {
+interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memory_bytes: number;

@@ -11,7 +11,7 @@ import type { Profile } from './profile.ts';
 import { readOutcome, Tally } from './tally.ts';
 
 /** What a generator does. */
-export interface GeneratorOptions {
+interface GeneratorOptions {
   readonly endpoint: Endpoint;
   readonly profile: Profile;
   /** Whole requests, head and body, sent in turn. */

@@ -111,10 +111,7 @@ const mostWaiting = 0.01;
 const quickAnswerMs = 50;
 
 /** What is needed to judge. */
-export type GeneratorFigures = Pick<
-  LoadResult,
-  'answers' | 'latency' | 'lateness' | 'generatorBusy' | 'series'
->;
+type GeneratorFigures = Pick<LoadResult, 'answers' | 'latency' | 'lateness' | 'generatorBusy' | 'series'>;
 
 /** Warnings for a person, each with what to do about it; none when the collector is what was measured. */
 export function warnOfGenerator(

@@ -141,7 +141,7 @@ export type FromLoadThread =
   | { readonly type: 'failed'; readonly message: string; readonly exitCode: ExitCode };
 
 /** A result whose receipts are bounds of ranges, by partition and by spool. */
-export interface PackedResult extends Omit<LoadResult, 'receipts'> {
+interface PackedResult extends Omit<LoadResult, 'receipts'> {
   readonly partitions: ReadonlyMap<number, Float64Array>;
   readonly spools: ReadonlyMap<string, Float64Array>;
 }

@@ -41,7 +41,7 @@ export interface MaxReport extends Environment {
 }
 
 /** How to search. */
-export interface MaxOptions {
+interface MaxOptions {
   readonly slo: readonly SloTerm[];
   /** Requests per second to begin with. */
   readonly startRate: number;
@@ -191,7 +191,7 @@ export interface SearchOptions {
 }
 
 /** Tries a rate; whether it holds. */
-export type Probe = (rate: number, phase: Phase) => Promise<boolean>;
+type Probe = (rate: number, phase: Phase) => Promise<boolean>;
 
 /** How far a rate may be lowered by confirmations that fail, as a share of what short steps found. */
 const lowestConfirmed = 0.5;

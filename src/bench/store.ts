@@ -23,7 +23,7 @@ export interface Store {
 }
 
 /** How to reach ClickHouse, and what the tables are called there. */
-export interface StoreOptions extends Omit<ClickHouseOptions, 'database'> {
+interface StoreOptions extends Omit<ClickHouseOptions, 'database'> {
   readonly database: string;
   readonly cluster: string | undefined;
 }

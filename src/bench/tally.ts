@@ -135,7 +135,7 @@ function record(histogram: RecordableHistogram, ms: number): void {
 }
 
 /** Numbers of events: the three add up to those of the request. */
-export interface Outcome {
+interface Outcome {
   readonly accepted: number;
   readonly rejected: number;
   /** Stored or not: nobody can tell. */

@@ -27,7 +27,7 @@ export interface Password {
 }
 
 /** The passwords of the embedded ClickHouse. */
-export type Passwords = Readonly<Record<Role, Password>>;
+type Passwords = Readonly<Record<Role, Password>>;
 
 /** How a client of ClickHouse says who it is. */
 export interface Credentials {
@@ -39,7 +39,7 @@ export interface Credentials {
 }
 
 /** The options that {@link credentialsFor} and {@link ensurePasswords} look at. */
-export type CredentialsConfig = Pick<
+type CredentialsConfig = Pick<
   Config,
   | 'clickhouseUrl'
   | 'clickhouseUser'

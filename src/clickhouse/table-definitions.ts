@@ -43,7 +43,7 @@ const replicatedSettings: Readonly<Record<string, number>> = {
 };
 
 /** Which settings a table gets. */
-export interface TableKind {
+interface TableKind {
   readonly isReplicated: boolean;
   /** Whether it is `events`: it has a column of JSON. */
   readonly hasEvents: boolean;
@@ -192,7 +192,7 @@ const identityLines = [
 const identityLayout = 'PARTITION BY toYYYYMM(received_at) ORDER BY (topic_id, partition, offset)';
 
 /** A table to make. */
-export interface TableDefinition {
+interface TableDefinition {
   /** Columns and indexes, one each. */
   readonly lines: readonly string[];
   /** What stands behind ENGINE: its partitions and its order. */

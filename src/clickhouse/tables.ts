@@ -61,7 +61,7 @@ export async function findTables(
 }
 
 /** One change that the tables need. */
-export interface TableChange {
+interface TableChange {
   readonly sql: string;
   /** What it does, for a person. */
   readonly description: string;

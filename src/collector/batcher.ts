@@ -36,7 +36,7 @@ export interface AppendObserver {
 }
 
 /** Who is told, where events wait while the buffer is away (without a spool they fail), and how often they are sent. */
-export interface BatcherOptions {
+interface BatcherOptions {
   readonly observer: AppendObserver;
   readonly spool?: Spool;
   /** Shortest time between appends while events come fast; 0, the default: none. */

@@ -25,7 +25,7 @@ import { type HttpServerKind, listen, type Routes } from './server.ts';
 import { createSpoolInstruments, describeSpool, intakeState, type ObservedSpool } from './spool.ts';
 
 /** What a collector needs. */
-export interface CollectorOptions {
+interface CollectorOptions {
   readonly listen: Address;
   /** Host names under which status pages are given, beside the machine's own. */
   readonly statusHosts: readonly string[];

@@ -13,7 +13,7 @@ const linesPerSecond = 10;
 const idForm = /^[\w.~:@+=/-]{1,128}$/;
 
 /** What is known of a request beside its problem. */
-export interface FailedRequest {
+interface FailedRequest {
   /** The id that it came with. */
   readonly requestId?: string | undefined;
   readonly traceId?: string | undefined;

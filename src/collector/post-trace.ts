@@ -22,7 +22,7 @@ export interface Trail {
 export type TrailReader = (req: HttpRequest) => Trail | undefined;
 
 /** What of it is wanted. */
-export interface TrailOptions {
+interface TrailOptions {
   readonly tracer?: Tracer | undefined;
   /** What the topic of the events is called. */
   readonly topic: string;

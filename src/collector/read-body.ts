@@ -196,7 +196,7 @@ const waiting: (() => void)[] = [];
 let running = 0;
 
 /** Most bytes, and the problem of having more. */
-export interface SizeLimit {
+interface SizeLimit {
   readonly maxBytes: number;
   readonly problem: Problem;
 }

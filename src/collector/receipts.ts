@@ -20,7 +20,7 @@ const codes = {
 } as const;
 
 /** Who knows about receipts. */
-export interface ReceiptSources {
+interface ReceiptSources {
   readonly receipts: ReceiptLookup;
   /** The spool of this collector: nobody else knows which offsets it has given out. */
   readonly spool?: Pick<ObservedSpool, 'id' | 'waiting'> | undefined;

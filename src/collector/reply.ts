@@ -134,7 +134,7 @@ const mostListed = 500;
 type IndexRange = readonly [first: number, last: number];
 
 /** Refused events as an answer has them. */
-export interface ToldRejections {
+interface ToldRejections {
   /** The first ones. */
   readonly rejected: readonly Rejection[];
   /** Where the others are, so that nothing that was stored is sent again, nor forgotten what was not. */

@@ -37,7 +37,7 @@ const receiptPath = '/v1/receipts/:place/:offset';
 export type HttpServerKind = 'auto' | 'uws' | 'node';
 
 /** How to serve. */
-export interface ServerOptions {
+interface ServerOptions {
   readonly kind: HttpServerKind;
   readonly connections: ConnectionLimit;
   /** Says who gets anything but answers to posts. */

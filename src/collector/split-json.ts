@@ -14,7 +14,7 @@ const openBracket = 0x5b;
 const closeBracket = 0x5d;
 
 /** Starts and ends of values, in pairs: `[start0, end0, start1, end1, ...]`. */
-export type Ranges = readonly number[];
+type Ranges = readonly number[];
 
 /** Whether a byte is whitespace to JSON. */
 export function isSpace(byte: number | undefined): boolean {

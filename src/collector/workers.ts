@@ -23,7 +23,7 @@ const collectTimeoutMs = 1_000;
 const gatherTimeoutMs = 3 * collectTimeoutMs;
 
 /** Running workers. */
-export interface Workers {
+interface Workers {
   /** Port that they share. */
   readonly port: number;
   /** Stops them all in order; resolves when they have exited. They do not drain at leisure once `hurry` aborts. */

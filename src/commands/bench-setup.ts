@@ -57,7 +57,7 @@ function readProfile(text: string): Profile {
 }
 
 /** A site, and the collectors that are measured there. */
-export interface OpenedSite {
+interface OpenedSite {
   readonly site: Site;
   readonly collector: CollectorInfo;
 }

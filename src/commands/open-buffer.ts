@@ -110,7 +110,7 @@ function logDirectory(config: Config): string {
 }
 
 /** What `check` finds about the topic. */
-export interface TopicCheck {
+interface TopicCheck {
   /** It does not exist. */
   readonly isMissing: boolean;
   /** It was made just now. */

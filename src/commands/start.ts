@@ -145,7 +145,7 @@ function describeOutage({ onOutage, dataDir }: Config): string {
 }
 
 /** What {@link formatBanner} tells beside the configuration. */
-export interface Started {
+interface Started {
   /** How long the start took, as text. */
   readonly seconds: string;
   /** The embedded ClickHouse; undefined without one. */

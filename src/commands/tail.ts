@@ -105,7 +105,7 @@ function isRefusal({ code }: ClickHouseError): boolean {
 }
 
 /** A row, as it is printed. */
-export interface TailRow extends RowPosition {
+interface TailRow extends RowPosition {
   /** ISO 8601, UTC. */
   readonly received_at: string;
   /** The event as it was posted, on one line; where its bytes are not kept, as ClickHouse holds it. */
@@ -113,7 +113,7 @@ export interface TailRow extends RowPosition {
 }
 
 /** What to read. */
-export interface TailOptions {
+interface TailOptions {
   /** Rows from the past. */
   readonly limit: number;
   /** Whether to wait for new rows after those. */
@@ -217,14 +217,14 @@ function sortByTime(rows: readonly TailRow[]): TailRow[] {
 }
 
 /** Where a row came from. */
-export interface RowPosition {
+interface RowPosition {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
 }
 
 /** A condition and the values of its parameters. */
-export interface Condition {
+interface Condition {
   readonly sql: string;
   readonly params: Readonly<Record<string, string>>;
 }

@@ -11,7 +11,7 @@ const prefix = 'MILLRACE_';
 const fileSuffix = '_FILE';
 
 /** Where values come from, the first one winning. */
-export interface Sources {
+interface Sources {
   /** Flags as given, by name without dashes: `kafka-brokers`; a flag without a value is `true`. */
   readonly flags: Readonly<Record<string, string | boolean>>;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -20,7 +20,7 @@ export interface Sources {
 }
 
 /** A configuration and, for each option, where its value came from. */
-export interface LoadedConfig {
+interface LoadedConfig {
   readonly config: Config;
   readonly origins: Readonly<Record<OptionKey, 'flag' | 'environment' | 'file' | 'default'>>;
 }

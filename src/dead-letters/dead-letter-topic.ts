@@ -19,7 +19,7 @@ const maxReasonLength = 1_000;
 const pollMs = 50;
 
 /** What the topic is opened with. */
-export interface DeadLetterTopicOptions {
+interface DeadLetterTopicOptions {
   /** Brokers to start from, `host:port`. */
   readonly brokers: readonly string[];
   readonly topic: string;

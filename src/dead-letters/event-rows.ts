@@ -6,7 +6,7 @@ import { encodeNative, type NativeBlock } from '../clickhouse/rows/native-block.
 import { findRefusedRows, type RowProbe } from '../clickhouse/rows/refused-rows.ts';
 
 /** A dead letter that ClickHouse refuses again. */
-export interface RefusedLetter {
+interface RefusedLetter {
   readonly letter: DeadLetter;
   readonly error: Refusal;
 }

@@ -15,7 +15,7 @@ import {
 } from './read-letters.ts';
 
 /** What to print and where to. */
-export interface ListOptions extends LetterSource {
+interface ListOptions extends LetterSource {
   readonly filter: DeadLetterFilter;
   /** Most dead letters to print, 0 for the summary alone. */
   readonly limit: number;
@@ -96,7 +96,7 @@ const maxRawCharacters = 500;
 const maxPatternCharacters = 120;
 
 /** `replayed`: it is a row of `events`. */
-export type LetterState = 'pending' | 'replayed';
+type LetterState = 'pending' | 'replayed';
 
 /** The groups as a table. */
 export function formatGroups(groups: readonly LetterGroup[], table: string): string {

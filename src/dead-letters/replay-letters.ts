@@ -31,7 +31,7 @@ import { ReplayLog, type ReplayPlan } from './replay-log.ts';
 const defaultVisibleWithinMs = 10_000;
 
 /** What to replay and how. */
-export interface ReplayOptions {
+interface ReplayOptions {
   readonly clickhouse: ClickHouse;
   readonly tables: Tables;
   /** Cluster for ON CLUSTER. */
@@ -228,7 +228,7 @@ function settingsOf({ skipDuplicatePaths }: Pick<ReplayOptions, 'skipDuplicatePa
 }
 
 /** Dead letters that are refused for the same reason. */
-export interface RefusedGroup {
+interface RefusedGroup {
   count: number;
   readonly code: number;
   readonly column: string;

@@ -28,7 +28,7 @@ export interface ReplayPlan extends Place {
  * How a plan ended: all rows are in `events`; ClickHouse refused them all and nothing was stored; or ClickHouse
  * says that it has taken them and some are not there, as after a DELETE.
  */
-export type ReplayOutcome = 'done' | 'refused' | 'vanished';
+type ReplayOutcome = 'done' | 'refused' | 'vanished';
 
 const stepType = "Enum8('planned' = 1, 'done' = 2, 'refused' = 3, 'vanished' = 4)";
 

@@ -19,7 +19,7 @@ const decompressors: ReadonlyMap<string, () => Transform> = new Map([
 ]);
 
 /** What a body may be. */
-export interface BodyLimits {
+interface BodyLimits {
   /** Most bytes, as they are sent and decompressed each. */
   readonly maxBytes: number;
   /** Longest time without a byte, milliseconds. How long all of it takes does not matter. */

@@ -15,7 +15,7 @@ import { type QueryContext, runQuery } from './query.ts';
 import { Reply, type ServerFacts } from './response.ts';
 
 /** What answering requests takes. */
-export interface HandlerContext extends QueryContext {
+interface HandlerContext extends QueryContext {
   readonly facts: ServerFacts;
   readonly guard: Guard;
   readonly door: DoorOptions;

@@ -12,7 +12,7 @@ import type { Account } from './auth.ts';
 import { cannotListen } from './error.ts';
 
 /** How to start it. */
-export interface LaunchOptions {
+interface LaunchOptions {
   readonly dataDir: string;
   /** Databases that its users have rights in, beside `default`. */
   readonly databases: readonly string[];

@@ -20,7 +20,7 @@ import {
 export type Role = 'owner' | 'reader';
 
 /** What a statement is judged by, beside its text. */
-export interface Judgement {
+interface Judgement {
   readonly role: Role;
   readonly vocabulary: Vocabulary;
   readonly limits: Limits;

@@ -51,7 +51,7 @@ export interface QueryContext {
 }
 
 /** A request, and what it asks for. */
-export interface Asked {
+interface Asked {
   readonly request: IncomingMessage;
   readonly parameters: QueryParameters;
   /** Aborted when the client has gone away. */

@@ -18,7 +18,7 @@ export interface ServerFacts {
  * Figures of `X-ClickHouse-Summary`. chDB counts what a query returned and not what it read: of a read nothing is said
  * about that.
  */
-export interface Summary {
+interface Summary {
   readonly readRows?: number;
   readonly readBytes?: number;
   readonly writtenRows?: number;
@@ -190,7 +190,7 @@ const encoders = {
 };
 
 /** A content coding that responses can have. */
-export type ContentCoding = keyof typeof encoders;
+type ContentCoding = keyof typeof encoders;
 
 /** Picks the coding for a response from `Accept-Encoding`: gzip first, the cheapest of them. */
 export function chooseCoding(request: IncomingMessage): ContentCoding | undefined {
@@ -207,7 +207,7 @@ export function chooseCoding(request: IncomingMessage): ContentCoding | undefine
 /** How long a client may take to read a piece of a response. */
 const stalledReadMs = 60_000;
 
-export class StreamedBody {
+class StreamedBody {
   readonly #response: ServerResponse;
   readonly #tag: string;
   readonly #encoder: Transform | undefined;

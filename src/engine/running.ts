@@ -97,7 +97,7 @@ export interface Watch {
 }
 
 /** One query that is watched. */
-export interface Watched {
+interface Watched {
   /** What the client is told of what the query ended with. */
   explain(error: EngineError): EngineError;
   /** The query has ended. */
@@ -171,7 +171,7 @@ const lanes = ['reader', 'read', 'change', 'write', 'control'] as const;
 export type Lane = (typeof lanes)[number];
 
 /** How many at once, and how many may wait. */
-export interface GateLimits {
+interface GateLimits {
   /**
    * Calls at once of each lane together with those of all lanes before it. A lane that has more than the one before it
    * thus has slots which that one can never take: slow reads keep no insert waiting, and nothing keeps KILL waiting.

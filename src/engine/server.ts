@@ -12,7 +12,7 @@ import type { ServerFacts } from './response.ts';
 import { ownScope } from './scope.ts';
 
 /** Where the embedded ClickHouse keeps its data, where it listens, and whom it lets in. */
-export interface EngineOptions {
+interface EngineOptions {
   readonly files: EngineFiles;
   readonly host: string;
   /** 0: any free port. */
@@ -48,7 +48,7 @@ export function holdConnections(socket: Listener): HeldListener {
 }
 
 /** A running embedded ClickHouse. */
-export interface RunningEngine {
+interface RunningEngine {
   /** Its HTTP interface, without a slash at the end. */
   readonly url: string;
   readonly version: string;

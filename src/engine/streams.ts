@@ -12,14 +12,14 @@ export interface OpenStream {
 }
 
 /** What a stream is opened with: statements that prepare its connection, the query, and the format of the result. */
-export interface StreamQuery {
+interface StreamQuery {
   readonly scope: string;
   readonly sql: string;
   readonly format: string;
 }
 
 /** Runs a call when its turn comes. */
-export type InTurn = <T>(call: () => Promise<T>) => Promise<T>;
+type InTurn = <T>(call: () => Promise<T>) => Promise<T>;
 
 interface Thread {
   readonly worker: Worker;

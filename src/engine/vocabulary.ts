@@ -20,7 +20,7 @@ export interface FunctionRow {
 }
 
 /** What the engine knows; {@link Vocabulary} is made of it. */
-export interface EngineWords {
+interface EngineWords {
   readonly functions: readonly FunctionRow[];
   /** Names of data types, and of combinators of aggregate functions: `Array`, `If`. */
   readonly types: readonly string[];

@@ -149,7 +149,7 @@ function toExitCode(code: number | null) {
 }
 
 /** How to end a child. */
-export interface EndOptions {
+interface EndOptions {
   /** Whether it serves; one that still starts has nothing to finish. */
   readonly isReady: boolean;
   /** Milliseconds until SIGKILL; without it, the child's own limit for stopping counts. */

@@ -4,7 +4,7 @@
  */
 
 /** Steps of the delivery of one batch. */
-export type FaultPoint =
+type FaultPoint =
   | 'sealed'
   | 'plan-committed'
   | 'repeats-written'

@@ -47,7 +47,7 @@ function exitAsOrphan(): void {
 }
 
 /** How {@link stopGracefully} stops. */
-export interface StopOptions {
+interface StopOptions {
   readonly log: Logger;
   /** Stopping takes at most so long, milliseconds > 0. */
   readonly timeoutMs: number;

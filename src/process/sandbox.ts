@@ -11,7 +11,7 @@ import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 export type SandboxKind = 'bubblewrap' | 'landlock' | 'systemd' | 'none';
 
 /** What a confined program may use. Paths are absolute, and there. */
-export interface Allowance {
+interface Allowance {
   readonly read: readonly string[];
   readonly write: readonly string[];
 }

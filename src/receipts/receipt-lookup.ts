@@ -47,7 +47,7 @@ export interface ReceiptLookup {
 }
 
 /** What a lookup needs; both ends are opened when they are first needed. */
-export interface ReceiptLookupOptions {
+interface ReceiptLookupOptions {
   openInspector(): Promise<BufferInspector>;
   createClickHouse(): ClickHouse;
   readonly tables: Tables;

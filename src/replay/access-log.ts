@@ -26,7 +26,7 @@ export interface LogEvent {
 }
 
 /** A line, read: an event and its time, or why it is none. */
-export type LogLine =
+type LogLine =
   | { readonly ok: true; readonly event: LogEvent; readonly timeMs: number }
   | { readonly ok: false; readonly reason: string };
 
@@ -207,7 +207,7 @@ interface ClientNames {
 }
 
 /** Names the browser and the operating system of a user agent string. */
-export type NameUserAgent = (userAgent: string) => ClientNames;
+type NameUserAgent = (userAgent: string) => ClientNames;
 
 /**
  * Makes a {@link NameUserAgent} that remembers its answers: reading a user agent takes some hundred regular

@@ -38,7 +38,7 @@ export type Outcome =
     };
 
 /** An answer as it came. */
-export interface RawAnswer {
+interface RawAnswer {
   readonly status: number;
   readonly retryAfter: string | undefined;
   readonly body: string;

@@ -137,7 +137,7 @@ export interface Line {
 }
 
 /** Cuts a stream into lines. */
-export interface LineSplitter {
+interface LineSplitter {
   /** Takes the next bytes, gives the lines that they complete. */
   push(chunk: Buffer): Line[];
   /** Gives the last line where the file does not end with a line end. */

@@ -14,7 +14,7 @@ export interface Poster {
 }
 
 /** What a poster sends to. */
-export interface PosterOptions {
+interface PosterOptions {
   readonly url: URL;
   readonly connections: number;
   /** One JSON event as the body instead of NDJSON; for batches of one event. */
@@ -73,13 +73,13 @@ function codeOf(error: unknown): string {
 }
 
 /** How a request ended for good. */
-export type Settled =
+type Settled =
   | Extract<Outcome, { kind: 'answered' | 'hopeless' }>
   | { readonly kind: 'gave-up'; readonly reason: string }
   | { readonly kind: 'stopped' };
 
 /** How long and how to try again. */
-export interface RetryOptions {
+interface RetryOptions {
   /** From the first failure to giving up. */
   readonly retryForMs: number;
   readonly clock: Clock;

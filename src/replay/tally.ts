@@ -4,7 +4,7 @@ import type { Outcome } from './answer.ts';
 import { type Batch, type LineFault, maxFaultsShown } from './batch.ts';
 
 /** Events stored in one partition. */
-export interface PartitionSummary {
+interface PartitionSummary {
   readonly partition: number;
   readonly events: number;
   /** Lowest and highest offset of them; other clients may have offsets in between. */
@@ -13,7 +13,7 @@ export interface PartitionSummary {
 }
 
 /** How far a run has come. */
-export interface Counts {
+interface Counts {
   /** Events that were answered: accepted and rejected. */
   readonly sent: number;
   readonly accepted: number;

@@ -20,7 +20,7 @@ import { DrainTask } from './drain.ts';
 import type { DrainTaskObserver } from './send.ts';
 
 /** What a spool is opened with. */
-export interface SpoolOptions {
+interface SpoolOptions {
   /** Directory of the spools: `<data-dir>/spool`. */
   readonly dir: string;
   /** Most bytes that it may take (`--spool-max-bytes`). */
@@ -216,7 +216,7 @@ export class DurableSpool implements ObservedSpool {
 }
 
 /** Tells the story of a spool as one process sees it: of several that share it, one drains. */
-export class SpoolLog {
+class SpoolLog {
   readonly #log: Logger;
   readonly #dir: string;
   #isEntered = false;

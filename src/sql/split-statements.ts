@@ -11,7 +11,7 @@ export interface Statement {
 }
 
 /** What a text holds. */
-export interface SplitText {
+interface SplitText {
   /** Those that a semicolon ends. One without anything but comments is none. */
   readonly complete: readonly Statement[];
   /** What follows the last semicolon, when that is more than comments. */

@@ -23,7 +23,7 @@ export interface ExportLimits {
 }
 
 /** Where spans go, and which of them. */
-export interface ExporterOptions {
+interface ExporterOptions {
   readonly endpoint: URL;
   /** Part of the traces that begin here that is recorded, 0 to 1. */
   readonly sample: number;

@@ -35,7 +35,7 @@ export interface PartitionContent extends ContentCounts {
 }
 
 /** What comparing needs. */
-export interface ContentContext {
+interface ContentContext {
   readonly source: Source;
   readonly inspector: Pick<BufferInspector, 'read'>;
   /** A list that begins with partition 0 and leaves none out. */

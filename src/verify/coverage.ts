@@ -65,12 +65,12 @@ export interface Source {
 }
 
 /** What is counted of one partition; a list of them begins with partition 0 and leaves none out. */
-export type CountedScope = Pick<PartitionScope, 'checked' | 'span'> & {
+type CountedScope = Pick<PartitionScope, 'checked' | 'span'> & {
   readonly view: Pick<PartitionScope['view'], 'end'>;
 };
 
 /** Which offsets are looked at; undefined: all. */
-export interface Limits {
+interface Limits {
   readonly from: 'span' | undefined;
   readonly to: 'span' | undefined;
 }

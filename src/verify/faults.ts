@@ -17,7 +17,7 @@ export interface RepeatedRange extends Range {
 }
 
 /** What is there more than once, of one partition. */
-export interface Duplicates {
+interface Duplicates {
   /** Offsets with more than one row. */
   readonly offsets: number;
   /** The first of them. */

@@ -37,7 +37,7 @@ export interface Missing {
 }
 
 /** What finding the missing offsets of a partition needs. */
-export interface MissingContext {
+interface MissingContext {
   readonly source: Source;
   /** Asked whether there is a record where no table holds one; undefined: every offset counts as one. */
   readonly inspector: Pick<BufferInspector, 'isDense' | 'read'> | undefined;
@@ -45,7 +45,7 @@ export interface MissingContext {
 }
 
 /** What is looked at of a partition: {@link PartitionScope}. */
-export type MissingScope = Pick<PartitionScope, 'partition' | 'checked' | 'span'>;
+type MissingScope = Pick<PartitionScope, 'partition' | 'checked' | 'span'>;
 
 /** Finds what is missing of one partition; `buckets` are those of this partition, in any order. */
 export async function findMissing(
@@ -240,7 +240,7 @@ export interface Search {
 }
 
 /** Which buckets, and the query that looks into some of them, from the condition that names them. */
-export interface Inquiry extends Search {
+interface Inquiry extends Search {
   isSuspect(bucket: Bucket): boolean;
   query(where: string): string;
 }

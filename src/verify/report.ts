@@ -81,7 +81,7 @@ export interface ReceiptsReport {
 }
 
 /** Whether the tables hold the bytes of the buffer. */
-export interface ContentReport extends ContentCounts {
+interface ContentReport extends ContentCounts {
   readonly partitions: readonly PartitionContent[];
 }
 

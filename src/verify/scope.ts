@@ -131,7 +131,7 @@ async function isDelivered(
 }
 
 /** The oldest record that is not delivered. */
-export interface OldestRecord {
+interface OldestRecord {
   readonly offset: number;
   /** Milliseconds since the epoch. */
   readonly receivedAt: number;

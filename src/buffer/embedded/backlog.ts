@@ -6,7 +6,7 @@ import { openLog, readCommit, readPartition, readTotals } from './open-log.ts';
 import type { EmbeddedReaderOptions } from './reader.ts';
 
 /** The backlog in figures. */
-export interface BacklogFigures {
+interface BacklogFigures {
   /** Records that are not delivered. */
   readonly events: number;
   /** Bytes of disk that they take, with those delivered in the last seconds; 0 when there are none. */

@@ -18,7 +18,7 @@ import {
 } from './open-log.ts';
 
 /** What an inspector is opened with. */
-export interface EmbeddedInspectorOptions extends Pick<EmbeddedLogOptions, 'dir' | 'topic' | 'maxBytes'> {
+interface EmbeddedInspectorOptions extends Pick<EmbeddedLogOptions, 'dir' | 'topic' | 'maxBytes'> {
   /** Consumer group whose commits are looked at. */
   readonly group: string;
 }

@@ -93,7 +93,7 @@ function read64(view: DataView, at: number): number {
 const maxReadBytes = 4 * 1024 * 1024;
 
 /** Where to read. */
-export interface Position {
+interface Position {
   readonly topic: string;
   readonly partition: number;
   /** Offset of a stored record. */

@@ -102,7 +102,7 @@ interface LogIdentity {
 }
 
 /** Where a partition starts and ends. */
-export interface PartitionState {
+interface PartitionState {
   /** First offset still stored. */
   readonly start: number;
   /** Offset that the next record gets. */
@@ -110,7 +110,7 @@ export interface PartitionState {
 }
 
 /** State of the whole log. */
-export interface LogTotals {
+interface LogTotals {
   /** Bytes of disk that the stored blocks count for. */
   readonly usedBytes: number;
   /** Records ever appended, to any partition: changes with every append, so that one read notices them all. */

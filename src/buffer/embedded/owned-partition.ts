@@ -37,7 +37,7 @@ const roughRecordBytes = 64;
 const patientPollMs = 50;
 
 /** What the partitions of one ownership have in common. */
-export interface Ownership {
+interface Ownership {
   readonly environment: Environment;
   readonly watch: AppendWatch;
   readonly topic: string;

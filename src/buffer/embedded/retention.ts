@@ -18,7 +18,7 @@ import {
 } from './open-log.ts';
 
 /** What {@link removeDelivered} may remove. */
-export interface RemovalLimits {
+interface RemovalLimits {
   /** Blocks whose newest record was received before this, milliseconds since the epoch. */
   readonly olderThanMs: number;
   /** Younger ones too, oldest first, while the log uses more bytes than this. */

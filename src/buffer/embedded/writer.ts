@@ -22,7 +22,7 @@ import {
 import { RetentionTask, removeDelivered } from './retention.ts';
 
 /** Options of {@link openEmbeddedWriter}. */
-export interface EmbeddedWriterOptions extends EmbeddedLogOptions {
+interface EmbeddedWriterOptions extends EmbeddedLogOptions {
   /** How long delivered records are kept, milliseconds >= 0. */
   readonly retentionMs: number;
 }

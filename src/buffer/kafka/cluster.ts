@@ -12,7 +12,7 @@ const refreshIntervalMs = 15_000;
 const requestTimeoutMs = 5000;
 
 /** What a cluster is opened with. */
-export interface ClusterOptions {
+interface ClusterOptions {
   /** Brokers to start from, `host:port`. */
   readonly brokers: readonly string[];
   readonly topic: string;

@@ -8,7 +8,7 @@ import { codeOf, isNetworkTrouble, kafkaCodes } from './errors.ts';
  * What a request is for. Each has its own connection: a join waits for all other members, and must hold up
  * neither heartbeats nor commits.
  */
-export type CoordinatorPurpose = 'join' | 'heartbeat' | 'offsets';
+type CoordinatorPurpose = 'join' | 'heartbeat' | 'offsets';
 
 const groupKeyType = 0;
 

@@ -69,13 +69,13 @@ export function describeStrangers(group: string, strangers: readonly string[]): 
 const encodingVersion = 0;
 
 /** Topics that a member reads, and by whom it is known. */
-export interface Subscription {
+interface Subscription {
   readonly memberId: string;
   readonly topics: readonly string[];
 }
 
 /** Partitions by topic. */
-export type Assignment = Map<string, number[]>;
+type Assignment = Map<string, number[]>;
 
 /**
  * A version that there is none of. A broker that meets it does not turn the group into one of the newer protocol, whose

@@ -18,7 +18,7 @@ import { ChecksumError, NotReadableHereError } from './record-batch.ts';
 import { FetchedBatches } from './record-decoder.ts';
 
 /** What an inspector is opened with. */
-export interface KafkaInspectorOptions {
+interface KafkaInspectorOptions {
   /** Brokers to start from, `host:port`. */
   readonly brokers: readonly string[];
   readonly topic: string;

@@ -25,7 +25,7 @@ export const readCommitted = 1;
 const maxAborted = 100_000;
 
 /** Fetches from one partition. */
-export interface FetchRequest {
+interface FetchRequest {
   readonly topicId: string;
   readonly partition: number;
   readonly from: number;

@@ -162,7 +162,7 @@ export class LeaderLinks {
 const refreshIntervalMs = 60_000;
 
 /** What bounds the life of a record; undefined for a bound that is not set. */
-export interface TopicRetention {
+interface TopicRetention {
   /** Milliseconds from a record's timestamp. */
   readonly ms: number | undefined;
   /** Bytes of one partition. */

@@ -48,7 +48,7 @@ const fencingCodes = new Set<number>([
 ]);
 
 /** What an ownership is made of. */
-export interface OwnershipContext {
+interface OwnershipContext {
   readonly cluster: Cluster;
   readonly coordinator: Coordinator;
   readonly generation: Generation;

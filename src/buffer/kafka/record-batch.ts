@@ -51,7 +51,7 @@ export function readInt64(bytes: Buffer, at: number): number {
 }
 
 /** Why a record batch cannot be read: the names that dead letters carry (docs/dead-letters.md). */
-export type UnreadableCode = 'BATCH_TOO_LARGE' | 'BATCH_DAMAGED' | 'BATCH_UNSUPPORTED';
+type UnreadableCode = 'BATCH_TOO_LARGE' | 'BATCH_DAMAGED' | 'BATCH_UNSUPPORTED';
 
 /** A record batch that nobody can read. Its message says why, without a byte of its content. */
 export class UnreadableBatchError extends Error {

@@ -4,7 +4,7 @@ import { isKafkaTrouble, reasonOf } from './errors.ts';
 import type { Generation, GroupMember } from './group-member.ts';
 
 /** Why a generation is over: `rebalance` lets work be finished first, after `lost` others may own it already. */
-export type SessionEnd = { readonly kind: 'rebalance' | 'lost'; readonly reason: string };
+type SessionEnd = { readonly kind: 'rebalance' | 'lost'; readonly reason: string };
 
 /**
  * Sends heartbeats until stopped, also while work is being finished after a rebalance has begun. Counts the

@@ -22,7 +22,7 @@ export interface TopicSettings {
 }
 
 /** What is known of a topic; `id` is undefined when it does not exist. */
-export interface TopicDescription {
+interface TopicDescription {
   readonly exists: boolean;
   readonly id: string | undefined;
   readonly partitions: number;
@@ -31,7 +31,7 @@ export interface TopicDescription {
 }
 
 /** Which cluster and topic. */
-export interface TopicAddress {
+interface TopicAddress {
   /** Brokers to start from, `host:port`. */
   readonly brokers: readonly string[];
   readonly topic: string;

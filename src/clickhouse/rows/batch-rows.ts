@@ -8,7 +8,7 @@ import { Int64Column, TextColumn } from './native-columns.ts';
 const fixedBytes = 22;
 
 /** One record of a batch. */
-export interface BatchRecord {
+interface BatchRecord {
   readonly offset: number;
   /** Milliseconds since the epoch. */
   readonly receivedAt: number;

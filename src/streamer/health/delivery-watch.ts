@@ -10,7 +10,7 @@ import {
 import { type Clock, type Moment, msBetween, systemClock } from '../../time.ts';
 
 /** Logs a state that is looked at again and again: once when it is no longer ok, and once when it is again. */
-export class StateLog {
+class StateLog {
   readonly #log: Logger;
   readonly #restored: string;
   #isTold = false;

@@ -14,7 +14,7 @@ const repeatMs = 60_000;
 const hourMs = 3_600_000;
 
 /** A running watch. */
-export interface RetentionWatch {
+interface RetentionWatch {
   /** Seconds left, by partition. */
   readonly secondsLeft: Gauge;
   /** Looks now. @throws whatever is no trouble of the buffer */
@@ -65,7 +65,7 @@ export function watchRetention(
 }
 
 /** How urgent it is. */
-export type Urgency = 'none' | 'warn' | 'error';
+type Urgency = 'none' | 'warn' | 'error';
 
 /**
  * `error` with less than 5% of the retention left; `warn` with less than 25% or less than an hour, but never before

@@ -13,10 +13,10 @@ export interface StatusAnswer {
 }
 
 /** Paths and what they answer. */
-export type StatusRoutes = Readonly<Record<string, () => StatusAnswer | Promise<StatusAnswer>>>;
+type StatusRoutes = Readonly<Record<string, () => StatusAnswer | Promise<StatusAnswer>>>;
 
 /** How to serve. */
-export interface StatusServerOptions {
+interface StatusServerOptions {
   /** Name of the option that chooses the address. */
   readonly option: string;
   /** Host names under which the pages are given, beside the machine's own. */
@@ -27,7 +27,7 @@ export interface StatusServerOptions {
 const probes: ReadonlySet<string> = new Set(['/livez', '/readyz']);
 
 /** A running status server. */
-export interface StatusServer {
+interface StatusServer {
   readonly port: number;
   close(): Promise<void>;
 }

@@ -4,7 +4,7 @@ import { IdTable } from './id-table.ts';
 const none = -1;
 
 /** What bounds the memory of ids. */
-export interface RecentIdsOptions {
+interface RecentIdsOptions {
   /** Milliseconds of log time for which an id is remembered. */
   readonly windowMs: number;
   /** Most ids remembered, at least 1. */

@@ -34,7 +34,7 @@ export interface InsertResult {
 }
 
 /** What the sink needs. */
-export interface SinkOptions extends Omit<BlockTarget, 'structure' | 'refused'> {
+interface SinkOptions extends Omit<BlockTarget, 'structure' | 'refused'> {
   readonly observer: InsertObserver;
   /** Whether rows keep the bytes of their events. Default: always. */
   readonly keepRaw?: KeepRaw | undefined;

@@ -5,13 +5,13 @@ import { deliveryTables, syncReplica, type Tables } from '../../clickhouse/table
 import type { Plan } from '../protocol/plan.ts';
 
 /** Offsets of one partition, start <= offset < end. */
-export interface OffsetRange {
+interface OffsetRange {
   readonly identity: PartitionIdentity;
   readonly range: Pick<Plan, 'start' | 'end'>;
 }
 
 /** An offset that is in a table. */
-export interface DeliveredOffset {
+interface DeliveredOffset {
   readonly offset: number;
   /** Year and month of its receive time, UTC, as 202611: what tables are partitioned by. */
   readonly month: number;

@@ -25,7 +25,7 @@ interface TryOptions {
 }
 
 /** Tries, counting from 1. @throws FencedError when the signal aborts before it worked; whatever is no trouble of ClickHouse */
-export type Persist = <T>(options: TryOptions, attempt: (n: number) => Promise<T>) => Promise<T>;
+type Persist = <T>(options: TryOptions, attempt: (n: number) => Promise<T>) => Promise<T>;
 
 const retryLimits = { firstMs: 100, mostMs: 10_000 };
 

@@ -26,7 +26,7 @@ import {
 } from './insert-block.ts';
 
 /** What a settlement found and did. */
-export interface Settlement extends BlockResult {
+interface Settlement extends BlockResult {
   /** Records of the range that ClickHouse had before. */
   readonly found: number;
 }

@@ -7,7 +7,7 @@ import type { DeliveryOptions } from './delivery.ts';
 import type { Recovered, Recovery } from './recover.ts';
 
 /** A batch, and the position before it. */
-export interface NextBatch {
+interface NextBatch {
   readonly batch: SealedBatch;
   /** What is committed: the end of the batch before, or further where retention has removed records. */
   readonly committed: number;

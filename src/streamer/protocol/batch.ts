@@ -7,7 +7,7 @@ import type { ReadBack, RecentIds } from '../ids/recent-ids.ts';
 import { type Plan, tokenOf } from './plan.ts';
 
 /** A record of a batch whose id was seen before. */
-export interface Repeat {
+interface Repeat {
   /** Position in the batch. */
   readonly index: number;
   /** Offset of the record that it repeats. */
@@ -15,7 +15,7 @@ export interface Repeat {
 }
 
 /** A record of a batch that stands in for one that cannot be read: it goes to the dead letters. */
-export interface UnreadableRecord {
+interface UnreadableRecord {
   /** Position in the batch. */
   readonly index: number;
   /** {@link RecordBlock.unreadable} */

@@ -11,7 +11,7 @@ const readBytes = 4 * 1024 * 1024;
 const readWaitMs = 1_000;
 
 /** The batch of a stored plan, with the plan as stored, and how much of it is left. */
-export interface ReplayedBatch {
+interface ReplayedBatch {
   /** Undefined when nothing of the plan survived. */
   readonly batch: SealedBatch | undefined;
   /** Offsets of the range that retention has removed. */
