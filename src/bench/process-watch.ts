@@ -61,70 +61,80 @@ export function watchProcess(
   origin: URL | undefined,
   kind: keyof typeof workMetrics,
 ): ProcessWatch {
-  let latest: Counts | undefined;
-  let first: Counts | undefined;
-  /** Why there is no `latest`, and no `first`. */
-  let problem = 'it was not looked at';
-  let firstProblem = problem;
-  let maxResident: number | undefined;
-  const seen: { lag: number | undefined; residentBytes: number | undefined } = {
-    lag: undefined,
-    residentBytes: undefined,
-  };
+  return new MetricsWatch(http, origin, kind);
+}
 
-  async function look(): Promise<void> {
-    if (origin === undefined) return;
-    const answer = await http.get(new URL('/metrics', origin));
-    const text = answer.status === 200 ? answer.body : '';
-    const cpuSeconds = sumMetric(text, 'process_cpu_seconds_total');
-    problem = problemOf(answer, origin);
-    latest =
-      cpuSeconds === undefined
-        ? undefined
-        : {
-            cpuSeconds,
-            events: sumMetric(text, workMetrics[kind]),
-            startedAt: sumMetric(text, 'process_start_time_seconds'),
-          };
-    seen.residentBytes = sumMetric(text, 'process_resident_memory_bytes');
-    seen.lag = kind === 'streamer' ? sumMetric(text, metricTable.lag.name) : undefined;
-    if (seen.residentBytes !== undefined) maxResident = Math.max(maxResident ?? 0, seen.residentBytes);
+class MetricsWatch implements ProcessWatch {
+  readonly #http: HttpGetter;
+  readonly #origin: URL | undefined;
+  readonly #kind: keyof typeof workMetrics;
+  #latest: Counts | undefined;
+  #first: Counts | undefined;
+  /** Why there is no `latest`, and no `first`. */
+  #problem = 'it was not looked at';
+  #firstProblem = this.#problem;
+  #maxResident: number | undefined;
+  lag: number | undefined;
+  residentBytes: number | undefined;
+
+  constructor(http: HttpGetter, origin: URL | undefined, kind: keyof typeof workMetrics) {
+    this.#http = http;
+    this.#origin = origin;
+    this.#kind = kind;
   }
 
+  async look(): Promise<void> {
+    const origin = this.#origin;
+    if (origin === undefined) return;
+    const answer = await this.#http.get(new URL('/metrics', origin));
+    const text = answer.status === 200 ? answer.body : '';
+    this.#problem = problemOf(answer, origin);
+    this.#latest = countsOf(text, this.#kind);
+    this.residentBytes = sumMetric(text, 'process_resident_memory_bytes');
+    this.lag = this.#kind === 'streamer' ? sumMetric(text, metricTable.lag.name) : undefined;
+    if (this.residentBytes !== undefined)
+      this.#maxResident = Math.max(this.#maxResident ?? 0, this.residentBytes);
+  }
+
+  async begin(): Promise<void> {
+    this.#maxResident = undefined;
+    await this.look();
+    this.#first = this.#latest;
+    this.#firstProblem = this.#problem;
+  }
+
+  async end(events: number | undefined): Promise<CostFound> {
+    await this.look();
+    const first = this.#first;
+    const latest = this.#latest;
+    if (latest === undefined) return { unknown: this.#problem };
+    if (first === undefined) return { unknown: `before the run, ${this.#firstProblem}` };
+    if (first.startedAt !== latest.startedAt)
+      return { unknown: 'it was restarted meanwhile, or several processes answer at its address' };
+    const cpuSeconds = latest.cpuSeconds - first.cpuSeconds;
+    const counted = latest.events === undefined ? undefined : latest.events - (first.events ?? 0);
+    const work = counted ?? events ?? 0;
+    if (work <= 0)
+      return { unknown: `it took no ${this.#kind === 'collector' ? 'events' : 'rows'} meanwhile` };
+    if (cpuSeconds <= 0) return { unknown: 'it took too little CPU time to be measured' };
+    return {
+      cpu_seconds: cpuSeconds,
+      events: work,
+      events_per_cpu_second: work / cpuSeconds,
+      cpu_us_per_event: (cpuSeconds / work) * 1e6,
+      max_resident_bytes: this.#maxResident ?? null,
+      is_counted_by_process: counted !== undefined,
+    };
+  }
+}
+
+function countsOf(text: string, kind: keyof typeof workMetrics): Counts | undefined {
+  const cpuSeconds = sumMetric(text, 'process_cpu_seconds_total');
+  if (cpuSeconds === undefined) return undefined;
   return {
-    look,
-    async begin() {
-      maxResident = undefined;
-      await look();
-      first = latest;
-      firstProblem = problem;
-    },
-    async end(events) {
-      await look();
-      if (latest === undefined) return { unknown: problem };
-      if (first === undefined) return { unknown: `before the run, ${firstProblem}` };
-      if (first.startedAt !== latest.startedAt)
-        return { unknown: 'it was restarted meanwhile, or several processes answer at its address' };
-      const cpuSeconds = latest.cpuSeconds - first.cpuSeconds;
-      const counted = latest.events === undefined ? undefined : latest.events - (first.events ?? 0);
-      const work = counted ?? events ?? 0;
-      if (work <= 0) return { unknown: `it took no ${kind === 'collector' ? 'events' : 'rows'} meanwhile` };
-      if (cpuSeconds <= 0) return { unknown: 'it took too little CPU time to be measured' };
-      return {
-        cpu_seconds: cpuSeconds,
-        events: work,
-        events_per_cpu_second: work / cpuSeconds,
-        cpu_us_per_event: (cpuSeconds / work) * 1e6,
-        max_resident_bytes: maxResident ?? null,
-        is_counted_by_process: counted !== undefined,
-      };
-    },
-    get lag() {
-      return seen.lag;
-    },
-    get residentBytes() {
-      return seen.residentBytes;
-    },
+    cpuSeconds,
+    events: sumMetric(text, workMetrics[kind]),
+    startedAt: sumMetric(text, 'process_start_time_seconds'),
   };
 }
 

@@ -52,35 +52,82 @@ export interface ClickHouse {
 
 /** Makes a client; it connects on the first statement. */
 export function createClickHouse(options: ClickHouseOptions): ClickHouse {
-  const { url, timeoutMs } = options;
-  const pool = new Pool(url.origin, {
-    connections: options.connections ?? 16,
-    headersTimeout: timeoutMs,
-    bodyTimeout: timeoutMs,
-    // Below the 10 s after which ClickHouse closes an idle connection, so that no request meets a closing one.
-    keepAliveTimeout: 2_500,
-  });
-  const headers = {
-    'x-clickhouse-user': options.user,
-    ...(options.password === '' ? {} : { 'x-clickhouse-key': options.password }),
-  };
+  return new HttpClickHouse(options);
+}
 
-  async function request(
+class HttpClickHouse implements ClickHouse {
+  readonly url: URL;
+  readonly #options: ClickHouseOptions;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #pool: Pool;
+
+  constructor(options: ClickHouseOptions) {
+    const { url, user, password, timeoutMs } = options;
+    this.url = url;
+    this.#options = options;
+    this.#headers = {
+      'x-clickhouse-user': user,
+      ...(password === '' ? {} : { 'x-clickhouse-key': password }),
+    };
+    this.#pool = new Pool(url.origin, {
+      connections: options.connections ?? 16,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      // Below the 10 s after which ClickHouse closes an idle connection, so that no request meets a closing one.
+      keepAliveTimeout: 2_500,
+    });
+  }
+
+  async query<T>(sql: string, statement?: StatementOptions): Promise<T[]> {
+    // The answer is complete before its status: an exception in mid-result cannot pass for a short result.
+    const path = this.#pathOf({ default_format: 'JSONEachRow', wait_end_of_query: '1' }, statement);
+    const text = await this.#send(path, sql, statement?.signal);
+    try {
+      const lines = text === '' ? [] : text.trimEnd().split('\n');
+      return lines.map((line) => JSON.parse(line) as T);
+    } catch (error) {
+      const message = `${this.url.origin} does not answer as ClickHouse does: ${text.slice(0, 200)}`;
+      throw new ClickHouseUnavailableError(message, { cause: error });
+    }
+  }
+
+  async stream(sql: string, format: string, statement?: StatementOptions): Promise<ResultStream> {
+    const path = this.#pathOf({ default_format: format }, statement);
+    return await this.#ask(this.#request(path, sql, statement?.signal), ({ body, headers }) => {
+      return { body, exceptionTag: String(headers['x-clickhouse-exception-tag'] ?? '') };
+    });
+  }
+
+  async execute(sql: string, statement?: StatementOptions): Promise<void> {
+    await this.#send(this.#pathOf({ wait_end_of_query: '1' }, statement), sql, statement?.signal);
+  }
+
+  async insert(sql: string, body: Uint8Array, statement?: StatementOptions): Promise<void> {
+    await this.#send(this.#pathOf({ query: sql }, statement), body, statement?.signal).catch((error) => {
+      throw error instanceof ClickHouseError ? withoutData(error) : error;
+    });
+  }
+
+  async ping(): Promise<void> {
+    await this.#send('/ping', null);
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+
+  #request(
     path: string,
     body: string | Uint8Array | null,
     signal?: AbortSignal,
   ): Promise<Dispatcher.ResponseData> {
-    const options: Dispatcher.RequestOptions = {
-      path,
-      method: body === null ? 'GET' : 'POST',
-      headers,
-      body,
-    };
-    return await pool.request(signal === undefined ? options : { ...options, signal });
+    const method = body === null ? 'GET' : 'POST';
+    const request = { path, method, headers: this.#headers, body } satisfies Dispatcher.RequestOptions;
+    return this.#pool.request(signal === undefined ? request : { ...request, signal });
   }
 
   /** Gives what `read` makes of a response that is no exception. */
-  async function ask<T>(
+  async #ask<T>(
     response: Promise<Dispatcher.ResponseData>,
     read: (response: Dispatcher.ResponseData) => T | Promise<T>,
   ): Promise<T> {
@@ -90,67 +137,28 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
       if (answer.statusCode === 200 && code === 0) return await read(answer);
       const text = await answer.body.text();
       const message = text.trim().slice(0, 4_000) || `HTTP status ${answer.statusCode}`;
-      throw new ClickHouseError(code, message, message, options.loginHint);
+      throw new ClickHouseError(code, message, message, this.#options.loginHint);
     } catch (error) {
       if (error instanceof ClickHouseError) throw error;
-      throw new ClickHouseUnavailableError(
-        `no answer from ClickHouse at ${url.origin}: ${messageOf(error)}`,
-        {
-          cause: error,
-        },
-      );
+      const message = `no answer from ClickHouse at ${this.url.origin}: ${messageOf(error)}`;
+      throw new ClickHouseUnavailableError(message, { cause: error });
     }
   }
 
-  async function send(path: string, body: string | Uint8Array | null, signal?: AbortSignal): Promise<string> {
-    return await ask(request(path, body, signal), (response) => response.body.text());
+  async #send(path: string, body: string | Uint8Array | null, signal?: AbortSignal): Promise<string> {
+    return await this.#ask(this.#request(path, body, signal), (response) => response.body.text());
   }
 
-  function pathOf(extra: Readonly<Record<string, string>>, statement: StatementOptions = {}): string {
+  #pathOf(extra: Readonly<Record<string, string>>, statement: StatementOptions = {}): string {
+    const { database } = this.#options;
     const search = new URLSearchParams(extra);
-    if (options.database !== '') search.set('database', options.database);
+    if (database !== '') search.set('database', database);
     for (const [name, value] of Object.entries(statement.params ?? {})) {
       search.set(`param_${name}`, escapeParameter(value));
     }
     for (const [name, value] of Object.entries(statement.settings ?? {})) search.set(name, String(value));
     return `/?${search}`;
   }
-
-  return {
-    url,
-    async query<T>(sql: string, statement?: StatementOptions): Promise<T[]> {
-      // The answer is complete before its status: an exception in mid-result cannot pass for a short result.
-      const path = pathOf({ default_format: 'JSONEachRow', wait_end_of_query: '1' }, statement);
-      const text = await send(path, sql, statement?.signal);
-      try {
-        const lines = text === '' ? [] : text.trimEnd().split('\n');
-        return lines.map((line) => JSON.parse(line) as T);
-      } catch (error) {
-        const message = `${url.origin} does not answer as ClickHouse does: ${text.slice(0, 200)}`;
-        throw new ClickHouseUnavailableError(message, { cause: error });
-      }
-    },
-    async stream(sql, format, statement) {
-      const path = pathOf({ default_format: format }, statement);
-      return await ask(request(path, sql, statement?.signal), ({ body, headers }) => {
-        return { body, exceptionTag: String(headers['x-clickhouse-exception-tag'] ?? '') };
-      });
-    },
-    async execute(sql, statement) {
-      await send(pathOf({ wait_end_of_query: '1' }, statement), sql, statement?.signal);
-    },
-    async insert(sql, body, statement) {
-      await send(pathOf({ query: sql }, statement), body, statement?.signal).catch((error) => {
-        throw error instanceof ClickHouseError ? withoutData(error) : error;
-      });
-    },
-    async ping() {
-      await send('/ping', null);
-    },
-    async close() {
-      await pool.close();
-    },
-  };
 }
 
 /** The error of an insert, whose words quote the data that was sent. */

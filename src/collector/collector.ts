@@ -12,7 +12,12 @@ import { pause } from '../time.ts';
 import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
 import { type AppendObserver, Batcher } from './batcher.ts';
-import { createConnectionInstruments, describeConnections, limitConnections } from './connection-limit.ts';
+import {
+  type ConnectionLimit,
+  createConnectionInstruments,
+  describeConnections,
+  limitConnections,
+} from './connection-limit.ts';
 import { FailureLog } from './failure-log.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
 import { PathSample } from './path-sample.ts';
@@ -113,25 +118,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     refusal: intake.refusal,
   };
 
-  function status(): Answer {
-    const state = writer.state();
-    const problem = intake.unreadiness();
-    const body = {
-      status: problem === undefined ? 'ok' : 'unavailable',
-      live: true,
-      ready: problem === undefined,
-      ...(problem === undefined ? {} : { reason: problem.detail }),
-      version,
-      uptime_seconds: Math.round((performance.now() - startedAt) / 1_000),
-      buffer: { kind: options.buffer, topic: writer.topic, partitions: writer.partitions, ...state },
-      ...(spool === undefined ? {} : { spool: describeSpool(spool) }),
-      in_flight: { requests: tally.requestsOpen, bytes: budget.used, max_bytes: budget.max },
-      connections: describeConnections(connections),
-      events: tally.eventCounts(),
-    };
-    return { status: problem === undefined ? 200 : 503, body: JSON.stringify(body) };
-  }
-
+  const status = () => describeStatus(options, { intake, tally, budget, connections, startedAt });
   const routes = {
     posts,
     status,
@@ -170,6 +157,35 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       await tracer?.close();
     },
   };
+}
+
+/** The answer of `/status`. */
+function describeStatus(
+  { writer, spool, buffer }: CollectorOptions,
+  parts: {
+    readonly intake: Intake;
+    readonly tally: ReturnType<typeof createTally>;
+    readonly budget: ByteBudget;
+    readonly connections: ConnectionLimit;
+    readonly startedAt: number;
+  },
+): Answer {
+  const { intake, tally, budget, connections, startedAt } = parts;
+  const problem = intake.unreadiness();
+  const body = {
+    status: problem === undefined ? 'ok' : 'unavailable',
+    live: true,
+    ready: problem === undefined,
+    ...(problem === undefined ? {} : { reason: problem.detail }),
+    version,
+    uptime_seconds: Math.round((performance.now() - startedAt) / 1_000),
+    buffer: { kind: buffer, topic: writer.topic, partitions: writer.partitions, ...writer.state() },
+    ...(spool === undefined ? {} : { spool: describeSpool(spool) }),
+    in_flight: { requests: tally.requestsOpen, bytes: budget.used, max_bytes: budget.max },
+    connections: describeConnections(connections),
+    events: tally.eventCounts(),
+  };
+  return { status: problem === undefined ? 200 : 503, body: JSON.stringify(body) };
 }
 
 /** Whether posts are taken. */

@@ -16,9 +16,9 @@ import { LagWatch } from './health/delivery-watch.ts';
 import { watchRetention } from './health/retention-watch.ts';
 import { type StatusAnswer, startStatusServer } from './health/status-server.ts';
 import { createClickHouseSink } from './inserts/clickhouse-sink.ts';
+import { StreamerObserver } from './observer.ts';
 import { deliverPartition } from './protocol/deliver.ts';
-import type { BatchLimits, IdsLimits } from './protocol/delivery.ts';
-import { createTally } from './tally.ts';
+import type { BatchLimits, IdsLimits, Sink } from './protocol/delivery.ts';
 import { traceInserts } from './trace-inserts.ts';
 
 /** What a streamer needs. */
@@ -57,9 +57,9 @@ const lagIntervalMs = 1_000;
 
 /** Starts a streamer; it waits for ClickHouse and for the buffer by itself. */
 export async function startStreamer(options: StreamerOptions): Promise<Streamer> {
-  const { reader, clickhouse, limits, idsLimits, settleAfterMs, tracer, log } = options;
+  const { reader, clickhouse, limits, idsLimits, tracer, log } = options;
   const stopping = new AbortController();
-  const tally = createTally(log);
+  const observer = new StreamerObserver(log);
   const lag = new LagWatch(reader, log, { ageMs: limits.ageMs });
   let fail: (error: unknown) => void = () => {};
   /** Rejects with a fault of this program in what it does beside delivering. */
@@ -69,7 +69,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   faults.catch(() => {});
   const retention = watchRetention(reader, log, fail);
   const registry = createRegistry({
-    ...tally.instruments,
+    ...observer.instruments,
     bufferUp: new Gauge(metricTable.bufferUp, () => (reader.state().ok ? 1 : 0)),
     lag: new Gauge(metricTable.lag, () => lag.lags),
     deliveryUp: new Gauge(metricTable.deliveryUp, () => (lag.state().ok ? 1 : 0)),
@@ -78,28 +78,7 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   });
   const startedAt = performance.now();
 
-  function status(): StatusAnswer {
-    const state = reader.state();
-    const delivery = lag.state();
-    const isOk = state.ok && tally.clickhouseState().ok && delivery.ok;
-    const body = {
-      status: isOk ? 'ok' : 'unavailable',
-      live: true,
-      ready: isOk,
-      version,
-      uptime_seconds: Math.round((performance.now() - startedAt) / 1_000),
-      buffer: { kind: options.buffer, ...state },
-      clickhouse: { url: clickhouse.url.origin, ...tally.clickhouseState() },
-      delivery,
-      partitions: [...lag.lags].map(([partition, events]) => ({ partition: Number(partition), lag: events })),
-      rows: tally.rows.total,
-      dead_letters: tally.deadLetters.total,
-      repeats: tally.repeats.total,
-      expired: tally.lost.total,
-    };
-    return { status: isOk ? 200 : 503, type: 'application/json', body: JSON.stringify(body) };
-  }
-
+  const status = () => describeStatus(options, { observer, lag, startedAt });
   const server = await startStatusServer(
     options.listen,
     {
@@ -112,18 +91,15 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
   );
   const lagTimer = setInterval(() => {
     lag.sample().catch(fail);
-    tally.sampleClickHouse(clickhouse).catch(fail);
-    tally.report();
+    observer.sampleClickHouse(clickhouse).catch(fail);
+    observer.report();
   }, lagIntervalMs);
-  const tablesReady = prepareTables(options, stopping.signal, tally.clickhouseAnswered);
+  const tablesReady = prepareTables(options, stopping.signal, (state) => observer.clickhouseAnswered(state));
   const ready = tablesReady.then(() => {});
   const done = tablesReady
     .then((tables) => {
-      const { deadLetterTopic } = options;
-      const target = { clickhouse, tables, deadLetterTopic, keepRaw: options.tables.keepRaw };
-      const plain = createClickHouseSink({ ...target, observer: tally, settleAfterMs, log });
-      const sink = tracer === undefined ? plain : traceInserts(plain, tracer);
-      const delivery = { limits, idsLimits, observer: tally, isTraced: tracer !== undefined };
+      const sink = createSink(options, { tables, observer });
+      const delivery = { limits, idsLimits, observer, isTraced: tracer !== undefined };
       return Promise.race([faults, reader.run((partition) => deliverPartition(partition, sink, delivery))]);
     })
     .catch((error: unknown) => {
@@ -148,6 +124,43 @@ export async function startStreamer(options: StreamerOptions): Promise<Streamer>
       await tracer?.close();
     },
   };
+}
+
+/** Where batches go: ClickHouse, with a span for each insert where traces are wanted. */
+function createSink(
+  { clickhouse, tables: { keepRaw }, settleAfterMs, deadLetterTopic, tracer, log }: StreamerOptions,
+  { tables, observer }: { tables: Tables; observer: StreamerObserver },
+): Sink {
+  const target = { clickhouse, tables, deadLetterTopic, keepRaw };
+  const plain = createClickHouseSink({ ...target, observer, settleAfterMs, log });
+  return tracer === undefined ? plain : traceInserts(plain, tracer);
+}
+
+/** The answer of `/status` and `/readyz`. */
+function describeStatus(
+  { reader, clickhouse, buffer }: StreamerOptions,
+  { observer, lag, startedAt }: { observer: StreamerObserver; lag: LagWatch; startedAt: number },
+): StatusAnswer {
+  const { rows, deadLetters, repeats, lost } = observer.counters;
+  const state = reader.state();
+  const delivery = lag.state();
+  const isOk = state.ok && observer.clickhouseState().ok && delivery.ok;
+  const body = {
+    status: isOk ? 'ok' : 'unavailable',
+    live: true,
+    ready: isOk,
+    version,
+    uptime_seconds: Math.round((performance.now() - startedAt) / 1_000),
+    buffer: { kind: buffer, ...state },
+    clickhouse: { url: clickhouse.url.origin, ...observer.clickhouseState() },
+    delivery,
+    partitions: [...lag.lags].map(([partition, events]) => ({ partition: Number(partition), lag: events })),
+    rows: rows.total,
+    dead_letters: deadLetters.total,
+    repeats: repeats.total,
+    expired: lost.total,
+  };
+  return { status: isOk ? 200 : 503, type: 'application/json', body: JSON.stringify(body) };
 }
 
 /**

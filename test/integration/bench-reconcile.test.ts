@@ -12,7 +12,7 @@ import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Streamer } from '../../src/streamer/streamer.ts';
 import { addReceipts, createReceipts, type Receipts } from '../../src/verify/receipts.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
-import { connect, deliverTo } from '../support/pipeline.ts';
+import { changeClient, connect, deliverTo } from '../support/pipeline.ts';
 import { temporaryDirectory } from '../support/program.ts';
 
 let engine: TestEngine;
@@ -237,7 +237,7 @@ describe('reconcile', () => {
       }
       return rows as never;
     };
-    const between = { ...rest, clickhouse: { ...asked, query } };
+    const between = { ...rest, clickhouse: changeClient(asked, { query }) };
     const found = await reconcile(between, {
       ...{ topic: 'events', receipts, waitMs: 60_000, stop: new AbortController().signal, acknowledged: 10 },
     });

@@ -19,6 +19,7 @@ import { GrowingBatch, type SealedBatch } from '../../src/streamer/protocol/batc
 import type { Sink } from '../../src/streamer/protocol/delivery.ts';
 import { Lease } from '../../src/streamer/protocol/lease.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { changeClient } from '../support/pipeline.ts';
 import { launchProgram, runProgram } from '../support/program.ts';
 import { blockOf } from '../support/records.ts';
 
@@ -324,7 +325,7 @@ describe('a replay that ended before it could say so', () => {
 
   const replay = (tables: Tables, changed: Partial<ClickHouse> = {}) =>
     replayLetters({
-      clickhouse: { ...clickhouse, ...changed },
+      clickhouse: changeClient(clickhouse, changed),
       tables: tables.tables,
       cluster: undefined,
       filter: {},
@@ -450,14 +451,13 @@ describe('the streamer beside a replay', () => {
   test('does not insert again what it gave up and a replay has inserted, before its plan is done', async () => {
     const tables = await createTables();
     let isAway = true;
-    const flaky: ClickHouse = {
-      ...clickhouse,
+    const flaky = changeClient(clickhouse, {
       async insert(sql, body, options) {
         const isRetried = sql.startsWith('INSERT INTO `') && sql.includes('events') && isAway && refusals > 0;
         if (isRetried) throw new ClickHouseUnavailableError('away');
         await clickhouse.insert(sql, body, options);
       },
-    };
+    });
     let refusals = 0;
     const count = (): void => void refusals++;
     const observer = {

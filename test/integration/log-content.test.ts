@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ClickHouseError } from '../../src/clickhouse/errors.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
 import { createClickHouseSink } from '../../src/streamer/inserts/clickhouse-sink.ts';
-import { createTally } from '../../src/streamer/tally.ts';
+import { StreamerObserver } from '../../src/streamer/observer.ts';
 import { type DeliveryStore, openDeliveryStore, ownerOf } from '../support/delivery-store.ts';
 import { sealedOf } from '../support/sealed-batch.ts';
 
@@ -36,12 +36,11 @@ const refused = [
   `{"event":"a","n":1e999,"note":"${secret}"}`,
 ];
 
-/** A sink with a real tally and a log that is kept. */
+/** A sink with a real observer and a log that is kept. */
 function createSite() {
   const lines: string[] = [];
   const log = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) });
-  const tally = createTally(log);
-  const observer = { ...tally };
+  const observer = new StreamerObserver(log);
   const sink = createClickHouseSink({
     clickhouse: store.clickhouse,
     tables,
@@ -49,7 +48,7 @@ function createSite() {
     settleAfterMs: 1_800_000,
     log,
   });
-  return { lines, log, tally, sink };
+  return { lines, log, observer, sink };
 }
 
 describe('a row that ClickHouse refuses', () => {
@@ -58,13 +57,13 @@ describe('a row that ClickHouse refuses', () => {
     const topicId = randomUUID();
     const batch = sealedOf(['{"event":"good"}', value], { topicId });
     const owner = await ownerOf(batch, topicId);
-    const { lines, tally, sink } = createSite();
+    const { lines, observer, sink } = createSite();
     await sink.insert(batch, owner.partition, { lease: owner.lease, isReplay: false });
     const [letter] = await store.letters(tables, topicId);
     expect(letter?.reason).not.toBe('');
     expect(lines.join('')).toMatch(/"reason":"Code: \d+ \([A-Z_]+\)[a-z, ]*"/);
     expect(lines.join('')).toContain('"offset":1');
-    expect(`${lines.join('')}${JSON.stringify(tally.clickhouseState())}`).not.toContain(secret);
+    expect(`${lines.join('')}${JSON.stringify(observer.clickhouseState())}`).not.toContain(secret);
   });
 });
 
@@ -76,12 +75,12 @@ test('a batch that the table refuses as a whole: the log says what to do, and qu
   const topicId = randomUUID();
   const batch = sealedOf([`{"event":"a","note":"${secret}"}`], { topicId });
   const owner = await ownerOf(batch, topicId);
-  const { lines, log, tally, sink } = createSite();
+  const { lines, log, observer, sink } = createSite();
   let error: unknown;
   const inserted = sink.insert(batch, owner.partition, { lease: owner.lease, isReplay: false });
   while (!lines.some((line) => line.includes('did not take a batch')))
     await new Promise((next) => setTimeout(next, 20));
-  const state = JSON.stringify(tally.clickhouseState());
+  const state = JSON.stringify(observer.clickhouseState());
   const text = lines.join('');
   expect(text).toContain('no row is refused by the columns of Millrace');
   expect(text).toMatch(/Code: \d+/);

@@ -10,6 +10,7 @@ import type { KeepRaw } from '../../src/clickhouse/table-definitions.ts';
 import { ensureTables, nameTables, planTables } from '../../src/clickhouse/tables.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { changeClient } from '../support/pipeline.ts';
 
 const log = pino({ level: 'silent' });
 const directory = mkdtempSync(join(tmpdir(), 'millrace-tables-'));
@@ -151,14 +152,13 @@ describe('tables', () => {
     const database = freshDatabase();
     const options = { database, cluster: 'main', columns: columnsOf({}) };
     const done: string[] = [];
-    const denying: ClickHouse = {
-      ...clickhouse,
+    const denying = changeClient(clickhouse, {
       // Stands for a managed cluster, whose interfaces alone make databases.
       async execute(sql) {
         if (sql.startsWith('CREATE DATABASE')) throw new ClickHouseError(497, 'Not enough privileges');
         done.push(sql);
       },
-    };
+    });
     await expect(ensureTables(denying, options, log)).rejects.toThrow('Not enough privileges');
     await clickhouse.execute(`CREATE DATABASE ${database}`);
     await ensureTables(denying, options, log);

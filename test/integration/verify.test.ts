@@ -17,7 +17,7 @@ import { readReceipts } from '../../src/verify/receipts.ts';
 import { type VerifyOptions, verify } from '../../src/verify/verify.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { createKafkaTopic } from '../support/kafka-fixture.ts';
-import { connect, deliverTo } from '../support/pipeline.ts';
+import { changeClient, connect, deliverTo } from '../support/pipeline.ts';
 import { runProgram, temporaryDirectory } from '../support/program.ts';
 
 const group = 'millrace';
@@ -66,7 +66,7 @@ const views = (count: number) => Array.from({ length: count }, (_, n) => `{"even
 async function startStreaming(changed: Partial<ClickHouse> = {}, reader?: BufferReader): Promise<Streamer> {
   const streamer = await deliverTo(database, {
     reader: reader ?? (await openEmbeddedReader({ ...log(), group })),
-    clickhouse: { ...connect(engine.url), ...changed },
+    clickhouse: changeClient(connect(engine.url), changed),
   });
   streamers.push(streamer);
   await streamer.ready;
@@ -92,12 +92,12 @@ function compare(options: Partial<VerifyOptions> = {}) {
 }
 
 /** As a server with a cluster, whose replicas have no tables yet: the embedded one executes no SYSTEM. */
-const withoutReplicas = (): ClickHouse => ({
-  ...clickhouse,
-  execute: async (text) => {
-    throw new ClickHouseError(60, `Code: 60. DB::Exception: there is no table: ${text}`);
-  },
-});
+const withoutReplicas = (): ClickHouse =>
+  changeClient(clickhouse, {
+    execute: async (text) => {
+      throw new ClickHouseError(60, `Code: 60. DB::Exception: there is no table: ${text}`);
+    },
+  });
 
 /** Runs a statement; tables are named with a database before them, as `$.events`. */
 const sql = (text: string) => clickhouse.execute(text.replaceAll('$.', `${database}.`));

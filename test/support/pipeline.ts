@@ -16,6 +16,20 @@ export function connect(url: string): ClickHouse {
   });
 }
 
+/** A client that does the same, but for these methods. */
+export function changeClient(client: ClickHouse, changed: Partial<ClickHouse>): ClickHouse {
+  return {
+    url: client.url,
+    query: (...args) => client.query(...args),
+    stream: (...args) => client.stream(...args),
+    execute: (...args) => client.execute(...args),
+    insert: (...args) => client.insert(...args),
+    ping: () => client.ping(),
+    close: () => client.close(),
+    ...changed,
+  };
+}
+
 /** Limits that have nothing to do with what tests of a whole pipeline look at. */
 const wide = { idsLimits: { windowMs: 600_000, maxIds: 1_000_000 }, settleAfterMs: 600_000 };
 

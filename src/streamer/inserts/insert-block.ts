@@ -114,8 +114,7 @@ export async function insertBlock(
     passFaultPoint('dead-letters-written');
   }
 
-  const hasOthers = batch.repeats.length + batch.unreadable.length > 0;
-  const isHere = new Set(hasOthers ? block.rows : []);
+  const isHere = new Set(batch.repeats.length + batch.unreadable.length > 0 ? block.rows : []);
   const repeats = batch.repeats.filter(({ index }) => isHere.has(index));
   if (repeats.length > 0) {
     const { withRaw } = await structure.current();
