@@ -21,7 +21,7 @@ import { checkSpools, type SpoolReceipts } from '../verify/receipts-report.ts';
 import type { Store } from './store.ts';
 
 /** Offsets of a partition. */
-type PlacedRange = Range & { readonly partition: number };
+type PartitionRange = Range & { readonly partition: number };
 
 /** What became of the receipts, counted in events. Names are those of the JSON. */
 export interface Comparison {
@@ -45,9 +45,9 @@ export interface Comparison {
   /** In no table yet. */
   readonly not_delivered: number;
   /** The first of these ranges. */
-  readonly missing_ranges: readonly PlacedRange[];
+  readonly missing_ranges: readonly PartitionRange[];
   readonly duplicated_ranges: readonly (RepeatedRange & { readonly partition: number })[];
-  readonly not_delivered_ranges: readonly PlacedRange[];
+  readonly not_delivered_ranges: readonly PartitionRange[];
 }
 
 /** Compares receipts with the tables, as they are now. */
@@ -128,8 +128,8 @@ interface PartitionFindings {
   readonly late: number;
   readonly duplicated: number;
   readonly kept: number;
-  readonly missingRanges: readonly PlacedRange[];
-  readonly lateRanges: readonly PlacedRange[];
+  readonly missingRanges: readonly PartitionRange[];
+  readonly lateRanges: readonly PartitionRange[];
   readonly duplicatedRanges: readonly (RepeatedRange & { readonly partition: number })[];
 }
 

@@ -1,10 +1,10 @@
 /** `millrace bench compare A B`: which of two collectors costs less, answers sooner, or takes more. */
 import { isUnavailable } from '../errors.ts';
 import { formatCount } from '../text.ts';
-import type { Environment } from './environment.ts';
 import { type LoadReport, reportLoad } from './load-report.ts';
-import { measure, type Site, StoppedError } from './measure.ts';
+import { type BenchTarget, measure, StoppedError } from './measure.ts';
 import type { Profile } from './profile.ts';
+import type { RunConditions } from './run-conditions.ts';
 
 /** The two, as they are called in a report. */
 export type Side = 'a' | 'b';
@@ -39,7 +39,7 @@ export const comparedFigures = {
 export type ComparedName = keyof typeof comparedFigures;
 
 /** What was found. */
-export interface CompareReport extends Environment {
+export interface CompareReport extends RunConditions {
   readonly kind: 'compare';
   /** `unavailable`: one of them went away after the rounds that are here. `loss`: receipts were given twice. */
   readonly verdict: 'ok' | 'stopped' | 'unavailable' | 'loss';
@@ -65,8 +65,8 @@ interface CompareOptions {
  * round that was stopped does not count.
  */
 export async function compareCollectors(
-  sites: Readonly<Record<Side, Site>>,
-  environment: Environment,
+  sites: Readonly<Record<Side, BenchTarget>>,
+  environment: RunConditions,
   { profile, rounds: count, onRun }: CompareOptions,
 ): Promise<CompareReport> {
   const rounds: CompareRound[] = [];

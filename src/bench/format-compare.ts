@@ -1,7 +1,7 @@
 /** The result of `bench compare` for a person. */
 import { alignColumns, countOf, formatCount, formatDigits, formatMs, formatShare } from '../text.ts';
 import { type ComparedFigure, type ComparedName, type CompareReport, comparedFigures } from './compare.ts';
-import { formatCost, formatEnvironment, joinLines } from './format-lines.ts';
+import { formatConditions, formatCost, joinLines } from './format-lines.ts';
 import type { LoadReport } from './load-report.ts';
 import type { MaxReport, MaxStep } from './max.ts';
 
@@ -46,7 +46,7 @@ export function formatCompare(report: CompareReport): string {
     '',
     'Medians of the rounds; a ratio is that of the two runs of a round, the interval is that of the ratio.',
     '',
-    ...joinLines(formatEnvironment(report, ['A', 'B'])),
+    ...joinLines(formatConditions(report, ['A', 'B'])),
     ...warnings.flatMap((warning) => ['', warning]),
     '',
   ].join('\n');
@@ -120,7 +120,7 @@ export function formatMax(report: MaxReport): string {
             cost: best.collector_cost,
             unknown: best.collector_cost_unknown,
           })),
-      ...formatEnvironment(report),
+      ...formatConditions(report),
     ]),
     ...warnings.flatMap((warning) => ['', warning]),
     '',

@@ -8,9 +8,9 @@ import {
   formatMs,
   formatShare,
 } from '../text.ts';
-import type { Environment } from './environment.ts';
 import type { LatencyReport, LoadReport } from './load-report.ts';
 import type { Cost } from './process-watch.ts';
+import type { RunConditions } from './run-conditions.ts';
 
 const mostFailures = 10;
 
@@ -24,7 +24,7 @@ export function joinLines(lines: readonly Line[]): string[] {
 }
 
 /** What the load was, and what it found. */
-export function formatLoad(report: LoadReport & Pick<Environment, 'options'>): Line[] {
+export function formatLoad(report: LoadReport & Pick<RunConditions, 'options'>): Line[] {
   const { requests, failures, options, lateness_ms } = report;
   const { events_per_post, bytes_per_event, payload, connections, connection_use } = options;
   return [
@@ -82,8 +82,8 @@ export function formatCost(
 }
 
 /** What figures depend on; `names` are those of the collectors. */
-export function formatEnvironment(
-  { machine, versions, collectors }: Environment,
+export function formatConditions(
+  { machine, versions, collectors }: RunConditions,
   names: readonly string[] = [],
 ): Line[] {
   const commit = versions.commit === null ? '' : ` (${versions.commit.slice(0, 10)})`;

@@ -1,7 +1,7 @@
 /** The report of a run for a person: the verdict first. */
 import { countOf, formatCount, formatDigits, formatMs, formatShare } from '../text.ts';
 import type { ContentFinding } from './content.ts';
-import { formatCost, formatEnvironment, formatLoad, joinLines, type Line } from './format-lines.ts';
+import { formatConditions, formatCost, formatLoad, joinLines, type Line } from './format-lines.ts';
 import { failedShare } from './load-report.ts';
 import { type BenchReport, describeFaults, type ReconciliationReport } from './report.ts';
 import { mostErrors } from './slo.ts';
@@ -25,7 +25,7 @@ export function formatBench(report: BenchReport): string {
       ({ text, value, holds }): Line => ['objective', `${text}: ${holds ? 'holds' : 'MISSED'}, ${value}`],
     ),
     ['', ''],
-    ...formatEnvironment(report),
+    ...formatConditions(report),
   ];
   const notes = [...warnings, ...collectNotes(report)];
   return [verdictOf(report), '', ...joinLines(lines), ...notes.flatMap((note) => ['', note]), ''].join('\n');

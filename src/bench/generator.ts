@@ -7,8 +7,8 @@ import type { Connection, ConnectionFailure } from './connection.ts';
 import { Connections, type RequestUser } from './connections.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { LoadResult, LoadSecond } from './load.ts';
+import { LoadCounts, readOutcome } from './load-counts.ts';
 import type { Profile } from './profile.ts';
-import { readOutcome, Tally } from './tally.ts';
 
 /** What a generator does. */
 interface GeneratorOptions {
@@ -41,7 +41,7 @@ export async function generateLoad(options: GeneratorOptions): Promise<LoadResul
 class Generator implements RequestUser {
   readonly #options: GeneratorOptions;
   readonly #connections: Connections;
-  readonly #tally: Tally;
+  readonly #tally: LoadCounts;
   readonly #receipts = createReceipts();
   /** By request of `options.requests`, how often all of its events were acknowledged. */
   readonly #acknowledgedBodies: Float64Array;
@@ -66,7 +66,7 @@ class Generator implements RequestUser {
     this.#options = options;
     this.#total = options.profile.requests;
     this.#nextDueMs = options.profile.plannedMs(0);
-    this.#tally = new Tally(options.eventsPerPost, options.answerTimeoutMs);
+    this.#tally = new LoadCounts(options.eventsPerPost, options.answerTimeoutMs);
     this.#acknowledgedBodies = new Float64Array(options.requests.length);
     const { endpoint, connections: max, connectionUse, answerTimeoutMs: timeoutMs } = options;
     const isKept = connectionUse === 'kept';

@@ -1,11 +1,11 @@
 /** `millrace bench max`: the highest rate at which objectives hold. */
 import { isUnavailable } from '../errors.ts';
 import { formatCount } from '../text.ts';
-import type { Environment } from './environment.ts';
 import { type LoadReport, reportLoad } from './load-report.ts';
-import { type Measurement, measure, type Site, StoppedError, settle } from './measure.ts';
+import { type BenchTarget, type Measurement, measure, StoppedError, settle } from './measure.ts';
 import { parseProfile } from './profile.ts';
 import { describeFaults, judgeRun, type ReconciliationReport, reportStored } from './report.ts';
+import type { RunConditions } from './run-conditions.ts';
 import { isHeld, type JudgedTerm, type SloTerm } from './slo.ts';
 
 /** One rate that was tried. Names are those of the JSON. */
@@ -26,7 +26,7 @@ export interface MaxStep extends LoadReport {
 export type MaxVerdict = 'ok' | 'loss' | 'none' | 'stopped' | 'not_delivered' | 'unavailable';
 
 /** What was found. */
-export interface MaxReport extends Environment {
+export interface MaxReport extends RunConditions {
   readonly kind: 'max';
   readonly verdict: MaxVerdict;
   /** Why the search was ended early, for a person; null when it was not, or was stopped. */
@@ -71,7 +71,11 @@ class SearchEnd extends Error {
 }
 
 /** Searches. Loss ends it at once: no rate is a remedy for that. */
-export async function findMax(site: Site, environment: Environment, options: MaxOptions): Promise<MaxReport> {
+export async function findMax(
+  site: BenchTarget,
+  environment: RunConditions,
+  options: MaxOptions,
+): Promise<MaxReport> {
   const { slo, startRate, stepMs, confirmMs } = options;
   const steps: MaxStep[] = [];
   async function probe(rate: number, phase: Phase): Promise<boolean> {
@@ -109,7 +113,7 @@ export async function findMax(site: Site, environment: Environment, options: Max
 }
 
 /** Ends the search where no rate is a remedy: loss, a streamer that does not deliver, a ClickHouse that is away. */
-async function endWhenAtFault(site: Site, step: MaxStep, measurement: Measurement): Promise<void> {
+async function endWhenAtFault(site: BenchTarget, step: MaxStep, measurement: Measurement): Promise<void> {
   const { reconciliation, acknowledged_twice, rate } = step;
   if (reconciliation?.verdict === 'loss' || acknowledged_twice > 0)
     throw new SearchEnd('loss', describeFaults(step));

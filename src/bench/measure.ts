@@ -12,7 +12,7 @@ import { awaitDelivery, type Reconciliation, reconcile } from './reconcile.ts';
 import type { Store } from './store.ts';
 
 /** What is measured, and how it is spoken to. */
-export interface Site {
+export interface BenchTarget {
   /** Where to post, and how; the same for every run. */
   readonly load: Omit<LoadOptions, 'profile' | 'stop' | 'onSecond' | 'onStopping'>;
   /** Load before each run, which no figure counts, milliseconds. */
@@ -84,7 +84,7 @@ const collectorEverySeconds = 5;
  * @throws StoppedError when it was stopped in the warm-up, and nothing is to be looked for
  */
 export async function measure(
-  site: Site,
+  site: BenchTarget,
   profile: Profile,
   { reconciles }: { readonly reconciles: boolean },
 ): Promise<Measurement> {
@@ -108,7 +108,7 @@ export async function measure(
 
 /** Runs the load and watches the processes meanwhile; the load is empty when it was stopped before. */
 async function runMeasured(
-  { load: base, collector, streamer, progress, stop }: Site,
+  { load: base, collector, streamer, progress, stop }: BenchTarget,
   profile: Profile,
 ): Promise<Pick<Measurement, 'load' | 'processes' | 'loadProblem'>> {
   const processes: ProcessSecond[] = [];
@@ -128,7 +128,7 @@ async function runMeasured(
   return { load, processes, loadProblem: undefined };
 }
 
-function sayStopping({ load, progress }: Pick<Site, 'load' | 'progress'>): (requests: number) => void {
+function sayStopping({ load, progress }: Pick<BenchTarget, 'load' | 'progress'>): (requests: number) => void {
   return (requests) =>
     progress.line(
       `stopping: waiting for ${countOf(requests, 'answer')}, at most ${load.answerTimeoutMs / 1_000} s; ` +
@@ -138,7 +138,7 @@ function sayStopping({ load, progress }: Pick<Site, 'load' | 'progress'>): (requ
 
 /** Runs the first rate of the profile for a while. */
 async function runWarmUp(
-  { load, warmUpMs, progress, stop }: Site,
+  { load, warmUpMs, progress, stop }: BenchTarget,
   profile: Profile,
 ): Promise<LoadResult | undefined> {
   if (warmUpMs === 0) return undefined;
@@ -161,7 +161,7 @@ const notFollowed = { stored: undefined, storeProblem: undefined };
 
 /** What was measured must not be thrown away because ClickHouse has gone meanwhile. */
 async function tryFollowUp(
-  site: Site,
+  site: BenchTarget,
   runs: readonly LoadResult[],
 ): Promise<Pick<Measurement, 'stored' | 'storeProblem'>> {
   const { store } = site;
@@ -177,7 +177,7 @@ async function tryFollowUp(
 
 /** Waits until everything is stored, and compares. */
 async function followUp(
-  { load: { payload }, topic, waitMs, progress, stop }: Site,
+  { load: { payload }, topic, waitMs, progress, stop }: BenchTarget,
   store: Store,
   runs: readonly LoadResult[],
 ): Promise<Stored> {
@@ -230,7 +230,7 @@ function sumBodies(runs: readonly LoadResult[]): number[] {
  * @throws OperatorError exit 69 when ClickHouse does not answer
  */
 export async function settle(
-  { store, topic, waitMs, progress, stop }: Site,
+  { store, topic, waitMs, progress, stop }: BenchTarget,
   load: LoadResult,
 ): Promise<boolean> {
   if (store === undefined) return true;

@@ -23,7 +23,7 @@ interface Phase {
 }
 
 /** A phase, and what came before it. */
-interface PlacedPhase extends Phase {
+interface TimedPhase extends Phase {
   readonly startSeconds: number;
   /** Requests of the phases before it; fractions add up over phases. */
   readonly before: number;
@@ -45,7 +45,7 @@ export function parseProfile(text: string): Profile {
   const phases = text.split(',').flatMap((part) => parsePart(part.trim()));
   if (phases.length > maxPhases) throw fault(text, `it has more than ${maxPhases} steps`);
   const placed = place(phases);
-  const last = placed.at(-1) as PlacedPhase;
+  const last = placed.at(-1) as TimedPhase;
   const requests = Math.ceil(last.before + areaOf(last) - tolerance);
   if (requests < 1) throw fault(text, 'it plans no request');
   if (requests > maxRequests) throw fault(text, `it plans ${requests} requests; the most is ${maxRequests}`);
@@ -107,7 +107,7 @@ function fault(text: string, problem: string): OperatorError {
   return new OperatorError(`the profile '${text}' cannot be used: ${problem}`, exitCodes.usage);
 }
 
-function place(phases: readonly Phase[]): PlacedPhase[] {
+function place(phases: readonly Phase[]): TimedPhase[] {
   let startSeconds = 0;
   let before = 0;
   return phases.map((phase) => {
@@ -123,7 +123,7 @@ function areaOf({ from, to, seconds }: Phase): number {
 }
 
 /** The moment at which the sum of the rates reaches `n`. */
-function plannedSeconds(phases: readonly PlacedPhase[], n: number): number {
+function plannedSeconds(phases: readonly TimedPhase[], n: number): number {
   const phase = findLast(phases, ({ before }) => before <= n + tolerance);
   const { from, to, seconds, startSeconds, before } = phase;
   const rest = Math.max(0, n - before);
@@ -135,7 +135,7 @@ function plannedSeconds(phases: readonly PlacedPhase[], n: number): number {
 }
 
 /** The sum of the rates up to a moment. */
-function requestsUntil(phases: readonly PlacedPhase[], seconds: number): number {
+function requestsUntil(phases: readonly TimedPhase[], seconds: number): number {
   const phase = findLast(phases, ({ startSeconds }) => startSeconds <= seconds);
   const { from, to, before, startSeconds } = phase;
   const t = Math.min(Math.max(0, seconds - startSeconds), phase.seconds);
@@ -143,13 +143,13 @@ function requestsUntil(phases: readonly PlacedPhase[], seconds: number): number 
 }
 
 /** The last phase for which this holds; it holds for the first ones up to some phase. */
-function findLast(phases: readonly PlacedPhase[], holds: (phase: PlacedPhase) => boolean): PlacedPhase {
+function findLast(phases: readonly TimedPhase[], holds: (phase: TimedPhase) => boolean): TimedPhase {
   let low = 0;
   let high = phases.length - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (holds(phases[middle] as PlacedPhase)) low = middle;
+    if (holds(phases[middle] as TimedPhase)) low = middle;
     else high = middle - 1;
   }
-  return phases[low] as PlacedPhase;
+  return phases[low] as TimedPhase;
 }

@@ -2,11 +2,11 @@
 import { closeSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { formatCount, round } from '../text.ts';
 import type { Freshness } from './compare-receipts.ts';
-import type { Environment } from './environment.ts';
 import { failedShare, type LoadReport, reportLoad, splitCost } from './load-report.ts';
 import type { Measurement } from './measure.ts';
 import type { Cost } from './process-watch.ts';
 import { changedOf, type Reconciliation } from './reconcile.ts';
+import type { RunConditions } from './run-conditions.ts';
 import { isHeld, type JudgedTerm, judgeSlo, mostErrors, type SloTerm } from './slo.ts';
 
 /** One second of a run. */
@@ -41,7 +41,7 @@ export type BenchVerdict =
   | 'stopped';
 
 /** One run of `millrace bench`. */
-export interface BenchReport extends Environment, LoadReport {
+export interface BenchReport extends RunConditions, LoadReport {
   readonly kind: 'bench';
   readonly verdict: BenchVerdict;
   /** Null without `--slo`. */
@@ -60,7 +60,7 @@ export interface BenchReport extends Environment, LoadReport {
 
 /** Sums up a run of `millrace bench`. */
 export function reportBench(
-  environment: Environment,
+  environment: RunConditions,
   measurement: Measurement,
   { slo, isStopped }: { readonly slo: readonly SloTerm[] | undefined; readonly isStopped: boolean },
 ): BenchReport {

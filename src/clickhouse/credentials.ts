@@ -88,8 +88,8 @@ export function ensurePasswords(config: CredentialsConfig): Passwords {
 }
 
 function ensurePassword(config: CredentialsConfig, role: Role): Password {
-  const given = config[passwordKeys[role]];
-  if (given !== undefined) return { text: given, isGenerated: false };
+  const configured = config[passwordKeys[role]];
+  if (configured !== undefined) return { text: configured, isGenerated: false };
   return {
     text: readPassword(config.dataDir, role) ?? makePassword(config.dataDir, role),
     isGenerated: true,
@@ -154,8 +154,8 @@ export function credentialsFor(config: CredentialsConfig, role: Role): Credentia
 const ownerUser = options.clickhouseUser.default;
 
 function given(user: string, password: string, role: Role): Credentials {
-  const what = password === '' ? 'an empty password, from' : 'the password of';
-  const loginHint = `User ${user} was sent with ${what} ${givenBy(role)}: check it, and --clickhouse-user`;
+  const subject = password === '' ? 'an empty password, from' : 'the password of';
+  const loginHint = `User ${user} was sent with ${subject} ${givenBy(role)}: check it, and --clickhouse-user`;
   return { user, password, loginHint };
 }
 

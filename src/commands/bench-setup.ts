@@ -1,12 +1,12 @@
 /** From the options of `bench` to what its runs work with. */
 import type { Side } from '../bench/compare.ts';
 import { createHttpGetter, type HttpGetter } from '../bench/endpoint.ts';
-import { askCollector, type CollectorInfo } from '../bench/environment.ts';
-import type { Site } from '../bench/measure.ts';
+import type { BenchTarget } from '../bench/measure.ts';
 import { createPayload } from '../bench/payload.ts';
 import { watchProcess } from '../bench/process-watch.ts';
 import { type Profile, parseProfile } from '../bench/profile.ts';
 import { createProgress, type Progress } from '../bench/progress.ts';
+import { askCollector, type CollectorInfo } from '../bench/run-conditions.ts';
 import { openStore, type Store } from '../bench/store.ts';
 import { type Config, options } from '../config/options.ts';
 import { address, httpUrl } from '../config/types.ts';
@@ -20,7 +20,7 @@ const lookTimeoutMs = 2_000;
 
 /** What every run needs. */
 export interface BenchSetup {
-  readonly load: Omit<Site['load'], 'url'>;
+  readonly load: Omit<BenchTarget['load'], 'url'>;
   readonly profile: Profile;
   readonly http: HttpGetter;
   readonly progress: Progress;
@@ -58,7 +58,7 @@ function readProfile(text: string): Profile {
 
 /** A site, and the collectors that are measured there. */
 interface OpenedSite {
-  readonly site: Site;
+  readonly site: BenchTarget;
   readonly collector: CollectorInfo;
 }
 
@@ -95,7 +95,10 @@ export async function openSides(
   setup: BenchSetup,
   config: Config,
   urls: readonly (string | undefined)[],
-): Promise<{ readonly sites: Readonly<Record<Side, Site>>; readonly collectors: readonly CollectorInfo[] }> {
+): Promise<{
+  readonly sites: Readonly<Record<Side, BenchTarget>>;
+  readonly collectors: readonly CollectorInfo[];
+}> {
   const [a, b] = urls.map((text) => {
     const parsed = httpUrl.safeParse(text);
     if (parsed.success) return parsed.data;
@@ -110,7 +113,7 @@ export async function openSides(
   return { sites: { a: createSite(setup, config, a), b: createSite(setup, config, b) }, collectors };
 }
 
-function createSite({ load, http, progress, stop }: BenchSetup, config: Config, url: URL): Site {
+function createSite({ load, http, progress, stop }: BenchSetup, config: Config, url: URL): BenchTarget {
   return {
     load: { ...load, url },
     warmUpMs: config.warmUp,

@@ -1,10 +1,10 @@
 import { type CompareReport, compareCollectors } from '../bench/compare.ts';
-import { describeEnvironment } from '../bench/environment.ts';
 import { formatCompare, formatMax, formatRun, formatStep } from '../bench/format-compare.ts';
 import { formatBench } from '../bench/format-report.ts';
 import { findMax, type MaxStep, type MaxVerdict } from '../bench/max.ts';
 import { measure } from '../bench/measure.ts';
 import { type BenchVerdict, createReportFile, type ReportFile, reportBench } from '../bench/report.ts';
+import { describeConditions } from '../bench/run-conditions.ts';
 import { parseSlo, type SloTerm, withErrorLimit } from '../bench/slo.ts';
 import { explainStore } from '../bench/store.ts';
 import { type Config, type OptionKey, optionName } from '../config/options.ts';
@@ -127,7 +127,7 @@ async function runBench(setup: BenchSetup, config: Config): Promise<Outcome> {
   const slo = config.slo === undefined ? undefined : readSlo(config, config.slo);
   const { site, collector } = await openSite(setup, config, { needsStore: true });
   try {
-    const environment = describeEnvironment(site, [collector]);
+    const environment = describeConditions(site, [collector]);
     const measurement = await measure(site, setup.profile, { reconciles: true });
     const report = reportBench(environment, measurement, { slo, isStopped: setup.stop.aborted });
     return { report, text: formatBench(report) };
@@ -143,7 +143,7 @@ async function runMax(setup: BenchSetup, config: Config): Promise<Outcome> {
   try {
     const { startRate, stepTime: stepMs, confirmTime: confirmMs } = config;
     const onStep = (step: MaxStep) => setup.progress.line(formatStep(step));
-    const environment = describeEnvironment(site, [collector]);
+    const environment = describeConditions(site, [collector]);
     const report = await findMax(site, environment, { slo, startRate, stepMs, confirmMs, onStep });
     return { report, text: formatMax(report) };
   } finally {
@@ -153,7 +153,7 @@ async function runMax(setup: BenchSetup, config: Config): Promise<Outcome> {
 
 async function runCompare(setup: BenchSetup, config: Config, args: readonly string[]): Promise<Outcome> {
   const { sites, collectors } = await openSides(setup, config, args.slice(1));
-  const report = await compareCollectors(sites, describeEnvironment(sites.a, collectors), {
+  const report = await compareCollectors(sites, describeConditions(sites.a, collectors), {
     profile: setup.profile,
     rounds: config.rounds,
     onRun: (round, side, found) => setup.progress.line(formatRun(round, side, found)),

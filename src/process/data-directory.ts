@@ -53,9 +53,9 @@ export function prepareDataDirectory(path: string, log?: Pick<Logger, 'warn'>): 
       if (isOpen(entry)) throw refusal(entry.path, keepsNoModes);
       paths.push(entry.path);
     }
-    const what = paths.length === 1 ? paths[0] : `${paths.length} files and directories in ${root}`;
+    const subject = paths.length === 1 ? paths[0] : `${paths.length} files and directories in ${root}`;
     if (paths.length > 0)
-      log?.warn({ paths }, `others could read ${what}: the mode is now 0700, of files 0600`);
+      log?.warn({ paths }, `others could read ${subject}: the mode is now 0700, of files 0600`);
     return root;
   });
 }

@@ -9,7 +9,7 @@ import { type Poster, sendUntilSettled } from './poster.ts';
 import { createRateMeter, type Progress } from './progress.ts';
 import { readBatches } from './read-batches.ts';
 import type { Source } from './source.ts';
-import { type Summary, Tally } from './tally.ts';
+import { ReplayCounts, type Summary } from './tally.ts';
 
 /** What a run is made of. */
 export interface ReplayOptions {
@@ -55,7 +55,7 @@ export async function replayFile(options: ReplayOptions): Promise<ReplayResult> 
 
 class Run {
   readonly #options: ReplayOptions;
-  readonly #tally = new Tally();
+  readonly #tally = new ReplayCounts();
   readonly #inFlight = new Set<Promise<void>>();
   /** Aborts on a stop and on the first failure: no new request after it. */
   readonly #ending = new AbortController();

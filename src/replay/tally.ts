@@ -36,7 +36,7 @@ interface Counts {
 type Answered = Extract<Outcome, { kind: 'answered' }>;
 
 /** Keeps count of a run. */
-export class Tally {
+export class ReplayCounts {
   #accepted = 0;
   #rejected = 0;
   #unreadable = 0;

@@ -96,10 +96,10 @@ export class ChunkBuilder {
 
   #take(block: RecordBlock, index: number, offset: number): void {
     const value = block.bytes.subarray(block.starts[index], block.ends[index]);
-    const given = block.headers?.[index] ?? [];
-    const id = idAmong(given);
+    const ownHeaders = block.headers?.[index] ?? [];
+    const id = idAmong(ownHeaders);
     const headers: RecordHeaders =
-      id === undefined ? [...given, [idHeader, spoolEventId(this.#spoolId, offset)]] : given;
+      id === undefined ? [...ownHeaders, [idHeader, spoolEventId(this.#spoolId, offset)]] : ownHeaders;
     const bytes = value.length + headersBytes(headers) + recordOverhead;
     const partition =
       id === undefined ? this.#partitionInTurn(bytes) : partitionOf(id, this.#routing.partitions);

@@ -4,7 +4,7 @@
  * and its batches go out again under the same tickets, by which the buffer recognises those that it has.
  */
 import type { BufferReader, OwnedPartition } from '../buffer/buffer.ts';
-import type { Backlog, Lease } from '../buffer/embedded/backlog.ts';
+import type { Backlog, DrainLock } from '../buffer/embedded/backlog.ts';
 import { TakenOverError } from '../buffer/embedded/reader.ts';
 import { assertInvariant, escalateInvariant, messageOf } from '../errors.ts';
 import { pause } from '../time.ts';
@@ -153,7 +153,7 @@ export interface DrainTaskOptions extends DrainContext {
  */
 export class DrainTask {
   readonly #options: DrainTaskOptions;
-  readonly #lease: Lease;
+  readonly #lease: DrainLock;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   /** What the log was told last, and when. */

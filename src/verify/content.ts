@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { type BufferInspector, OffsetOutOfRangeError } from '../buffer/buffer.ts';
 import { deliveryTables } from '../clickhouse/tables.ts';
 import { conditionsOf, listOf, numberSettings, type Source } from './coverage.ts';
+import type { PartitionScope } from './partition-scope.ts';
 import { clip, type Range, RangeList } from './ranges.ts';
-import type { PartitionScope } from './scope.ts';
 
 /** Offsets in one chunk. */
 const chunkOffsets = 1_024;
@@ -75,20 +75,20 @@ interface BufferChunk {
 
 /** Compares the delivered records of all partitions. @throws ClickHouseError, ClickHouseUnavailableError */
 export async function compareContent(context: ContentContext): Promise<PartitionContent[]> {
-  const tallies = context.scopes.map(({ partition }) => new Tally(partition));
+  const totals = context.scopes.map(({ partition }) => new ContentTotals(partition));
   if (!(await hasRaw(context.source))) {
     for (const [partition, { checked }] of context.scopes.entries())
-      (tallies[partition] as Tally).unchecked = checked.end - checked.start;
-    return tallies.map((tally) => tally.report());
+      (totals[partition] as ContentTotals).unchecked = checked.end - checked.start;
+    return totals.map((total) => total.report());
   }
   for await (const window of readWindows(context)) {
-    if (window.bytes === 0) await skipWindow(context, window, tallies);
-    else await compareWindow(context, window, tallies);
+    if (window.bytes === 0) await skipWindow(context, window, totals);
+    else await compareWindow(context, window, totals);
   }
-  return tallies.map((tally) => tally.report());
+  return totals.map((total) => total.report());
 }
 
-class Tally {
+class ContentTotals {
   readonly #partition: number;
   readonly #different = new RangeList();
   checked = 0;
@@ -151,31 +151,35 @@ async function* readWindows(context: ContentContext): AsyncGenerator<Window> {
 }
 
 /** Counts the records of a window of which ClickHouse has no bytes at all. */
-async function skipWindow(context: ContentContext, window: Window, tallies: readonly Tally[]): Promise<void> {
+async function skipWindow(
+  context: ContentContext,
+  window: Window,
+  totals: readonly ContentTotals[],
+): Promise<void> {
   const found = await ask<{ partition: number; records: number }>(
     context,
     (rows) => `SELECT partition, uniqExact(offset) AS records FROM (${rows}) GROUP BY partition`,
     window,
   );
-  for (const { partition, records } of found) (tallies[partition] as Tally).unchecked += records;
+  for (const { partition, records } of found) (totals[partition] as ContentTotals).unchecked += records;
 }
 
 async function compareWindow(
   context: ContentContext,
   window: Window,
-  tallies: readonly Tally[],
+  totals: readonly ContentTotals[],
 ): Promise<void> {
   // The buffer is read while ClickHouse computes.
   const [stored, held] = await Promise.all([readStored(context, window), readHeld(context, window)]);
   const suspects: [partition: number, chunk: number][] = [];
   for (const { partition, chunk, rows, empty, digest } of stored) {
-    const tally = tallies[partition] as Tally;
+    const total = totals[partition] as ContentTotals;
     const own = held.get(keyOf(partition, chunk));
-    if (own !== undefined && own.digest === digest) tally.checked += own.records;
-    else if (rows === empty || own === undefined) tally.unchecked += rows;
+    if (own !== undefined && own.digest === digest) total.checked += own.records;
+    else if (rows === empty || own === undefined) total.unchecked += rows;
     else suspects.push([partition, chunk]);
   }
-  if (suspects.length > 0) await compareRows(context, { window, suspects, tallies });
+  if (suspects.length > 0) await compareRows(context, { window, suspects, totals });
 }
 
 async function readStored(context: ContentContext, window: Window): Promise<StoredChunk[]> {
@@ -226,8 +230,8 @@ async function compareRows(
   {
     window,
     suspects,
-    tallies,
-  }: { window: Window; suspects: readonly [number, number][]; tallies: readonly Tally[] },
+    totals,
+  }: { window: Window; suspects: readonly [number, number][]; totals: readonly ContentTotals[] },
 ): Promise<void> {
   const list = suspects.map(([partition, chunk]) => `(${partition}, ${chunk})`).join(', ');
   const rows = await ask<StoredRow>(
@@ -247,18 +251,18 @@ async function compareRows(
   }
   const seen = new Set<string>();
   for (const { partition, offset, digest, isEmpty } of rows) {
-    const tally = tallies[partition] as Tally;
+    const total = totals[partition] as ContentTotals;
     const key = keyOf(partition, offset);
     const own = digests.get(key);
     if (seen.has(key)) {
       // A second row with other bytes than the first: one of them is not what was posted.
-      if (own !== undefined && isEmpty === 0) tally.differs(offset);
+      if (own !== undefined && isEmpty === 0) total.differs(offset);
       continue;
     }
     seen.add(key);
-    if (own === digest) tally.checked += 1;
-    else if (own === undefined || isEmpty !== 0) tally.unchecked += 1;
-    else tally.differs(offset);
+    if (own === digest) total.checked += 1;
+    else if (own === undefined || isEmpty !== 0) total.unchecked += 1;
+    else total.differs(offset);
   }
 }
 

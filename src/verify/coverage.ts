@@ -12,8 +12,8 @@
  */
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
 import { deliveryTables, type Tables } from '../clickhouse/tables.ts';
+import type { PartitionScope } from './partition-scope.ts';
 import type { Range } from './ranges.ts';
-import type { PartitionScope } from './scope.ts';
 
 /** Offsets in one bucket. */
 export const bucketOffsets = 65_536;

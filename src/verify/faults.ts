@@ -7,8 +7,8 @@ import type { TopicView } from '../buffer/buffer.ts';
 import { quoteText } from '../clickhouse/client.ts';
 import { type Bucket, conditionsOf, numberSettings, readBuckets, type Source } from './coverage.ts';
 import { findMissing, inquire, type Missing, type Search } from './missing.ts';
+import type { PartitionScope } from './partition-scope.ts';
 import { type FoundRanges, mostListed, type Range, RangeList, type RangeSet } from './ranges.ts';
-import type { PartitionScope } from './scope.ts';
 
 /** Consecutive offsets that are in `events` the same number of times. */
 export interface RepeatedRange extends Range {

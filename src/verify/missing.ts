@@ -10,8 +10,8 @@ import {
   regions,
   type Source,
 } from './coverage.ts';
+import type { PartitionScope } from './partition-scope.ts';
 import { clip, intersect, type Range, RangeList, type RangeSet } from './ranges.ts';
-import type { PartitionScope } from './scope.ts';
 
 /** Missing offsets that one query gives at most, in about 4 MB; one bucket may have up to 65,536. */
 const mostCandidates = 500_000;

@@ -8,10 +8,10 @@ import { quoteText } from '../clickhouse/client.ts';
 import { isMissingTable } from '../clickhouse/errors.ts';
 import { deliveryTables } from '../clickhouse/tables.ts';
 import { bucketOffsets, numberSettings, rangeOf, type Source } from './coverage.ts';
+import type { PartitionScope } from './partition-scope.ts';
 import { mostListed, type Range, RangeList, type RangeSet } from './ranges.ts';
 import type { Receipts } from './receipts.ts';
 import type { ReceiptsReport } from './report.ts';
-import type { PartitionScope } from './scope.ts';
 
 /** Receipts of one partition that no table holds. */
 export interface UndeliveredReceipts {

@@ -1,8 +1,8 @@
 /** What `verify` found: the object that `--json` prints. Names are those of the JSON. */
 import type { ContentCounts, PartitionContent } from './content.ts';
 import type { EarlierTopic, ForeignRows, RepeatedRange } from './faults.ts';
+import type { ScopeOptions } from './partition-scope.ts';
 import type { Range } from './ranges.ts';
-import type { ScopeOptions } from './scope.ts';
 
 /** `loss` stands for every fault: missing, twice, foreign, changed. */
 export type Verdict = 'ok' | 'loss' | 'not_delivered';

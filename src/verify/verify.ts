@@ -14,11 +14,17 @@ import { compareContent } from './content.ts';
 import { type Bucket, readBuckets, regions, type Source } from './coverage.ts';
 import { findDuplicates, findEarlierTopics, findExpired, findForeign, findKeptRepeats } from './faults.ts';
 import { findMissing, type Missing, type ReadBudget } from './missing.ts';
+import {
+  chooseScope,
+  findFirst,
+  type PartitionScope,
+  type ScopeOptions,
+  waitForDelivery,
+} from './partition-scope.ts';
 import { mostListed } from './ranges.ts';
 import type { Receipts } from './receipts.ts';
 import { checkSpools, reportReceipts, type UndeliveredReceipts } from './receipts-report.ts';
 import { collectNotes, judge, type PartitionReport, type Report, sumContent, sumCounts } from './report.ts';
-import { chooseScope, findFirst, type PartitionScope, type ScopeOptions, waitForDelivery } from './scope.ts';
 
 /** What to compare, and how. */
 export interface VerifyOptions extends ScopeOptions {

@@ -1,7 +1,7 @@
 /** Whatever a record holds, it becomes one row or one dead letter, and nothing else. */
+
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
 import { blockOf, insertBlock } from '../../src/streamer/inserts/insert-block.ts';
 import { openDeliverySite } from '../support/delivery.ts';
@@ -12,6 +12,7 @@ import {
   ownerOf,
   targetOf,
 } from '../support/delivery-store.ts';
+import { changeClient } from '../support/pipeline.ts';
 import { bodyOf, sealedOf } from '../support/sealed-batch.ts';
 
 let store: DeliveryStore;
@@ -183,13 +184,12 @@ test('when ClickHouse refuses every row, none is blamed for it', async () => {
   const topicId = randomUUID();
   const batch = sealedOf([good, '{"event":"a","status":-1}'], { topicId });
   // As a profile may have it: then no block in format Native can be read.
-  const clickhouse: ClickHouse = {
-    ...store.clickhouse,
+  const clickhouse = changeClient(store.clickhouse, {
     insert: (sql, rows, options) =>
       store.clickhouse.insert(sql, rows, {
         settings: { ...options?.settings, input_format_native_decode_types_in_binary_format: 1 },
       }),
-  };
+  });
   const inserting = insertBlock(targetOf(clickhouse, tables), blockOf(batch), await ownerOf(batch, topicId));
   await expect(inserting).rejects.toThrow('an empty event too');
   expect(await store.stored(tables, topicId)).toEqual({ events: [], deadLetters: [], repeats: [] });

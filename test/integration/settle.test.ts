@@ -20,6 +20,7 @@ import {
   ownerOf,
   targetOf,
 } from '../support/delivery-store.ts';
+import { changeClient } from '../support/pipeline.ts';
 import { bodyOf, sealedOf, type TestRecords } from '../support/sealed-batch.ts';
 
 let store: DeliveryStore;
@@ -62,13 +63,12 @@ async function prepare(values: readonly string[], records: TestRecords = {}) {
 
 /** A ClickHouse that does not get what `isLost` says, as when the one who inserts is killed. */
 function losing(isLost: (sql: string) => boolean): ClickHouse {
-  return {
-    ...store.clickhouse,
+  return changeClient(store.clickhouse, {
     async insert(sql, body, options) {
       if (isLost(sql)) throw new FencedError('killed');
       await store.clickhouse.insert(sql, body, options);
     },
-  };
+  });
 }
 
 /** Inserts what is not for `events` and is killed then; gives the insert of `events` that was under way. */
@@ -79,8 +79,7 @@ async function insertUntilEvents(
 ): Promise<() => Promise<void>> {
   let late = async (): Promise<void> => {};
   let isRefused = false;
-  const clickhouse: ClickHouse = {
-    ...store.clickhouse,
+  const clickhouse = changeClient(store.clickhouse, {
     async insert(sql, body, options) {
       const isEvents = sql.includes(tables.events);
       // The first insert of a batch with bad rows is refused as a whole.
@@ -93,7 +92,7 @@ async function insertUntilEvents(
       late = () => store.clickhouse.insert(sql, copy, options);
       throw new FencedError('killed');
     },
-  };
+  });
   await insert(targetOf(clickhouse, tables)).catch((error: unknown) => {
     if (!(error instanceof FencedError)) throw error;
   });

@@ -1,9 +1,9 @@
 /** Records that cannot be read are dead letters by name, once each, whatever is killed; their neighbours are rows. */
+
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FencedError } from '../../src/buffer/buffer.ts';
-import type { ClickHouse } from '../../src/clickhouse/client.ts';
 import type { Tables } from '../../src/clickhouse/tables.ts';
 import { replayLetters } from '../../src/dead-letters/replay-letters.ts';
 import { blockOf, insertBlock } from '../../src/streamer/inserts/insert-block.ts';
@@ -15,6 +15,7 @@ import {
   ownerOf,
   targetOf,
 } from '../support/delivery-store.ts';
+import { changeClient } from '../support/pipeline.ts';
 import { sealedOf } from '../support/sealed-batch.ts';
 
 const log = pino({ level: 'silent' });
@@ -84,13 +85,12 @@ test.each([1, 2, 3, 4])(
   async (lost) => {
     const { topicId, batch, owner } = await prepare();
     let inserts = 0;
-    const dying: ClickHouse = {
-      ...store.clickhouse,
+    const dying = changeClient(store.clickhouse, {
       async insert(sql, body, options) {
         if (!sql.includes('FUNCTION null') && ++inserts === lost) throw new FencedError('killed');
         await store.clickhouse.insert(sql, body, options);
       },
-    };
+    });
     await expect(insertBlock(targetOf(dying, tables), blockOf(batch), owner)).rejects.toThrow('killed');
     const { sink, inserted } = createRealSink(store.clickhouse, tables);
     await sink.insert(batch, owner.partition, { lease: owner.lease, isReplay: true });

@@ -1,9 +1,9 @@
 /** Figures of a load run that nobody has run. */
 import { createHistogram } from 'node:perf_hooks';
-import type { Environment } from '../../src/bench/environment.ts';
 import type { LoadResult } from '../../src/bench/load.ts';
 import type { Measurement } from '../../src/bench/measure.ts';
 import { parseProfile } from '../../src/bench/profile.ts';
+import type { RunConditions } from '../../src/bench/run-conditions.ts';
 
 const histogramOf = (ms: number) => {
   const histogram = createHistogram();
@@ -32,7 +32,7 @@ export const measurementOf = (changed: Partial<LoadResult> = {}): Measurement =>
 });
 
 /** Where it was not run. */
-export const environment: Environment = {
+export const environment: RunConditions = {
   started_at: '2026-01-01T00:00:00.000Z',
   machine: { cpu: 'none', cores: 1, memory_bytes: 1, platform: 'none', node: 'none' },
   versions: { millrace: '0.0.0', commit: null, clickhouse: null },

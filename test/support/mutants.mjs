@@ -12,7 +12,7 @@ const replay = 'test/unit/streamer/protocol/replay-plan.test.ts';
 const refused = 'test/unit/clickhouse/rows/refused-rows.test.ts';
 const buffer = 'test/integration/buffer-embedded.test.ts';
 
-const insertLine = 'await source.during(batch, () => sink.insert(batch, partition, how));';
+const insertLine = 'await source.during(batch, () => sink.insert(batch, partition, insertOptions));';
 const takeLine = 'await lease.hold();\n    return lease;';
 const takenWithoutCommit = 'lease.#confirmedAt = lease.#clock();\n    return lease;';
 const uniqueTime = '`${tokenOf(this.#rows.identity, start, end)}:${process.hrtime.bigint()}`';

@@ -63,8 +63,8 @@ export class Backlog {
   }
 
   /** A lease for reading as this group. */
-  createLease(durationMs: number): Lease {
-    return new Lease(this.#environment, this.#group, durationMs);
+  createLease(durationMs: number): DrainLock {
+    return new DrainLock(this.#environment, this.#group, durationMs);
   }
 
   /** Gives the log back. */
@@ -108,7 +108,7 @@ interface StoredLease {
  * Says which one of several processes should read as a group, so that they do not take it over from each
  * other in turn. It does no more than that: what keeps two readers from both committing is the generation.
  */
-export class Lease {
+export class DrainLock {
   readonly #environment: Environment;
   readonly #key: [string, string];
   readonly #durationMs: number;

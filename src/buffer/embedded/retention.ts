@@ -43,26 +43,26 @@ export function removeDelivered(
 ): { more: boolean } {
   const delivered = readDelivered(environment, partitions);
   if (delivered === undefined) return { more: false };
-  const fronts = delivered.map((offset, partition) => new Front(environment, partition, offset));
+  const heads = delivered.map((offset, partition) => new PartitionHead(environment, partition, offset));
   let { usedBytes, appended } = readTotals(environment);
   let removed = 0;
   for (; removed < maxBlocks; removed++) {
-    const front = oldest(fronts);
-    const next = front?.next;
-    if (front === undefined || next === undefined) break;
+    const head = oldest(heads);
+    const next = head?.next;
+    if (head === undefined || next === undefined) break;
     if (next.newestMs >= limits.olderThanMs && usedBytes <= limits.targetBytes) break;
-    front.remove();
+    head.remove();
     usedBytes -= next.storedBytes;
   }
   if (removed > 0) {
-    for (const front of fronts) front.store();
+    for (const head of heads) head.store();
     writeTotals(environment, { usedBytes, appended });
   }
   return { more: removed === maxBlocks };
 }
 
 /** The oldest blocks of a partition, as far as they are delivered. */
-class Front {
+class PartitionHead {
   readonly #environment: Environment;
   readonly #partition: number;
   readonly #delivered: number;
@@ -117,11 +117,11 @@ class Front {
   }
 }
 
-function oldest(fronts: readonly Front[]): Front | undefined {
-  let found: Front | undefined;
-  for (const front of fronts) {
-    if (front.next === undefined) continue;
-    if (found?.next === undefined || front.next.newestMs < found.next.newestMs) found = front;
+function oldest(heads: readonly PartitionHead[]): PartitionHead | undefined {
+  let found: PartitionHead | undefined;
+  for (const head of heads) {
+    if (head.next === undefined) continue;
+    if (found?.next === undefined || head.next.newestMs < found.next.newestMs) found = head;
   }
   return found;
 }

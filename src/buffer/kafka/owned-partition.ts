@@ -74,7 +74,7 @@ export class KafkaPartition implements OwnedPartition {
   #fetchLink: BrokerLink | undefined;
   #queryLink: BrokerLink | undefined;
   /** What a fetch brought beyond what was asked for, and the position it goes on at. */
-  #ahead: { batches: FetchedBatches; next: number } | undefined;
+  #readAhead: { batches: FetchedBatches; next: number } | undefined;
   /** Why the last answer was of no use; undefined when it was, or when there was none. */
   #trouble: string | undefined;
   /** {@link ChecksumError.baseOffset} of the last answer that had one. */
@@ -116,7 +116,7 @@ export class KafkaPartition implements OwnedPartition {
     this.revoke(reason);
     this.#fetchLink?.close();
     this.#queryLink?.close();
-    this.#ahead = undefined;
+    this.#readAhead = undefined;
     for (const streak of [this.#reads, this.#commits, this.#questions]) streak.ended();
   }
 
@@ -159,13 +159,13 @@ export class KafkaPartition implements OwnedPartition {
     const deadline = performance.now() + options.maxWaitMs;
     for (;;) {
       this.signal.throwIfAborted();
-      const ahead = this.#take(from, options.maxBytes);
-      if (ahead !== undefined) return ahead;
+      const readAhead = this.#take(from, options.maxBytes);
+      if (readAhead !== undefined) return readAhead;
       this.#trouble = undefined;
       const left = Math.max(0, deadline - performance.now());
       const answer = await untilAborted(this.#fetch(from, { ...options, maxWaitMs: left }), this.signal);
       if (answer?.code === kafkaCodes.none) {
-        this.#ahead = {
+        this.#readAhead = {
           batches: new FetchedBatches(answer.records, answer.aborted, this.#suspect),
           next: from,
         };
@@ -224,17 +224,17 @@ export class KafkaPartition implements OwnedPartition {
 
   /** Takes from what was fetched already; undefined when nothing can be read at the position. */
   #take(from: number, maxBytes: number): ReadResult | undefined {
-    const ahead = this.#ahead;
-    if (ahead === undefined || ahead.next !== from || ahead.batches.isEmpty) return undefined;
+    const readAhead = this.#readAhead;
+    if (readAhead === undefined || readAhead.next !== from || readAhead.batches.isEmpty) return undefined;
     try {
-      const result = ahead.batches.take(from, maxBytes);
+      const result = readAhead.batches.take(from, maxBytes);
       if (result.next === from) return undefined;
-      ahead.next = result.next;
+      readAhead.next = result.next;
       this.#reads.ended();
       this.#tail.note(from, result);
       return result;
     } catch (error) {
-      this.#ahead = undefined;
+      this.#readAhead = undefined;
       if (error instanceof ChecksumError) this.#suspect = error.baseOffset;
       else if (!(error instanceof NotReadableHereError)) throw error;
       this.#trouble = error.message;

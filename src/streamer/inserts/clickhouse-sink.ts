@@ -13,7 +13,7 @@ import { type Block, type BlockResult, type BlockTarget, blockOf, insertBlock } 
 import { createPersist, type TryObserver } from './persist.ts';
 import { findTokenDoubt, settleBatch } from './settle.ts';
 
-/** Told how inserts go. */
+/** Told options inserts go. */
 export interface InsertObserver extends TryObserver {
   /** A batch is done: each record is in one of the tables. */
   inserted(batch: SealedBatch, partition: OwnedPartition, result: InsertResult): void;
@@ -48,7 +48,7 @@ function isFirst({ attempt, isReplay }: { attempt: number; isReplay: boolean }):
   return attempt === 1 && !isReplay;
 }
 
-/** Says how many records of a batch went to the dead letters, by kind, and why the first of each did. */
+/** Says options many records of a batch went to the dead letters, by kind, and why the first of each did. */
 function reportDeadLetters(
   log: Logger,
   { batch, refused, table }: { batch: SealedBatch; refused: readonly RefusedRow[]; table: string },
@@ -63,13 +63,13 @@ function reportDeadLetters(
     `ClickHouse refused ${others.length} rows; they are in ${table}, with the reasons in full`,
   );
 
-  function tell(level: 'warn' | 'error', rows: readonly RefusedRow[], what: string): void {
+  function tell(level: 'warn' | 'error', rows: readonly RefusedRow[], message: string): void {
     const [first] = rows;
     if (first === undefined) return;
     const { topic, partition } = batch.rows.identity;
     const { offset } = batch.rows.record(first.index);
     const reason = first.error.message.slice(0, 500);
-    log[level]({ topic, partition, rows: rows.length, offset, reason }, what);
+    log[level]({ topic, partition, rows: rows.length, offset, reason }, message);
   }
 }
 
@@ -105,12 +105,12 @@ export function createClickHouseSink(options: SinkOptions): Sink {
   async function tryInsert(
     batch: SealedBatch,
     partition: OwnedPartition,
-    how: InsertOptions & { attempt: number },
+    options: InsertOptions & { attempt: number },
   ): Promise<BlockResult> {
-    const reason = await findDoubt(batch, how.attempt, how);
-    const owner = { partition, lease: how.lease };
+    const reason = await findDoubt(batch, options.attempt, options);
+    const owner = { partition, lease: options.lease };
     if (reason === undefined) {
-      const block = isFirst(how) ? blockOf(batch) : await withoutDeadLetters(batch, partition);
+      const block = isFirst(options) ? blockOf(batch) : await withoutDeadLetters(batch, partition);
       return await insertBlock(target, block, owner);
     }
     const settlement = await settleBatch(target, batch, owner);
@@ -119,10 +119,10 @@ export function createClickHouseSink(options: SinkOptions): Sink {
   }
 
   return {
-    async insert(batch, partition, how) {
+    async insert(batch, partition, options) {
       const startedAt = performance.now();
       const result = await persist({ identity: partition, signal: partition.signal }, (attempt) =>
-        tryInsert(batch, partition, { ...how, attempt }),
+        tryInsert(batch, partition, { ...options, attempt }),
       );
       const { rows, repeats, refused } = result;
       reportDeadLetters(log, { batch, refused, table: tables.deadLetters });

@@ -18,7 +18,7 @@ const readBytes = 1024 * 1024;
 const patientBytes = 256 * 1024;
 
 /** A record that was read beyond the batch it was read for. */
-interface Rest {
+interface UnreadBlock {
   readonly block: RecordBlock;
   index: number;
 }
@@ -76,7 +76,7 @@ export class BatchReader {
   /** Where the next batch starts: the end of the one before. */
   #start: number;
   /** Blocks that were read but not put into a batch. */
-  #rest: Rest[] = [];
+  #unread: UnreadBlock[] = [];
   #oldestAt: number | undefined;
   #idsBefore: ReadBack | undefined;
   /** Empty rows whose memory is there already. */
@@ -166,7 +166,7 @@ export class BatchReader {
         maxWaitMs: isIdle ? idleWaitMs : leftMs > 0 ? Math.ceil(leftMs) : busyWaitMs,
       });
       this.#readFrom = next;
-      for (const block of blocks) this.#rest.push({ block, index: 0 });
+      for (const block of blocks) this.#unread.push({ block, index: 0 });
     } catch (error) {
       if (!(firstAt !== undefined && error instanceof OffsetOutOfRangeError)) throw error;
       this.#failure = error;
@@ -177,16 +177,16 @@ export class BatchReader {
   /** Moves records into the batch; true when it is full. */
   #fill(batch: GrowingBatch): boolean {
     const { rows: maxRows, bytes: maxBytes } = this.#limits;
-    for (const rest of this.#rest) {
-      while (rest.index < rest.block.count) {
+    for (const unread of this.#unread) {
+      while (unread.index < unread.block.count) {
         if (batch.rows >= maxRows || batch.bytes >= maxBytes) {
-          this.#rest = this.#rest.filter(({ block, index }) => index < block.count);
+          this.#unread = this.#unread.filter(({ block, index }) => index < block.count);
           return true;
         }
-        batch.add(rest.block, rest.index++);
+        batch.add(unread.block, unread.index++);
       }
     }
-    this.#rest = [];
+    this.#unread = [];
     return false;
   }
 }

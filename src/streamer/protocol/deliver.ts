@@ -41,8 +41,8 @@ async function deliverBatches(
     const lease = await Lease.take(partition, batch, settleUntil);
     passFaultPoint('plan-committed');
     observer.oldest(partition, batch.oldestAt);
-    const how = { lease, isReplay: false, ...doubtOf(settleUntil) };
-    await source.during(batch, () => sink.insert(batch, partition, how));
+    const insertOptions = { lease, isReplay: false, ...doubtOf(settleUntil) };
+    await source.during(batch, () => sink.insert(batch, partition, insertOptions));
     done = batch.plan.end;
     observer.oldest(partition, source.oldestAt);
     // A batch that is ready commits this end together with its own plan.

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { describeMachine, findCommit } from '../../../src/bench/environment.ts';
+import { describeMachine, findCommit } from '../../../src/bench/run-conditions.ts';
 import { temporaryDirectory } from '../../support/program.ts';
 
 const commit = 'a'.repeat(40);

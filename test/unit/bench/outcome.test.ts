@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readOutcome } from '../../../src/bench/tally.ts';
+import { readOutcome } from '../../../src/bench/load-counts.ts';
 import { formatBatchResult, formatSingleResult, problemAnswer } from '../../../src/collector/reply.ts';
 import { createReceipts } from '../../../src/verify/receipts.ts';
 

@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest';
-import { Tally } from '../../../src/bench/tally.ts';
+import { LoadCounts } from '../../../src/bench/load-counts.ts';
 
 const accepted = { accepted: 1, rejected: 0, unknown: 0, failure: undefined };
 const answerTimeoutMs = 30_000;
 
 /** Of 100 requests 98 were answered in a millisecond. */
-function tallyOf98(): Tally {
-  const tally = new Tally(1, answerTimeoutMs);
+function tallyOf98(): LoadCounts {
+  const tally = new LoadCounts(1, answerTimeoutMs);
   for (let n = 0; n < 98; n++) tally.answered(accepted, 1);
   return tally;
 }
 
-const p99Of = (tally: Tally) => {
+const p99Of = (tally: LoadCounts) => {
   tally.endSecond({ at: 1, planned: 100, waiting: 0 });
   return tally.latency.percentile(99) / 1_000;
 };
@@ -39,6 +39,6 @@ test('a run that was stopped says of requests that were not sent how long they h
 });
 
 test('a second in which nothing ended has no latencies', () => {
-  const tally = new Tally(1, answerTimeoutMs);
+  const tally = new LoadCounts(1, answerTimeoutMs);
   expect(tally.endSecond({ at: 1, planned: 1, waiting: 0 })).toMatchObject({ p50Ms: null, p99Ms: null });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Batch } from '../../../src/replay/batch.ts';
-import { formatSummary, formatSummaryJson, type Summary, Tally } from '../../../src/replay/tally.ts';
+import { formatSummary, formatSummaryJson, ReplayCounts, type Summary } from '../../../src/replay/tally.ts';
 
 function batchOf(afterLine: number, lines: readonly number[], rest: Partial<Batch> = {}): Batch {
   const lastLine = lines.at(-1) ?? afterLine;
@@ -13,7 +13,7 @@ const accept = (count: number, offset = 0, partition = 0) =>
 
 describe('a tally', () => {
   it('adds up answers', () => {
-    const tally = new Tally();
+    const tally = new ReplayCounts();
     const batches = [
       batchOf(0, [1, 2, 4], { unreadable: 1, faults: [{ line: 3, code: 'UNREADABLE', detail: 'x' }] }),
       batchOf(4, [5, 6]),
@@ -43,7 +43,7 @@ describe('a tally', () => {
   });
 
   it('knows from where to go on when a batch got no answer', () => {
-    const tally = new Tally();
+    const tally = new ReplayCounts();
     const batches = [batchOf(0, [1]), batchOf(1, [2]), batchOf(2, [3])] as const;
     for (const batch of batches) tally.begin(batch);
     tally.settle(batches[0], accept(1));
@@ -52,7 +52,7 @@ describe('a tally', () => {
   });
 
   it('keeps only the first faults', () => {
-    const tally = new Tally();
+    const tally = new ReplayCounts();
     for (let n = 30; n > 0; n -= 1) {
       const batch = batchOf(n - 1, [n]);
       tally.begin(batch);

@@ -5,14 +5,14 @@ import {
   BufferUnavailableError,
   type OwnedPartition,
 } from '../../../src/buffer/buffer.ts';
-import type { Backlog, Lease } from '../../../src/buffer/embedded/backlog.ts';
+import type { Backlog, DrainLock } from '../../../src/buffer/embedded/backlog.ts';
 import { TakenOverError } from '../../../src/buffer/embedded/reader.ts';
 import { InvariantError } from '../../../src/errors.ts';
 import { DrainTask, type DrainTaskOptions } from '../../../src/spool/drain.ts';
 import { waitUntil } from '../../support/kafka-fixture.ts';
 import { catchUncaught } from '../../support/uncaught.ts';
 
-const lease = { take: async () => true, release: async () => undefined } as unknown as Lease;
+const lease = { take: async () => true, release: async () => undefined } as unknown as DrainLock;
 
 /** A task over a spool that is never empty, whose reader ends like this. */
 function startTask(run: BufferReader['run']) {

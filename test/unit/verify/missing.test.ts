@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { BufferInspector } from '../../../src/buffer/buffer.ts';
 import type { Source } from '../../../src/verify/coverage.ts';
 import { findMissing } from '../../../src/verify/missing.ts';
-import type { PartitionScope } from '../../../src/verify/scope.ts';
+import type { PartitionScope } from '../../../src/verify/partition-scope.ts';
 
 /** ClickHouse lacks these offsets of the first bucket. */
 function sourceLacking(missing: readonly number[]): Source {

@@ -19,7 +19,7 @@ const mostReasons = 200;
 const histogramOptions = { lowest: 1, highest: 3_600_000_000, figures: 3 } as const;
 
 /** Counts of a run that goes on. Times are milliseconds. */
-export class Tally {
+export class LoadCounts {
   readonly lateness = createHistogram(histogramOptions);
   readonly series: LoadSecond[] = [];
   readonly events = { accepted: 0, rejected: 0, unknown: 0 };

@@ -7,10 +7,10 @@ import { z } from 'zod';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { version } from '../version.ts';
 import type { HttpGetter } from './endpoint.ts';
-import type { Site } from './measure.ts';
+import type { BenchTarget } from './measure.ts';
 
 /** What figures depend on. */
-export interface Environment {
+export interface RunConditions {
   /** RFC 3339. */
   readonly started_at: string;
   readonly machine: Machine;
@@ -36,10 +36,10 @@ export interface Environment {
 }
 
 /** Describes what figures depend on. */
-export function describeEnvironment(
-  { load, warmUpMs, store }: Pick<Site, 'load' | 'warmUpMs' | 'store'>,
+export function describeConditions(
+  { load, warmUpMs, store }: Pick<BenchTarget, 'load' | 'warmUpMs' | 'store'>,
   collectors: readonly CollectorInfo[],
-): Environment {
+): RunConditions {
   const { payload, connections, connectionUse, answerTimeoutMs, path } = load;
   return {
     started_at: new Date().toISOString(),
