@@ -2,7 +2,8 @@
  * One HTTP/1.1 connection with at most one request in flight, straight on a socket: it shares the machine with what it
  * measures, so it has to be cheap. At 10,000 posts a second a request takes 15.3 µs of CPU, 8.8 of them in the system;
  * with undici 23.3 by `dispatch` and 27.0 by `request`. As fast as it goes it is 9.5 against 18.6 and 23.2, and 87,000
- * requests a second against 35,000 and 31,000 (bench/load-client.mjs, two cores shared with the server, Node.js 20).
+ * requests a second against 35,000 and 31,000 (measured on 2 cores shared with the server, Node.js 20; commit 9ea6fc9 has
+ * the comparison as bench/load-client.mjs).
  */
 import type { OnReadOpts, Socket } from 'node:net';
 import { type Answer, AnswerFault, AnswerParser } from './answer-parser.ts';
