@@ -35,8 +35,8 @@ export function recordsOf(values, rows, first) {
 
 /** A block of records as the streamer sends it. @returns the columns and the body of the insert */
 export async function encodeRows(block, identity, dataType) {
-  const { BatchRows } = await importBuilt('streamer/batch-rows.js');
-  const { encodeNative } = await importBuilt('streamer/native-block.js');
+  const { BatchRows } = await importBuilt('clickhouse/rows/batch-rows.js');
+  const { encodeNative } = await importBuilt('clickhouse/rows/native-block.js');
   const rows = new BatchRows(identity);
   for (let i = 0; i < block.count; i++) rows.add(block, i);
   return encodeNative(rows, [...Array(block.count).keys()], { dataType, withRaw: true });

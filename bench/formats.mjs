@@ -77,7 +77,8 @@ function readOptions() {
 }
 
 async function prepareServer(undo) {
-  const { ensureTables, readStructure } = await importBuilt('clickhouse/tables.js');
+  const { ensureTables } = await importBuilt('clickhouse/tables.js');
+  const { readStructure } = await importBuilt('clickhouse/inserts.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
   const dir = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
@@ -93,7 +94,7 @@ async function prepareServer(undo) {
 }
 
 async function measure(site, { rows, inserts }, { name, codec, values, round }) {
-  const { insertSettings } = await importBuilt('clickhouse/tables.js');
+  const { insertSettings } = await importBuilt('clickhouse/inserts.js');
   const { engine, dataType } = site;
   const { url, clickhouse } = engine;
   await clickhouse.execute(`TRUNCATE TABLE ${database}.events`);

@@ -45,7 +45,7 @@ async function main(undo) {
   const { pid, version, client, tables, dir } = await prepare(undo, options);
   process.stdout.write(`${describe(version, dir, options)}\n\n`);
   const bodies = new Map();
-  const { readStructure } = await importBuilt('clickhouse/tables.js');
+  const { readStructure } = await importBuilt('clickhouse/inserts.js');
   const { dataType } = await readStructure(client, { database: databases.on });
   for (const rows of options.sizes) bodies.set(rows, await buildBody(rows, dataType));
   const runs = [];
@@ -116,7 +116,7 @@ async function prepare(undo, { dataDir }) {
 }
 
 async function measure({ pid, client, table, body }, name, inserts) {
-  const { insertEventsStatement, insertSettings } = await importBuilt('clickhouse/tables.js');
+  const { insertEventsStatement, insertSettings } = await importBuilt('clickhouse/inserts.js');
   const { columns, body: bytes } = body;
   const sql = insertEventsStatement({ events: table }, columns);
   const cpuBefore = cpuSecondsOf(pid);

@@ -130,7 +130,8 @@ async function measureAll(url, { rounds, sizes, total }) {
 
 /** Of this process: sends bodies one after another, as a streamer does for a partition. */
 async function measure({ client: name, url, sizes: [rows], total }) {
-  const { insertSettings, nameTables } = await importBuilt('clickhouse/tables.js');
+  const { nameTables } = await importBuilt('clickhouse/tables.js');
+  const { insertSettings } = await importBuilt('clickhouse/inserts.js');
   const { events } = nameTables({ database, columns: [] });
   const sender = await senders[name]({ url: new URL(url), table: events });
   const warmUp = sender.prepare(buildBody(warmUpRows));

@@ -138,7 +138,7 @@ async function prepareTable(client, reset) {
 }
 
 async function insert(client, number) {
-  const { insertEventsStatement, insertSettings, readStructure } = await importBuilt('clickhouse/tables.js');
+  const { insertEventsStatement, insertSettings, readStructure } = await importBuilt('clickhouse/inserts.js');
   const bytes = Buffer.from('{"event":"view","os":"linux","browser":"chrome"}');
   const of = (value) => Array.from({ length: rowsOfInsert }, (_, i) => value(i));
   const block = {

@@ -114,7 +114,8 @@ async function prepareSite(options, undo) {
 
 /** How the streamer makes the table, for a table in another engine. */
 async function readPattern(clickhouse) {
-  const { ensureTables, readStructure } = await importBuilt('clickhouse/tables.js');
+  const { ensureTables } = await importBuilt('clickhouse/tables.js');
+  const { readStructure } = await importBuilt('clickhouse/inserts.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
   const database = benchDatabase;
   await ensureTables(clickhouse, { database, cluster: undefined, columns: loadSchema().columns }, silent);

@@ -67,8 +67,8 @@ async function main(undo) {
 }
 
 async function measure({ kind, maxDynamicPaths, dir: parent }, undo) {
-  const { ensureTables, insertEventsStatement, insertSettings, nameTables } =
-    await importBuilt('clickhouse/tables.js');
+  const { ensureTables, nameTables } = await importBuilt('clickhouse/tables.js');
+  const { insertEventsStatement, insertSettings } = await importBuilt('clickhouse/inserts.js');
   const { loadSchema } = await importBuilt('schema/schema.js');
   const dir = await mkdtemp(join(parent, 'millrace-bench-'));
   undo.push(() => rm(dir, { recursive: true, force: true }));
