@@ -10,6 +10,13 @@ export default defineConfig({
   root,
   test: {
     reporters: ['default', './test/support/count-reporter.ts'],
+    // `--coverage` measures what runs in the tests' own processes, not the programs that they start from dist/.
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts'],
+      reporter: ['text-summary'],
+      reportsDirectory: '.build/coverage',
+    },
     projects: [
       // Generous: properties try many cases, and the machine may be busy.
       { test: { name: 'unit', root, include: ['test/unit/**/*.test.ts'], testTimeout: 60_000 } },
