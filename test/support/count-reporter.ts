@@ -22,6 +22,7 @@ export default class CountReporter implements Reporter {
     }
     // After the default reporter's own summary.
     process.on('exit', () => {
+      process.stdout.write(`\nRandom choices are repeated with TEST_SEED=${process.env.TEST_SEED}\n`);
       if (this.#isCovered) process.stdout.write(coverageNote);
       process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
     });
