@@ -1,8 +1,9 @@
 /** What the sources look like as a house: who imports whom, and figures that must not get worse. `--help` says how. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseAst } from 'vitest/node';
+import { syncTable } from './marked-table.mjs';
 import { walk } from './walk.mjs';
 
 const help = `Usage: node tools/house.mjs [--check | --write]   the table "Who may import whom" of docs/architecture.md
@@ -178,13 +179,10 @@ function main() {
   const rooms = readImports(house);
   const table = formatImports(rooms);
   if (!values.check && !values.write) return print(table, 0);
-  const text = readFileSync(page, 'utf8');
-  const start = text.indexOf(marks[0]) + marks[0].length;
-  const written = `${text.slice(0, start)}\n${table}${text.slice(text.indexOf(marks[1]))}`;
   const circles = [...findCycles(fileEdges(house)), ...findCycles(rooms)];
   if (circles.length > 0) return print(`in a circle: ${circles.join(', ')}\n`, 1);
-  if (values.write) writeFileSync(page, written);
-  else if (written !== text) return print(`${page} does not say who imports whom: run npm run docs\n`, 1);
+  if (!syncTable({ page, marks, table, mode: values.write ? 'write' : 'check' }))
+    return print(`${page} does not say who imports whom: run npm run docs\n`, 1);
   return 0;
 }
 

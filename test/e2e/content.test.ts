@@ -1,7 +1,8 @@
 /** What is stored is what was posted: in `raw` byte for byte, in `data` value for value. */
-import fc from 'fast-check';
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadSchema } from '../../src/schema/schema.ts';
+import { fc } from '../support/fast-check.ts';
 import { byForm, runSeed } from '../support/faults/form.ts';
 import {
   createSite,

@@ -23,7 +23,7 @@ import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
 import { kafkaVersion } from '../../tools/kafka-settings.ts';
 import { holdPartitions, readRecords } from '../support/buffer-reading.ts';
 import { batchOf, type FaultyKafka, startFaultyKafka } from '../support/kafka-faults.ts';
-import { createKafkaTopic, removeTopic, waitUntil } from '../support/kafka-fixture.ts';
+import { createKafkaTopic, removeTopic, waitForRemoval, waitUntil } from '../support/kafka-fixture.ts';
 import { until } from '../support/program.ts';
 import { apiKeys } from '../support/tcp-proxy.ts';
 
@@ -181,7 +181,7 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
     const held = holdPartitions(openReader('reader'));
     const before = await held.get(0, waitMs);
     await removeTopic(kafka.brokers, topic.topic);
-    await sleep(1500);
+    await waitForRemoval(kafka.brokers, topic.topic);
     const settings = { partitions, replication: 1, retentionMs: 3_600_000 };
     await ensureTopic({ brokers: [kafka.brokers], topic: topic.topic, clientId: 'test' }, settings);
     await fill(0, 3);
@@ -199,7 +199,13 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
     const admin = new Kafka({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING }).admin();
     await admin.createPartitions({ topicPartitions: [{ topic: topic.topic, count: 6 }] });
     await admin.disconnect();
-    await held.get(5, waitMs);
+    for (const partition of [4, 5]) {
+      const owned = await held.get(partition, waitMs);
+      expect(await owned.bounds()).toEqual({ start: 0, end: 0 });
+      await owned.commit(0, `of ${partition}`);
+      expect(await owned.committed()).toEqual({ offset: 0, plan: `of ${partition}` });
+    }
+    expect((await held.get(3, waitMs)).signal.aborted).toBe(false);
   });
 
   /** kcat as a member of the group: it joins under the name that all other programs use. */

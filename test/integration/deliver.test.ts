@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FencedError } from '../../src/buffer/buffer.ts';
 import { InvariantError } from '../../src/errors.ts';
@@ -96,9 +95,9 @@ describe('an owner that stops between plan and end', () => {
   test('finishes an insert in flight and commits its end when it is told to stop', async () => {
     await site.append('1');
     let isInserting = false;
-    const { sink } = createSink(async () => {
+    const { sink } = createSink(async (_batch, { signal }) => {
       isInserting = true;
-      await sleep(300);
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
     });
     await site.deliver(sink, () => isInserting);
     expect(await committed()).toMatchObject(delivered(1));

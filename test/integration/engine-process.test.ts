@@ -68,7 +68,8 @@ it('finishes the queries in flight when it is told to stop', async () => {
   await ask(engine, 'CREATE TABLE t (n UInt8) ENGINE = MergeTree ORDER BY n');
   const slow = ask(engine, 'SELECT sleep(1)');
   const insert = ask(engine, 'INSERT INTO t SELECT sleepEachRow(0.5) FROM numbers(2)');
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  const running = () => ask(engine, "SELECT count() FROM system.processes WHERE query LIKE '%sleep%'");
+  await expect.poll(running).toBe('3\n');
   await engine.stop();
   expect(await slow).toBe('0\n');
   expect(await insert).toBe('');

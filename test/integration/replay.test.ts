@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type FakeCollector, type Misbehave, startFakeCollector } from '../support/fake-collector.ts';
+import { runSeed } from '../support/faults/form.ts';
+import { createRandom } from '../support/faults/random.ts';
 
 const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const realLog = fileURLToPath(new URL('../../../shared/data/apache_access.log.gz', import.meta.url));
@@ -243,7 +245,8 @@ describe('replay', () => {
     const text = await replay([await write('prose.txt', 'It was\na dark night\n'), '--url', url]);
     expect(text.code).toBe(1);
     expect(text.err).toContain('no line of');
-    const packed = gzipSync(Array.from({ length: 5_000 }, () => `{"event":"${Math.random()}"}`).join('\n'));
+    const random = createRandom(runSeed);
+    const packed = gzipSync(Array.from({ length: 5_000 }, () => `{"event":"${random.next()}"}`).join('\n'));
     const cut = await replay([await write('cut.gz', packed.subarray(0, packed.length / 2)), '--url', url]);
     expect(cut.code).toBe(1);
     expect(cut.err).toContain('to its end');

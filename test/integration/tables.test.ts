@@ -10,7 +10,7 @@ import type { KeepRaw } from '../../src/clickhouse/table-definitions.ts';
 import { ensureTables, nameTables, planTables } from '../../src/clickhouse/tables.ts';
 import { loadSchema } from '../../src/schema/schema.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
-import { changeClient } from '../support/pipeline.ts';
+import { changeClient, connect } from '../support/pipeline.ts';
 
 const log = pino({ level: 'silent' });
 const directory = mkdtempSync(join(tmpdir(), 'millrace-tables-'));
@@ -93,9 +93,14 @@ describe('tables', () => {
     expect((await planTables(clickhouse, options)).filter(({ isNeeded }) => isNeeded)).toEqual([]);
   });
 
-  test('may be made by several processes at once', async () => {
+  test('may be made by several clients at once, and are then complete', async () => {
     const options = { database: freshDatabase(), cluster: undefined, columns: loadSchema().columns };
-    await Promise.all(Array.from({ length: 4 }, () => ensureTables(clickhouse, options, log)));
+    const clients = Array.from({ length: 4 }, () => connect(engine.url));
+    await Promise.all(clients.map((client) => ensureTables(client, options, log)));
+    for (const client of clients) await client.close();
+    expect((await planTables(clickhouse, options)).filter(({ isNeeded }) => isNeeded)).toEqual([]);
+    await insert(options.database, 0, { event: 'a' });
+    expect(await clickhouse.query(`SELECT event FROM ${options.database}.events`)).toEqual([{ event: 'a' }]);
   });
 
   test('gain a column for a property that the schema gains, over rows of any type', async () => {

@@ -515,16 +515,18 @@ describe('millrace verify', () => {
     await append(0, views(1));
     await startStreaming();
     await compare({ waitMs: 30_000 });
-    const noServer = await run('--clickhouse-url', 'http://127.0.0.1:1');
+    const [noServer, noTables, noLog, noKafka] = await Promise.all([
+      run('--clickhouse-url', 'http://127.0.0.1:1'),
+      run('--clickhouse-database', 'nowhere'),
+      run('--kafka-topic', 'nothing'),
+      run('--buffer', 'kafka', '--kafka-brokers', '127.0.0.1:1'),
+    ]);
     expect([noServer.code, noServer.stdout]).toEqual([69, '']);
     expect(noServer.stderr).toContain('--clickhouse-url');
-    const noTables = await run('--clickhouse-database', 'nowhere');
     expect(noTables.code).toBe(69);
     expect(noTables.stderr).toContain('--clickhouse-database');
-    const noLog = await run('--kafka-topic', 'nothing');
     expect(noLog.code).toBe(69);
     expect(noLog.stderr).toContain('--data-dir');
-    const noKafka = await run('--buffer', 'kafka', '--kafka-brokers', '127.0.0.1:1');
     expect(noKafka.code).toBe(69);
     expect(noKafka.stderr).toContain('--kafka-brokers');
   });

@@ -1,7 +1,16 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
+const coverageNote =
+  "Coverage counts the tests' own processes, and not the programs that they start from dist/.\n";
+
 /** Prints the closing line `N passed, N failed, N skipped`; a file that could not be run is a failure. */
 export default class CountReporter implements Reporter {
+  #isCovered = false;
+
+  onCoverage(): void {
+    this.#isCovered = true;
+  }
+
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const counts = { passed: 0, failed: errors.length, skipped: 0 };
     for (const module of modules) {
@@ -13,6 +22,8 @@ export default class CountReporter implements Reporter {
     }
     // After the default reporter's own summary.
     process.on('exit', () => {
+      process.stdout.write(`\nRandom choices are repeated with TEST_SEED=${process.env.TEST_SEED}\n`);
+      if (this.#isCovered) process.stdout.write(coverageNote);
       process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
     });
   }

@@ -1,4 +1,4 @@
-/** Starts one Kafka for the whole test run, or uses the one that KAFKA_BROKERS names. */
+/** Starts one Kafka for the whole test run, whose projects share it, or uses the one that KAFKA_BROKERS names. */
 import type { TestProject } from 'vitest/node';
 import { messageOf } from '../../src/errors.ts';
 import { type Broker, startBroker } from '../../tools/kafka-broker.ts';
@@ -10,6 +10,9 @@ declare module 'vitest' {
   }
 }
 
+/** Names the Kafka of an earlier project of this run; not KAFKA_BROKERS, which the programs under test could read. */
+const variable = 'TEST_KAFKA';
+
 let broker: Broker | undefined;
 
 /**
@@ -19,16 +22,20 @@ let broker: Broker | undefined;
 export async function setup(project: TestProject): Promise<void> {
   const log = (line: string) => process.stderr.write(`kafka for tests: ${line}\n`);
   try {
-    broker = await startBroker({ port: 0, log });
-    log(`${broker.brokers}, by ${broker.how}`);
+    if (process.env[variable] === undefined) {
+      broker = await startBroker({ port: 0, log });
+      log(`${broker.brokers}, by ${broker.how}`);
+      process.env[variable] = broker.brokers;
+    }
   } catch (error) {
     if (process.env.MILLRACE_REQUIRE_KAFKA === '1') throw error;
     log(`none, so the Kafka tests are skipped: ${messageOf(error)}`);
   }
-  project.provide('kafkaBrokers', broker?.brokers);
+  project.provide('kafkaBrokers', process.env[variable]);
 }
 
 /** Stops what `setup` started. */
 export async function teardown(): Promise<void> {
   await broker?.stop();
+  delete process.env[variable];
 }

@@ -7,9 +7,10 @@ import type { BufferInspector, BufferReader, BufferWriter } from '../../src/buff
 import { BrokerLink, parseAddress } from '../../src/buffer/kafka/broker-link.ts';
 import { openKafkaInspector } from '../../src/buffer/kafka/inspector.ts';
 import { type KafkaReaderOptions, openKafkaReader } from '../../src/buffer/kafka/reader.ts';
-import { ensureTopic } from '../../src/buffer/kafka/topics.ts';
+import { describeTopic, ensureTopic } from '../../src/buffer/kafka/topics.ts';
 import { type KafkaWriterOptions, openKafkaWriter } from '../../src/buffer/kafka/writer.ts';
 import type { BufferFixture } from './buffer-conformance.ts';
+import { until } from './program.ts';
 
 /** Set MILLRACE_TEST_LOG=debug to see what the clients log. */
 export const testLog = pino({ level: process.env.MILLRACE_TEST_LOG ?? 'silent' });
@@ -66,6 +67,12 @@ export async function removeTopic(brokers: string, topic: string): Promise<void>
   const link = new BrokerLink(address, { clientId: 'test', requestTimeoutMs: 10_000 });
   await link.request(deleteTopicsV6.api, [{ name: topic }], 10_000);
   link.close();
+}
+
+/** Waits until a deleted topic is gone: until then one of its name cannot be made. */
+export async function waitForRemoval(brokers: string, topic: string): Promise<void> {
+  const address = { brokers: brokers.split(','), topic, clientId: 'test' };
+  await until(`the end of ${topic}`, async () => !(await describeTopic(address)).exists);
 }
 
 /** The fixture of the conformance suite. */

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatRow } from '../../src/commands/tail.ts';
 import { formatLetter, formatLetterJson } from '../../src/dead-letters/list-letters.ts';
 import { printable, printableJson, printableLines } from '../../src/text.ts';
+import { fc } from '../support/fast-check.ts';
 
 /** Whatever moves a terminal's cursor or the order of what it shows. Each by its number, not by its class. */
 const evil = [

@@ -41,7 +41,7 @@ function checkAnswer(status, body, problems) {
 async function checkRollingRestart({ root }) {
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts'];
   const said = await runTool(
-    ['node', ...vitest, '--project', 'integration', 'test/faults/rolling-restart.test.ts'],
+    ['node', ...vitest, '--project', 'alone', 'test/faults/rolling-restart.test.ts'],
     { cwd: root, env: { TEST_REQUIRE_HAPROXY: '1', MILLRACE_REQUIRE_KAFKA: '1' }, timeoutMs: 600_000 },
   );
   const lines = [...said.matchAll(/rolling restart: (.*)/g)].map(([, line]) => line);

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Answer, AnswerFault, AnswerParser } from '../../../src/bench/answer-parser.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const receipt = '{"status":"ok","partition":0,"offset":17}';
 const ok = { status: 200, isLast: false };

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseProfile } from '../../../src/bench/profile.ts';
 import { OperatorError } from '../../../src/errors.ts';
+import { fc } from '../../support/fast-check.ts';
 
 /** The planned times of all requests, milliseconds. */
 function timesOf(text: string): number[] {

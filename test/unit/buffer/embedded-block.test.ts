@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeBlock, encodeBlocks } from '../../../src/buffer/embedded/block.ts';
 import { decodeKey, encodeKey, keyFrom } from '../../../src/buffer/embedded/log-blocks.ts';
 import { EventBatch, type RecordBlock, type RecordHeaders } from '../../../src/buffer/records.ts';
 import { OperatorError } from '../../../src/errors.ts';
+import { fc } from '../../support/fast-check.ts';
 
 interface TestEvent {
   readonly value: Uint8Array;

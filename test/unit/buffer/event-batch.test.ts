@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { EventBatch } from '../../../src/buffer/records.ts';
+import { fc } from '../../support/fast-check.ts';
 
 describe('EventBatch', () => {
   it('holds exactly what was added, in order', () => {

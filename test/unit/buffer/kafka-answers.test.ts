@@ -1,6 +1,5 @@
 /** What a broker may answer: never more memory than stated, never the end of the process, always an error that names it. */
 import { metadataV12 } from '@platformatic/kafka';
-import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   AnswerLengths,
@@ -10,6 +9,7 @@ import {
 } from '../../../src/buffer/kafka/broker-link.ts';
 import { fetchApi, fetchLayout, produceApi } from '../../../src/buffer/kafka/messages.ts';
 import { type FakeBroker, type FakeRequest, frame, startFakeBroker } from '../../support/fake-broker.ts';
+import { fc } from '../../support/fast-check.ts';
 
 let broker: FakeBroker;
 let link: BrokerLink;

@@ -1,9 +1,9 @@
 import { compressionsAlgorithms } from '@platformatic/kafka';
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RecordColumns } from '../../../src/buffer/kafka/batch-records.ts';
 import { appendLz4 } from '../../../src/buffer/kafka/lz4.ts';
 import { UnreadableBatchError } from '../../../src/buffer/kafka/record-batch.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const { lz4 } = compressionsAlgorithms;
 

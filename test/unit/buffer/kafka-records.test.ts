@@ -1,5 +1,4 @@
 import { createRecordsBatch, type MessageRecord, Reader, readRecordsBatch } from '@platformatic/kafka';
-import fc from 'fast-check';
 import { compressSync } from 'snappy';
 import { describe, expect, test } from 'vitest';
 import {
@@ -12,6 +11,7 @@ import {
 import { FetchedBatches } from '../../../src/buffer/kafka/record-decoder.ts';
 import { type Compression, RecordEncoder, stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
 import { EventBatch, type RecordBlock, type RecordHeaders } from '../../../src/buffer/records.ts';
+import { fc } from '../../support/fast-check.ts';
 
 interface Event {
   value: Uint8Array;

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { compressSync } from 'snappy';
 import { expect, test } from 'vitest';
 import { snappySize, unpackSnappy } from '../../../src/buffer/kafka/compression.ts';
 import { UnreadableBatchError } from '../../../src/buffer/kafka/record-batch.ts';
+import { fc } from '../../support/fast-check.ts';
 
 /** Bytes with much to copy from before, near and far. */
 const bytes = fc

@@ -1,7 +1,6 @@
 /** What a hostile producer or broker may put into a topic: named, bounded, accounted for, and the next batch is read. */
 import zlib from 'node:zlib';
 import { compressionsAlgorithms } from '@platformatic/kafka';
-import fc from 'fast-check';
 import { compressSync } from 'snappy';
 import { describe, expect, test } from 'vitest';
 import type { ReadResult } from '../../../src/buffer/buffer.ts';
@@ -14,6 +13,7 @@ import {
 } from '../../../src/buffer/kafka/record-batch.ts';
 import { FetchedBatches, firstTimestamp } from '../../../src/buffer/kafka/record-decoder.ts';
 import { stampProducer } from '../../../src/buffer/kafka/record-encoder.ts';
+import { fc } from '../../support/fast-check.ts';
 import { forgeBatch, forgeRecord } from '../../support/forged-batches.ts';
 
 const { lz4 } = compressionsAlgorithms;

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { validateEvent } from '../../../src/collector/admission.ts';
 import { parseEvents } from '../../../src/collector/parse-events.ts';
 import { loadSchema } from '../../../src/schema/schema.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const schema = loadSchema();
 const limits = { maxBatchEvents: 1_000, maxBodyValues: 1e6, maxEventBytes: 1e6, maxEventDepth: 32 };

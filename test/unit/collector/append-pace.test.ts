@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AppendPace } from '../../../src/collector/open-batch.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const intervalMs = 1;
 

@@ -1,5 +1,4 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
   BufferUnavailableError,
@@ -13,6 +12,7 @@ import { Batcher } from '../../../src/collector/batcher.ts';
 import type { Part, Waiter } from '../../../src/collector/open-batch.ts';
 import type { Spool } from '../../../src/collector/spool.ts';
 import { InvariantError } from '../../../src/errors.ts';
+import { fc } from '../../support/fast-check.ts';
 import { catchUncaught } from '../../support/uncaught.ts';
 
 interface Append {

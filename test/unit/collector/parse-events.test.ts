@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type BodyType, type PostedEvents, parseEvents } from '../../../src/collector/parse-events.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const limitsOf = (maxBatchEvents: number, maxBodyValues = 1e6) => ({ maxBatchEvents, maxBodyValues });
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createUserAgentNames, type LogEvent, parseLogLine } from '../../../src/replay/access-log.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const nameUserAgent = createUserAgentNames();
 const chrome =

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createSchedule, isPaced, waitUntil } from '../../../src/replay/pacing.ts';
+import { fc } from '../../support/fast-check.ts';
 import { createFakeClock } from './fake-clock.ts';
 
 const never = new AbortController().signal;

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Batch, createLineSplitter } from '../../../src/replay/batch.ts';
 import { createSchedule } from '../../../src/replay/pacing.ts';
 import { type ReadOptions, readBatches } from '../../../src/replay/read-batches.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const never = new AbortController().signal;
 const limits = { maxEvents: 500, maxBytes: 1024 ** 2, windowMs: Number.POSITIVE_INFINITY };

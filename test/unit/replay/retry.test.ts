@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Outcome } from '../../../src/replay/answer.ts';
 import { backoff, sendUntilSettled } from '../../../src/replay/poster.ts';
+import { fc } from '../../support/fast-check.ts';
 import { createFakeClock } from './fake-clock.ts';
 
 const busy: Outcome = { kind: 'retry', reason: 'busy', isLost: false };

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { partitionOf, type RecordBlock } from '../../../src/buffer/records.ts';
 import {
@@ -9,6 +8,7 @@ import {
   type Routing,
   spoolEventId,
 } from '../../../src/spool/chunk.ts';
+import { fc } from '../../support/fast-check.ts';
 import { blockOf } from '../../support/records.ts';
 
 const spoolId = 'a-spool';

@@ -1,5 +1,5 @@
 /** Draining against a buffer and a spool in memory that fail, or end the drainer, at any step. */
-import fc from 'fast-check';
+
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
 import {
@@ -13,6 +13,7 @@ import {
 } from '../../../src/buffer/buffer.ts';
 import type { EventBatch, RecordBlock } from '../../../src/buffer/records.ts';
 import { drainPartition } from '../../../src/spool/drain.ts';
+import { fc } from '../../support/fast-check.ts';
 import { blockOf } from '../../support/records.ts';
 
 vi.mock('../../../src/time.ts', async (original) => ({

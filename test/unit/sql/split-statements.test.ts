@@ -1,8 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { splitStatements } from '../../../src/sql/split-statements.ts';
-
-const seed = Number(process.env.TEST_SEED);
+import { fc } from '../../support/fast-check.ts';
 
 /** Texts of the statements that a file would run. */
 function textsOf(text: string): string[] {
@@ -82,7 +80,7 @@ describe('statements', () => {
     const property = fc.property(fc.array(quoted, { minLength: 1 }), (statements) => {
       expect(textsOf(statements.join(';'))).toEqual(statements);
     });
-    fc.assert(property, { seed, numRuns: 300 });
+    fc.assert(property, { numRuns: 300 });
   });
 
   test('of a megabyte take no stack', () => {

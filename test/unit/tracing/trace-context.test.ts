@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   EventLinks,
@@ -6,6 +5,7 @@ import {
   newContext,
   parseTraceparent,
 } from '../../../src/tracing/trace-context.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const trace = '0af7651916cd43dd8448eb211c80319c';
 const span = 'b7ad6b7169203331';

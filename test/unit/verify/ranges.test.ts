@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { intersect, mostListed, type Range, RangeList, RangeSet } from '../../../src/verify/ranges.ts';
+import { fc } from '../../support/fast-check.ts';
 
 const ranges = fc.array(fc.record({ start: fc.nat(200), length: fc.integer({ min: 1, max: 20 }) }), {
   maxLength: 60,

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BatchRows } from '../../../../src/clickhouse/rows/batch-rows.ts';
 import { encodeNative } from '../../../../src/clickhouse/rows/native-block.ts';
+import { fc } from '../../../support/fast-check.ts';
 import { blockOf } from '../../../support/records.ts';
 import { testIdentity } from '../../../support/sealed-batch.ts';
 

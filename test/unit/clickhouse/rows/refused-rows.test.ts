@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ClickHouseError } from '../../../../src/clickhouse/errors.ts';
 import { encodeDeadLetters } from '../../../../src/clickhouse/rows/dead-letter.ts';
 import { findRefusedRows, type RowProbe } from '../../../../src/clickhouse/rows/refused-rows.ts';
 import { deadLettersOf } from '../../../../src/streamer/inserts/insert-block.ts';
+import { fc } from '../../../support/fast-check.ts';
 import { sealedOf, testIdentity } from '../../../support/sealed-batch.ts';
 
 const refusal = new ClickHouseError(117, 'bad');

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { withoutLoneSurrogates } from '../../../../src/clickhouse/rows/native-block.ts';
+import { fc } from '../../../support/fast-check.ts';
 
 const mend = (text: string) => withoutLoneSurrogates(Buffer.from(text)).toString();
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RecentIds } from '../../../../src/streamer/ids/recent-ids.ts';
+import { fc } from '../../../support/fast-check.ts';
 
 interface LogRecord {
   /** Undefined: the record has no id. */

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import type { OwnedPartition, ReadResult } from '../../../../src/buffer/buffer.ts';
 import { BatchRows, idOf } from '../../../../src/clickhouse/rows/batch-rows.ts';
 import { BatchReader, Pace } from '../../../../src/streamer/protocol/batch-reader.ts';
 import { alterPartition } from '../../../support/delivery.ts';
+import { fc } from '../../../support/fast-check.ts';
 import { blockOf } from '../../../support/records.ts';
 import { sealedOf, testIdentity, valuesOf } from '../../../support/sealed-batch.ts';
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { InvariantError } from '../../../../src/errors.ts';
 import {
@@ -8,6 +7,7 @@ import {
   type Plan,
   tokenOf,
 } from '../../../../src/streamer/protocol/plan.ts';
+import { fc } from '../../../support/fast-check.ts';
 
 const identity = { topic: 'events', topicId: 'id-1', partition: 3 };
 
