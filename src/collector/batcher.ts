@@ -156,7 +156,7 @@ export class Batcher {
   #failUnsendable(partitions: number): void {
     if (this.#queues.length === 0) return;
     const state = this.#writer.state();
-    const detail = partitions === 0 || state.ok ? 'the buffer was not reached yet' : state.detail;
+    const detail = partitions === 0 || state.ok ? 'the buffer has not been reached yet' : state.detail;
     for (;;) {
       const takesAll = partitions === 0 || !state.ok;
       const batch = takesAll ? this.#queues.takeOldest() : this.#queues.takeUnplaced();
