@@ -64,7 +64,7 @@ export function watchProcess(
   let latest: Counts | undefined;
   let first: Counts | undefined;
   /** Why there is no `latest`, and no `first`. */
-  let problem = 'it was not looked at';
+  let problem = 'it was not measured';
   let firstProblem = problem;
   let maxResident: number | undefined;
   const seen: { lag: number | undefined; residentBytes: number | undefined } = {
@@ -132,7 +132,7 @@ export function watchProcess(
 function problemOf(answer: Fetched, origin: URL): string {
   if (answer.status === undefined) return `${origin.origin} does not answer: ${answer.reason}`;
   if (answer.status !== 200) return `${origin.origin}/metrics answers ${answer.status}`;
-  return `${origin.origin}/metrics does not tell its CPU time`;
+  return `${origin.origin}/metrics does not report its CPU time`;
 }
 
 /** The sum over all labels of a metric in Prometheus' text; undefined when it is not there. */

@@ -126,7 +126,7 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
         const lines = text === '' ? [] : text.trimEnd().split('\n');
         return lines.map((line) => JSON.parse(line) as T);
       } catch (error) {
-        const message = `${url.origin} does not answer as ClickHouse does: ${text.slice(0, 200)}`;
+        const message = `${url.origin} does not answer like ClickHouse: ${text.slice(0, 200)}`;
         throw new ClickHouseUnavailableError(message, { cause: error });
       }
     },

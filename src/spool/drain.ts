@@ -75,7 +75,7 @@ class Drain {
     const chunk = await this.#read(plan.routing, plan.end);
     assertInvariant(
       chunk !== undefined && chunk.end === plan.end && isSame(chunk, plan.batches),
-      `the spool from ${range.from} to ${range.to} does not hold what the plan says`,
+      `the spool from ${range.from} to ${range.to} does not match the plan`,
     );
     if (plan.batches.some(({ partition }) => partition >= writer.partitions)) {
       this.#sender.warnUnsure(range.to - range.from, `${writer.topic} has fewer partitions than before`);

@@ -44,7 +44,7 @@ export function createTally(log: Logger) {
     settled({ plan }, { topic, partition }, { reason, found }) {
       settled.add(1);
       const { start, end, rows: planned } = plan;
-      const what = `asked ClickHouse about a batch, since ${reason}: it had ${found} of ${planned} records`;
+      const what = `asked ClickHouse about a batch because ${reason}: it had ${found} of ${planned} records`;
       log.warn({ topic, partition, start, end, found }, what);
     },
     ...createDeliveryLog(log, counters),
@@ -129,7 +129,7 @@ function createDeliveryLog(
       lost.add(count);
       log.error(
         { topic, partition, from, to, lost: count },
-        `retention removed ${count} events before they were delivered; delivery goes on with what is left`,
+        `retention removed ${count} events before they were delivered; delivery continues with the remaining ones`,
       );
     },
     regressed({ topic, partition }, position, last) {
@@ -143,9 +143,9 @@ function createDeliveryLog(
     skipped({ topic, partition }, from, offset) {
       log.warn(
         { topic, partition, from, offset },
-        `offset ${offset} was committed by another program than a streamer, and ClickHouse has nothing from ${from} on: ` +
+        `offset ${offset} was committed by a program that is not a streamer, and ClickHouse has nothing from ${from} on: ` +
           `records from ${from} to ${offset - 1} are not delivered. To deliver them, stop the streamers and set the ` +
-          `offset of the group back to ${from}: what ClickHouse has is not stored twice`,
+          `offset of the group back to ${from}: rows that ClickHouse already has are not stored twice`,
       );
     },
     topicChanged({ topic, topicId, partition }, formerId, count) {
@@ -153,8 +153,8 @@ function createDeliveryLog(
       lost.add(count);
       log.error(
         { topic, partition, topicId, formerId, lost: count },
-        'the topic was deleted and made anew: what of the former one was not delivered is gone. ' +
-          'Delivery goes on at the start of the new one',
+        'the topic was deleted and created again: undelivered records of the former topic are lost. ' +
+          'Delivery continues at the start of the new topic',
       );
     },
   };
