@@ -296,7 +296,7 @@ describe('what is wrong before anything is sent', () => {
     ['a bad profile', ['--load', 'const:x:1s'], 78, '--load'],
     ['bad objectives', ['--slo', 'p98<1ms'], 78, "'p98<1ms'"],
     ['an objective that is not looked at', ['--no-reconcile', '--slo', 'loss=0'], 2, '--slo loss=0'],
-    ['an option of another form', ['--rounds', '5'], 2, "--rounds has no meaning for 'bench'"],
+    ['an option of another form', ['--rounds', '5'], 2, "--rounds does not apply to 'bench'"],
     ['a report that cannot be written', ['--report', '/no/such/dir/file'], 2, '--report'],
   ])('%s', async (_, flags, exitCode, part) => {
     const rows = await countRows();
@@ -310,7 +310,7 @@ describe('what is wrong before anything is sent', () => {
     [['more'], "'bench' takes no arguments, or max, or compare <url-A> <url-B>, not 'more'"],
     [['compare', 'http://127.0.0.1:1'], "'bench' takes no arguments"],
     [['compare', 'a', 'http://127.0.0.1:1'], 'a must be an http:// or https:// URL'],
-    [['max', '--load', 'const:1:1s'], "--load has no meaning for 'bench max'"],
+    [['max', '--load', 'const:1:1s'], "--load does not apply to 'bench max'"],
     [['compare', 'http://127.0.0.1:1', 'http://127.0.0.1:1', '--no-reconcile'], "for 'bench compare'"],
   ])('wrong use: %s', async (args, part) => {
     const { code, stderr } = await runProgram(['bench', ...args]);
