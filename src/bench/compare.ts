@@ -107,7 +107,7 @@ export async function compareCollectors(
 function findTwice(rounds: readonly CompareRound[]): Pick<CompareReport, 'verdict' | 'error'> | undefined {
   const found = (['a', 'b'] as const).flatMap((side) => {
     const twice = rounds.reduce((sum, round) => sum + round[side].acknowledged_twice, 0);
-    return twice === 0 ? [] : [`${side.toUpperCase()} gave ${formatCount(twice)} receipts twice`];
+    return twice === 0 ? [] : [`${side.toUpperCase()} issued ${formatCount(twice)} receipts twice`];
   });
   return found.length === 0 ? undefined : { verdict: 'loss', error: found.join(', ') };
 }

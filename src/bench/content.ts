@@ -31,7 +31,7 @@ export interface ContentFinding {
   /** Acknowledged, and nobody can tell: `unchecked_reason` says why. */
   readonly unchecked: number;
   readonly unchecked_reason: string | null;
-  /** The first rows with other bytes than any that were posted; rows of others may be among them. */
+  /** The first rows with different bytes than any that were posted; rows of others may be among them. */
   readonly strange_events: readonly StrangeEvent[];
 }
 
@@ -61,7 +61,7 @@ export async function compareTexts(
     { settings: numberSettings },
   );
   if (found.length > mostTexts)
-    return unchecked(receipts, 'too many other events lie between those of this run');
+    return unchecked(receipts, 'too many other events lie between the events of this run');
   const stored = new Map(found.map(({ digest, events }) => [digest, events]));
   const empty = found.reduce((sum, one) => sum + one.empty, 0);
   let lacking = 0;

@@ -56,7 +56,7 @@ function isCertificateProblem(error: unknown): boolean {
 
 function unreachable(url: URL, error: unknown): OperatorError {
   const hint = isCertificateProblem(error)
-    ? 'its certificate is not trusted here: --no-tls-verify takes any'
+    ? 'its certificate is not trusted here: --no-tls-verify accepts any'
     : 'is the collector running, and is this its address?';
   return new OperatorError(
     `cannot connect to ${url.origin}: ${messageOf(error)}; ${hint}`,
@@ -124,7 +124,7 @@ export function createHttpGetter(options: {
 
 function explain(error: unknown): string {
   const hint = isCertificateProblem(error)
-    ? ' (its certificate is not trusted here: --no-tls-verify takes any)'
+    ? ' (its certificate is not trusted here: --no-tls-verify accepts any)'
     : '';
   return `${messageOf(error)}${hint}`;
 }

@@ -44,7 +44,7 @@ export function formatCompare(report: CompareReport): string {
       5,
     ),
     '',
-    'Medians of the rounds; a ratio is that of the two runs of a round, the interval is that of the ratio.',
+    'Figures are medians of the rounds. A ratio compares the two runs of a round; the interval belongs to the ratio.',
     '',
     ...joinLines(formatConditions(report, ['A', 'B'])),
     ...warnings.flatMap((warning) => ['', warning]),
@@ -92,7 +92,7 @@ function sayUnknown(rounds: CompareReport['rounds']): string {
     if (why !== undefined)
       return `the CPU of ${side.toUpperCase()} is not known: ${why.collector_cost_unknown}`;
   }
-  return 'one round does not tell how sure a difference is';
+  return 'one round does not show how certain a difference is';
 }
 
 /** A step as one line. */

@@ -61,8 +61,8 @@ function verdictOf(report: BenchReport): string {
 }
 
 function sayStored({ reconciliation, stored_error }: BenchReport): string {
-  if (stored_error !== null) return 'what is stored is not known';
-  if (reconciliation === null) return 'what is stored was not looked at';
+  if (stored_error !== null) return 'the stored events are not known';
+  if (reconciliation === null) return 'the stored events were not checked';
   const { receipts, not_delivered, content } = reconciliation;
   const isAsPosted = content !== null && content.unchecked + content.different === 0;
   return not_delivered > 0
@@ -138,7 +138,7 @@ function formatContent({
       .map(
         ({ partition, offset }): Line => [
           'content',
-          `partition ${partition}: offset ${offset} was not posted so`,
+          `partition ${partition}: offset ${offset} does not match what was posted`,
         ],
       ),
   ];
@@ -160,12 +160,12 @@ function collectNotes({ reconciliation, collector_cost, events }: BenchReport): 
   if ((reconciliation?.other_topic_ids.length ?? 0) > 0)
     notes.push(
       `Rows of ${(reconciliation?.other_topic_ids.length ?? 0) + 1} topics with the name ${reconciliation?.topic} lie at these offsets and are of ` +
-        `about this time. The one with the most, ${reconciliation?.topic_id}, was taken for the topic of this run: ` +
-        'when it was not, what is said about stored events is wrong.',
+        `about this time. The topic with the most rows, ${reconciliation?.topic_id}, was taken for the topic of this run. ` +
+        'If that is not so, the figures for stored events are wrong.',
     );
   if (reconciliation?.verdict === 'not_delivered')
     notes.push(
-      'Whether what is not stored yet is still to come or lost, ClickHouse alone cannot tell: see that the streamer ' +
+      'ClickHouse alone cannot tell whether the missing events are still on their way or lost: check that the streamer ' +
         'runs, give more time with --wait, or run millrace verify where the buffer can be read.',
     );
   const counted =
@@ -173,8 +173,8 @@ function collectNotes({ reconciliation, collector_cost, events }: BenchReport): 
   if (Math.abs(counted - events.acknowledged) > 0.01 * events.acknowledged)
     notes.push(
       `The collector counted ${formatCount(counted)} events in this time, and ${formatCount(events.acknowledged)} were acknowledged here: ` +
-        'either others posted as well, or there are several collectors at this address and one of them was asked. Its ' +
-        'cost per event is that of the events which it counted.',
+        'either other clients posted as well, or several collectors share this address and only one of them was asked. Its ' +
+        'cost per event refers to the events that it counted.',
     );
   return notes;
 }

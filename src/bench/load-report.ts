@@ -123,7 +123,7 @@ export function warnOfGenerator(
   if (generatorBusy > mostBusy) {
     const busy = `The generator was busy ${Math.round(100 * generatorBusy)}% of the time`;
     return [
-      `${busy}: it is the limit, and latencies are partly its own. Ask for fewer requests (a lower rate, or more ` +
+      `${busy}: it is the bottleneck, and latencies are partly its own. Ask for fewer requests (a lower rate, or more ` +
         'events in each with --events-per-post), or run it on another machine.',
     ];
   }
@@ -131,8 +131,8 @@ export function warnOfGenerator(
   const lateUs = lateness.count === 0 ? 0 : lateness.percentile(99);
   if (lateUs > timerUs && lateUs > latency.percentile(99) / 2) {
     warnings.push(
-      `The generator came to 1 in 100 requests ${formatMs(lateUs / 1_000)} late or more: something else on this machine ` +
-        'held it up, and latencies are partly its own. Run it on another machine, or keep this one idle otherwise.',
+      `The generator sent 1 in 100 requests ${formatMs(lateUs / 1_000)} late or more: something else on this machine ` +
+        'held it up, and latencies are partly its own. Run it on another machine, or keep this one otherwise idle.',
     );
   }
   const answerMs = answerTimeWhenFull(series, connections);

@@ -126,7 +126,7 @@ async function endWhenAtFault(site: BenchTarget, step: MaxStep, measurement: Mea
   if (!isSettled)
     throw new SearchEnd(
       'not_delivered',
-      `not everything that was sent at ${formatCount(rate)} requests/s was stored within ${site.waitMs / 1_000} s: see ` +
+      `not everything that was sent at ${formatCount(rate)} requests/s was stored within ${site.waitMs / 1_000} s: check ` +
         'that the streamer runs, or give more time with --wait',
     );
 }

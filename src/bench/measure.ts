@@ -151,7 +151,7 @@ async function runWarmUp(
   if (result.acknowledged > 0 || stop.aborted) return result;
   const [failure] = result.failures;
   throw new OperatorError(
-    `the collector at ${load.url.origin} took none of ${result.planned} requests of the warm-up` +
+    `the collector at ${load.url.origin} accepted none of the ${result.planned} warm-up requests` +
       `${failure === undefined ? '' : `: ${failure.reason}`}. See its log and /status`,
     exitCodes.unavailable,
   );

@@ -26,7 +26,7 @@ const maxFileBytes = 64 * 1024 * 1024;
  * Makes the bodies: from `classic`, one small event; from `mix`, some hundreds of different ones; or from a file of
  * events, one a line. One event a post is sent as application/json, several are sent as NDJSON. When the events of a
  * file do not fill the last body, it is filled up from the first ones.
- * @throws OperatorError exit 2 for a file that cannot be read, is too long, or has a line that is no JSON object
+ * @throws OperatorError exit 2 for a file that cannot be read, is too long, or has a line that is not a JSON object
  */
 export function createPayload(name: string, eventsPerPost = 1): Payload {
   if (!Number.isInteger(eventsPerPost) || eventsPerPost < 1 || eventsPerPost > maxEventsPerPost)
@@ -63,10 +63,10 @@ function readFile(file: string): string[] {
   for (const [i, line] of lines.entries()) {
     const event = line.trim();
     if (event === '') continue;
-    if (!isObject(event)) throw fault(`line ${i + 1} of ${file} is no JSON object`);
+    if (!isObject(event)) throw fault(`line ${i + 1} of ${file} is not a JSON object`);
     events.push(event);
   }
-  if (events.length === 0) throw fault(`${file} holds no event: give one a line`);
+  if (events.length === 0) throw fault(`${file} holds no events: write one per line`);
   if (events.length > maxFileEvents) throw tooLong(file);
   return events;
 }
@@ -91,9 +91,7 @@ function isObject(text: string): boolean {
 }
 
 function tooLong(file: string): OperatorError {
-  return fault(
-    `${file} has more than ${maxFileEvents} events or ${maxFileBytes / 1024 ** 2} MiB: give a part of it`,
-  );
+  return fault(`${file} has more than ${maxFileEvents} events or ${maxFileBytes / 1024 ** 2} MiB: split it`);
 }
 
 function fault(message: string): OperatorError {

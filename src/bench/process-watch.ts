@@ -71,7 +71,7 @@ class MetricsWatch implements ProcessWatch {
   #latest: Counts | undefined;
   #first: Counts | undefined;
   /** Why there is no `latest`, and no `first`. */
-  #problem = 'it was not looked at';
+  #problem = 'it was not measured';
   #firstProblem = this.#problem;
   #maxResident: number | undefined;
   lag: number | undefined;
@@ -142,7 +142,7 @@ function countsOf(text: string, kind: keyof typeof workMetrics): Counts | undefi
 function problemOf(answer: Fetched, origin: URL): string {
   if (answer.status === undefined) return `${origin.origin} does not answer: ${answer.reason}`;
   if (answer.status !== 200) return `${origin.origin}/metrics answers ${answer.status}`;
-  return `${origin.origin}/metrics does not tell its CPU time`;
+  return `${origin.origin}/metrics does not report its CPU time`;
 }
 
 /** The sum over all labels of a metric in Prometheus' text; undefined when it is not there. */

@@ -48,7 +48,8 @@ export function parseProfile(text: string): Profile {
   const last = placed.at(-1) as TimedPhase;
   const requests = Math.ceil(last.before + areaOf(last) - tolerance);
   if (requests < 1) throw fault(text, 'it plans no request');
-  if (requests > maxRequests) throw fault(text, `it plans ${requests} requests; the most is ${maxRequests}`);
+  if (requests > maxRequests)
+    throw fault(text, `it plans ${requests} requests; the maximum is ${maxRequests}`);
   const plannedMs = (n: number) => plannedSeconds(placed, n) * 1000;
   return {
     text,
@@ -90,7 +91,7 @@ function createSteps(part: string, { from, to, by, seconds }: Phase & { by: numb
 function parseRate(part: string, value: string): number {
   const rate = Number(value);
   if (!/^\d+(\.\d+)?(e\d)?$/.test(value) || rate > maxRate)
-    throw fault(part, `'${value}' is no rate: write requests per second, 0 to ${maxRate}`);
+    throw fault(part, `'${value}' is not a rate: write requests per second, 0 to ${maxRate}`);
   return rate;
 }
 
@@ -99,7 +100,7 @@ const unitSeconds: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, 
 function parseDuration(part: string, value: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(value);
   const seconds = Number(match?.[1]) * (unitSeconds[match?.[2] ?? ''] ?? Number.NaN);
-  if (!(seconds > 0)) throw fault(part, `'${value}' is no duration: write it as 500ms, 30s, 3m or 1h`);
+  if (!(seconds > 0)) throw fault(part, `'${value}' is not a duration: write it like 500ms, 30s, 3m or 1h`);
   return seconds;
 }
 

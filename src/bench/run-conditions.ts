@@ -105,7 +105,7 @@ export async function askCollector(
       : ready.status === 503
         ? `is not ready: ${excerpt(ready.body)}`
         : ready.status !== 200 && isOurs
-          ? `answers ${ready.status} to /readyz, which no collector does`
+          ? `answers ${ready.status} to /readyz, so it is not a collector`
           : undefined;
   if (problem !== undefined)
     throw new OperatorError(

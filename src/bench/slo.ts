@@ -78,7 +78,7 @@ function parseLoss(text: string): SloTerm | undefined {
 function refuse(part: string): never {
   throw new OperatorError(
     `--slo does not know '${part}': its terms, separated by commas, are ${Object.keys(quantiles).join(', ')} ` +
-      'with a limit, as p99<100ms; errors<1%; loss=0',
+      'with a limit, such as p99<100ms; errors<1%; loss=0',
     exitCodes.configuration,
   );
 }

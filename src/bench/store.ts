@@ -61,7 +61,7 @@ export function explainStore(
   }
   if (!(error instanceof ClickHouseError)) return error;
   const message = isMissingTable(error)
-    ? `there are no tables of Millrace in database ${database} at ${url.origin} yet: check --clickhouse-database ` +
+    ? `database ${database} at ${url.origin} has no tables of Millrace yet: check --clickhouse-database ` +
       `and --clickhouse-url, and that the streamer runs, ${without}`
     : `ClickHouse at ${url.origin} refuses the query: ${describeRefusal(error)}; check --clickhouse-url and ` +
       `--clickhouse-user, ${without}`;

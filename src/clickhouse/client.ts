@@ -86,7 +86,7 @@ class HttpClickHouse implements ClickHouse {
       const lines = text === '' ? [] : text.trimEnd().split('\n');
       return lines.map((line) => JSON.parse(line) as T);
     } catch (error) {
-      const message = `${this.url.origin} does not answer as ClickHouse does: ${text.slice(0, 200)}`;
+      const message = `${this.url.origin} does not answer like ClickHouse: ${text.slice(0, 200)}`;
       throw new ClickHouseUnavailableError(message, { cause: error });
     }
   }

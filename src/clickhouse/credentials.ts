@@ -76,11 +76,11 @@ export function passwordFile(dataDir: string, role: Role): string {
 export function ensurePasswords(config: CredentialsConfig): Passwords {
   const { clickhouseUser: user, clickhousePassword } = config;
   if (user === readerUser) {
-    const message = `--clickhouse-user ${readerUser} is the user of the embedded ClickHouse who may only read: choose another name for its owner`;
+    const message = `--clickhouse-user ${readerUser} is the read-only user of the embedded ClickHouse: choose another name for its owner`;
     throw new OperatorError(message, exitCodes.configuration);
   }
   if (user !== ownerUser && clickhousePassword === undefined) {
-    const message = `the embedded ClickHouse makes a password for user ${ownerUser} only: with --clickhouse-user ${user} set ${givenBy('owner')} for it and its clients`;
+    const message = `the embedded ClickHouse generates a password for user ${ownerUser} only: with --clickhouse-user ${user} set ${givenBy('owner')} for it and its clients`;
     throw new OperatorError(message, exitCodes.configuration);
   }
   prepareDataDirectory(config.dataDir);
@@ -102,7 +102,10 @@ function makePassword(dataDir: string, role: Role): string {
   // Another process may have been faster.
   const made = readPassword(dataDir, role);
   if (made !== undefined) return made;
-  throw new OperatorError(`${path} was removed while it was made: start again`, exitCodes.unavailable);
+  throw new OperatorError(
+    `${path} was removed while it was being created: start again`,
+    exitCodes.unavailable,
+  );
 }
 
 function readPassword(dataDir: string, role: Role): string | undefined {
@@ -111,7 +114,7 @@ function readPassword(dataDir: string, role: Role): string | undefined {
   if (text === undefined) return undefined;
   if (text.length < minLength || !printable.test(text)) {
     throw new OperatorError(
-      `${path} does not hold a password of at least ${minLength} printable characters: remove it to have a new one made at the next start, or set ${variableName(passwordKeys[role])}_FILE`,
+      `${path} does not hold a password of at least ${minLength} printable characters: remove it to have a new one generated at the next start, or set ${variableName(passwordKeys[role])}_FILE`,
       exitCodes.configuration,
     );
   }
@@ -155,14 +158,14 @@ const ownerUser = options.clickhouseUser.default;
 
 function given(user: string, password: string, role: Role): Credentials {
   const subject = password === '' ? 'an empty password, from' : 'the password of';
-  const loginHint = `User ${user} was sent with ${subject} ${givenBy(role)}: check it, and --clickhouse-user`;
+  const loginHint = `User ${user} was sent with ${subject} ${givenBy(role)}: check it and --clickhouse-user`;
   return { user, password, loginHint };
 }
 
 function fromFile(user: string, password: string, dataDir: string, role: Role): Credentials {
   const loginHint =
-    `User ${user} was sent with the password in ${passwordFile(dataDir, role)}, which is of the embedded ClickHouse ` +
-    'of that directory: name the one in use with --data-dir. For another server, or an embedded one that was ' +
+    `User ${user} was sent with the password in ${passwordFile(dataDir, role)}, which belongs to the embedded ClickHouse ` +
+    'in that directory: point --data-dir at the directory in use. For another server, or an embedded one that was ' +
     `started with a password of its own, set ${givenBy('owner')}`;
   return { user, password, loginHint };
 }
@@ -180,12 +183,11 @@ function readPasswordAsClient(dataDir: string, role: Role): string | undefined {
     const cause = error instanceof OperatorError ? error.cause : undefined;
     if (!(cause instanceof Error && 'code' in cause && cause.code === 'EACCES')) throw error;
     const owner = ownerOf(resolve(dataDir));
-    const whom =
-      owner === undefined ? 'the user whom it belongs to' : `user ${owner} (sudo -u '#${owner}' …)`;
+    const whom = owner === undefined ? 'the user who owns it' : `user ${owner} (sudo -u '#${owner}' …)`;
     throw new OperatorError(
       `${passwordFile(dataDir, role)} cannot be read by user ${process.geteuid?.()}. Run this as ${whom}, or set ` +
         `${variableName(passwordKeys[role])}_FILE to a file with the password that you may read. ` +
-        `${variableName('clickhousePassword')}= (empty) asks without one`,
+        `${variableName('clickhousePassword')}= (empty) connects without one`,
       exitCodes.configuration,
       { cause: error },
     );

@@ -70,9 +70,9 @@ const advices: readonly (readonly [codes: readonly number[], advice: string])[] 
   ],
   [
     schemaCodes,
-    'Check the types that the schema gives as "column": each must be one that ClickHouse takes within JSON. --schema points at it',
+    'Check the types that the schema gives as "column": each must be one that ClickHouse accepts within JSON. Check --schema',
   ],
-  [settingCodes, 'This ClickHouse is too old for Millrace; --clickhouse-url points at it'],
+  [settingCodes, 'This ClickHouse is too old for Millrace; check --clickhouse-url'],
   [clusterCodes, 'Check the name of the cluster: --clickhouse-cluster'],
 ];
 

@@ -196,7 +196,7 @@ function planRaw(definitions: readonly Definition[], options: TablesOptions): Ta
       sql: `${alterTable(name, options)} ${change}`,
       description: `make column raw of table ${name} fit --keep-raw`,
       isNeeded: true,
-      without: 'the bytes of events are not kept as --keep-raw says',
+      without: 'the bytes of events are not kept according to --keep-raw',
     };
   });
 }
@@ -230,7 +230,7 @@ export async function ensureTables(
       log.warn(
         isNeeded
           ? `the user may not ${description}; without it, ${without}. Run: ${sql}`
-          : `the user may not ${description} on the other nodes of the cluster; it is on this one. Where a node lacks it, run: ${sql}`,
+          : `the user may not ${description} on the other nodes of the cluster; it was done on this one. On a node that lacks it, run: ${sql}`,
       );
     }
   }
@@ -238,7 +238,7 @@ export async function ensureTables(
 
 function refuseChangedTypes(types: ReadonlyMap<string, string>, { columns, database }: TablesOptions): void {
   const fixed = [...insertedColumns, 'stored_at'].filter((name) => !types.has(name));
-  const faults = fixed.map((name) => `it has no column ${name}: it is not a table of Millrace`);
+  const faults = fixed.map((name) => `it has no column ${name}, so it is not a table of Millrace`);
   for (const { name, type } of columns) {
     const actual = types.get(name);
     if (actual !== undefined && normalise(actual) !== normalise(type)) {
@@ -250,7 +250,7 @@ function refuseChangedTypes(types: ReadonlyMap<string, string>, { columns, datab
   if (faults.length === 0) return;
   throw new OperatorError(
     `table events in database ${database} does not fit the schema:\n${faults.map((fault) => `  - ${fault}`).join('\n')}\n` +
-      'Name the property differently, use another --clickhouse-database, or widen the column as docs/dead-letters.md says',
+      'Name the property differently, use another --clickhouse-database, or widen the column as docs/dead-letters.md describes',
     exitCodes.configuration,
   );
 }

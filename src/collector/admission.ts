@@ -59,7 +59,7 @@ function checkShape(
     return { code: 'TOO_DEEP', detail };
   }
   if (keys > limits.maxEventKeys) {
-    const detail = `the event has ${keys} keys, those of nested objects included; the limit is ${limits.maxEventKeys}`;
+    const detail = `the event has ${keys} keys, counting those of nested objects; the limit is ${limits.maxEventKeys}`;
     return { code: 'TOO_MANY_KEYS', detail };
   }
   // A key that is there twice makes a text longer than it has to be: most texts are not, and need not be looked at.

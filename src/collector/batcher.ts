@@ -1,7 +1,7 @@
 /**
- * Gathers the events of concurrent requests into batches: while the append of one batch is in flight, the
- * next one grows, and while events come fast appends keep a distance. Latency is low at low load and cost is low at
- * high load, without a fixed wait.
+ * Gathers the events of concurrent requests into batches. While the append of one batch is in flight, the next batch
+ * grows. While events arrive fast, appends are spaced out. Latency is low at low load and cost is low at high load,
+ * without a fixed wait.
  */
 
 import {
@@ -17,12 +17,12 @@ import { AppendPace, type BatchLimits, type OpenBatch, type Part, type Waiter } 
 import type { Spool } from './spool.ts';
 
 /**
- * After an append that failed so late its partition rests for a moment: that the buffer is away is often found out
- * a little later, and the next batch would take as long to fail.
+ * An append that takes longer than this to fail makes its partition rest. The writer often notices only a little later
+ * that the buffer is unreachable, and meanwhile the next batch would take just as long to fail.
  */
 const lateFailureMs = 400;
 const restMs = 1_000;
-/** How often it is looked whether the spool is drained, while events wait for that. */
+/** Interval for polling whether the spool is drained, while events wait for that. */
 const holdPollMs = 2;
 
 /** Told about each append. */
@@ -31,21 +31,21 @@ export interface AppendObserver {
   appended(events: number, milliseconds: number): void;
   /** Events were not stored, neither in the buffer nor in the spool. */
   appendFailed(events: number, error: unknown): void;
-  /** The buffer did not take events; they go to the spool instead. */
+  /** The buffer did not accept events; they go to the spool instead. */
   diverted?(events: number, error: unknown): void;
 }
 
-/** Who is told, where events wait while the buffer is away (without a spool they fail), and how often they are sent. */
+/** Settings of a batcher. Without a spool, events fail while the buffer is unreachable. */
 interface BatcherOptions {
   readonly observer: AppendObserver;
   readonly spool?: Spool;
-  /** Shortest time between appends while events come fast; 0, the default: none. */
+  /** Shortest time between appends while events arrive fast, in ms; 0, the default: no wait. */
   readonly appendIntervalMs?: number;
 }
 
 /**
- * Fills batches, sends each to a partition without an append in flight, tells the waiters. Events with an id go
- * to the partition of their id, others to any. While the spool is open everything goes there instead.
+ * Fills batches, sends each one to a partition without an append in flight, and tells the waiters. An event with an
+ * id goes to the partition of its id, any other event to any partition. While the spool is open, all events go there.
  */
 export class Batcher {
   readonly #writer: BufferWriter;
@@ -53,21 +53,24 @@ export class Batcher {
   readonly #spool: Spool | undefined;
   readonly #queues: BatchQueues;
   readonly #pace: AppendPace;
-  /** Runs while events wait for more of them. */
+  /** Set while events wait for more to arrive. */
   #timer: NodeJS.Timeout | undefined;
-  /** Timers count whole milliseconds of their own clock: this one may be early, and another would take as long again. */
+  /**
+   * Sends without asking the pace again. Timers count in whole milliseconds of their own clock, so this one may fire a
+   * little early; the pace would then start a second timer, and the events would wait twice as long.
+   */
   readonly #sendDue = (): void => {
     this.#timer = undefined;
-    // They may all have gone to the spool meanwhile, and it may be closed.
+    // All events may have gone to the spool meanwhile, and the spool may be closed again.
     if (this.#queues.length === 0) return;
     this.#send({ isDue: true });
   };
   /** Partitions with an append in flight. */
   readonly #busy = new Set<number>();
-  /** Batches that the buffer did not take, on their way to the spool. */
+  /** Batches that the buffer did not accept, on their way to the spool. */
   readonly #diverted: OpenBatch[] = [];
   #isSpooling = false;
-  /** Whether it is looked soon whether the spool is drained. */
+  /** Whether a check is scheduled that asks if the spool is drained. */
   #isHolding = false;
   readonly #drained: (() => void)[] = [];
   #isScheduled = false;
@@ -86,8 +89,8 @@ export class Batcher {
   }
 
   /**
-   * Copies one event into a growing batch. `waiter` hears of it exactly once, never during this call. An id
-   * among the headers decides the partition.
+   * Copies one event into a growing batch. `waiter` is told about it exactly once, and never during this call. An id
+   * in the headers decides the partition.
    */
   add(value: Uint8Array, receivedAt: number, waiter: Waiter, headers?: RecordHeaders): void {
     const batch =
@@ -140,7 +143,7 @@ export class Batcher {
     }
   }
 
-  /** Whether it is not yet time for the next append; then it is sent when it is. */
+  /** Whether the next append must wait. If so, a timer sends it when its time comes. */
   #waitsForMore(): boolean {
     if (this.#queues.hasFull(this.#busy)) return false;
     const waitMs = this.#pace.waitMs(performance.now(), this.#queues.countSendable(this.#busy));
@@ -150,13 +153,14 @@ export class Batcher {
   }
 
   /**
-   * While the buffer is away nobody waits in line to find that out: each batch would take its own time to fail.
-   * Without a number of partitions there is no place for anything, and none for events with an id that came then.
+   * Fails waiting events at once while the buffer is unreachable: otherwise each batch would take its own time to fail.
+   * Until the number of partitions is known, no event can be placed. Events with an id that arrived before then cannot
+   * be placed later either.
    */
   #failUnsendable(partitions: number): void {
     if (this.#queues.length === 0) return;
     const state = this.#writer.state();
-    const detail = partitions === 0 || state.ok ? 'the buffer was not reached yet' : state.detail;
+    const detail = partitions === 0 || state.ok ? 'the buffer has not been reached yet' : state.detail;
     for (;;) {
       const takesAll = partitions === 0 || !state.ok;
       const batch = takesAll ? this.#queues.takeOldest() : this.#queues.takeUnplaced();
@@ -165,12 +169,12 @@ export class Batcher {
     }
   }
 
-  /** Whether earlier events are on their way to the spool: what came later must not overtake them. */
+  /** Whether earlier events are on their way to the spool; later events must not overtake them. */
   get #isBoundForSpool(): boolean {
     return this.#isSpooling || this.#diverted.length > 0;
   }
 
-  /** Whether events wait a moment, since the spool is about to be drained: under steady load it never would be. */
+  /** Whether events wait a moment because the spool is almost drained: under steady load it would never be empty. */
   #waitsForDrain(spool: Spool): boolean {
     if (this.#isBoundForSpool || this.#queues.length === 0) return false;
     if (spool.holdMs() <= 0) return false;
@@ -206,7 +210,7 @@ export class Batcher {
     this.#queues.settled(partition);
     this.#observer.appended(batch.events.count, performance.now() - startedAt);
     this.#busy.delete(partition);
-    // The next append travels while the answers are written.
+    // The next append is on its way while the answers are written.
     this.#send();
     this.#settle(batch, (waiter, part) => {
       waiter.stored(partition, offset, part);
@@ -241,7 +245,7 @@ export class Batcher {
     });
   }
 
-  /** Only what the buffer surely does not hold goes to the spool: the rest could be stored twice. */
+  /** Only a batch that the buffer certainly does not hold goes to the spool; any other could be stored twice. */
   #divertOrFail(batch: OpenBatch, error: unknown): void {
     if (this.#spool !== undefined && isSurelyNotStored(error)) {
       this.#diverted.push(batch);
@@ -254,7 +258,7 @@ export class Batcher {
   }
 
   #fail(batch: OpenBatch, error: unknown): void {
-    // The process ends; whoever waits is told before that nobody knows what became of the events.
+    // The process ends here. Before that, the waiters are told that the outcome of their events is unknown.
     escalateInvariant(error);
     this.#observer.appendFailed(batch.events.count, error);
     this.#settle(batch, (waiter, part) => waiter.failed(error, part));

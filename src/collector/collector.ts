@@ -209,7 +209,10 @@ function createIntake(
       const state = intakeState(writer, spool);
       if (!state.ok) return { code: 'BUFFER_UNAVAILABLE', detail: state.detail };
       if (tally.requestsOpen <= maxRequests) return undefined;
-      return { code: 'OVERLOADED', detail: `the collector serves its most of ${maxRequests} requests` };
+      return {
+        code: 'OVERLOADED',
+        detail: `the collector is at its limit of ${maxRequests} requests in progress`,
+      };
     },
     unreadiness: () => (intake.phase === 'draining' ? stopping : intake.refusal()),
   };

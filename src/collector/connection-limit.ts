@@ -45,7 +45,7 @@ export function limitConnections(wanted: number, log: Logger): ConnectionLimit {
   const max = Math.max(1, Math.min(wanted, descriptors - keptDescriptors));
   if (max < wanted) {
     log.warn(
-      `at most ${max} connections instead of --max-connections ${wanted}: the system lets this process open only ${descriptors} files; raise that (ulimit -n, LimitNOFILE)`,
+      `accepting at most ${max} connections instead of --max-connections ${wanted}: the system allows this process only ${descriptors} open files; raise that limit (ulimit -n, LimitNOFILE)`,
     );
   }
   return new ConnectionLimit(max);

@@ -105,7 +105,7 @@ class FaultFinder {
           `${wellFormed} is a key with half a surrogate pair: a character cut in two`,
         );
       else if (names.has(name))
-        this.#note('DUPLICATE_KEY', `${own} is there twice in its object; the limit is once`);
+        this.#note('DUPLICATE_KEY', `${own} appears twice in its object; the limit is once`);
       names.add(name);
       this.#space();
       this.#at++;
@@ -130,7 +130,7 @@ class FaultFinder {
   #leaf(pointer: string, paths: Paths | undefined, path: string): void {
     if (paths === undefined) return;
     if (paths.has(path)) {
-      const detail = `${pointer} is stored as the path ${path}, which the event has already: a dot in a key stands for nesting; the limit is once`;
+      const detail = `${pointer} would be stored at the path ${path}, which the event already has: a dot in a key stands for nesting; the limit is once`;
       this.#note('DUPLICATE_KEY', detail);
     }
     paths.add(path);
@@ -143,14 +143,14 @@ class FaultFinder {
       // Long ones are not computed: that takes the square of their digits.
       const number = token.length > longInteger ? undefined : BigInt(token);
       if (number !== undefined && number >= minSigned && number <= max) return;
-      const detail = `${pointer} is an integer of more than 64 bits; the limits are ${minSigned} and ${max}: send it as a string`;
+      const detail = `${pointer} is an integer that does not fit in 64 bits; the limits are ${minSigned} and ${max}: send it as a string`;
       this.#note('NUMBER_OUT_OF_RANGE', detail);
     } else if (max === maxSigned && Number(token) >= 2 ** 63) {
       this.#note('NUMBER_OUT_OF_RANGE', `${pointer} is above the limit of ${max}`);
     } else if (!Number.isFinite(Number(token))) {
       this.#note(
         'NUMBER_OUT_OF_RANGE',
-        `${pointer} is a number beyond a double; the limit is 1.7976931348623157e308`,
+        `${pointer} is a number too large for a double; the limit is 1.7976931348623157e308`,
       );
     }
   }

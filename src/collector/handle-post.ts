@@ -233,7 +233,7 @@ class Post implements Waiter, BodyReceiver {
     const rejected = this.#sortedRejections();
     const problem: Problem = {
       code: rejected[0]?.code === 'INVALID_JSON' ? 'INVALID_JSON' : 'INVALID_EVENT',
-      detail: `none of the ${rejected.length} events was accepted; 'rejected' says why`,
+      detail: `none of the ${rejected.length} events was accepted; 'rejected' lists the reasons`,
     };
     this.#problem = problem;
     this.#answer(problemAnswer(problem, { rejected }));

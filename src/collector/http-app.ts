@@ -84,7 +84,8 @@ export function checkFraming(req: Pick<HttpRequest, 'getHeader' | 'forEach'>): P
     if (name === header) times++;
   });
   if (times === 1 && coding.trim().toLowerCase() === 'chunked') return undefined;
-  const detail = "the only Transfer-Encoding is chunked, sent once; or send the body's Content-Length";
+  const detail =
+    'the only supported Transfer-Encoding is chunked, sent once; otherwise send the Content-Length of the body';
   return { code: 'INVALID_TRANSFER_ENCODING', detail };
 }
 

@@ -1,14 +1,14 @@
-/** A batch that grows, and who waits for what of it. */
+/** A growing batch, and which request waits for which of its events. */
 import { EventBatch, headersBytes, type RecordHeaders } from '../buffer/records.ts';
 
-/** Events that a waiter added one after another, and that are next to each other in one batch too. */
+/** A run of events of one waiter: added one after another, and adjacent in one batch. */
 export interface Part {
-  /** Which of the events that the waiter added is the first, from 0. */
+  /** Position of the first one among the events that the waiter added, from 0. */
   readonly first: number;
   readonly count: number;
 }
 
-/** Who waits for events to be stored: a request. Of each event it hears exactly once. */
+/** A request that waits until its events are stored. It is told about each event exactly once. */
 export interface Waiter {
   /** Events added so far; the batcher counts here. */
   added: number;
@@ -22,7 +22,7 @@ export interface Waiter {
 
 /** What bounds one append. */
 export interface BatchLimits {
-  /** Most bytes of values and headers; one event may be larger. Below Kafka's message.max.bytes of 1 MiB. */
+  /** Maximum bytes of values and headers, below Kafka's message.max.bytes of 1 MiB. A single event may be larger. */
   readonly maxBytes: number;
   readonly maxEvents: number;
 }
@@ -30,7 +30,7 @@ export interface BatchLimits {
 /** Events that will be appended together. Used again after `clear`. */
 export class OpenBatch {
   readonly events = new EventBatch();
-  /** Place in the order in which batches were begun. */
+  /** Position of this batch in the order in which batches were begun. */
   number = 0;
   #headerBytes = 0;
   // Column by column: a request costs no object here.
@@ -81,32 +81,32 @@ export class OpenBatch {
   }
 }
 
-/** This many waiting events do not wait for more: what an append costs is small beside what they cost. */
+/** This many waiting events do not wait for more: the cost of an append is small beside theirs. */
 const enoughEvents = 32;
 /** Shortest time over which the rate of events is measured. */
 const leastSampleMs = 5;
 
 /**
- * Spaces appends out while events come fast. An append costs about as much as five events, in the collector and again
- * in the broker, so with few events in each it is most of the cost. A lone event never
- * waits, 32 events do not, and the batcher lets no full batch wait.
+ * Spaces out appends while events arrive fast. An append costs about as much as five events in the collector, and the
+ * same again in the broker. With few events in each append, appends are most of the cost. A lone event never waits, and
+ * neither do 32 events. The batcher does not hold back a full batch.
  */
 export class AppendPace {
   readonly #intervalMs: number;
   readonly #sampleMs: number;
   #lastAppendAt = Number.NEGATIVE_INFINITY;
-  /** Events appended in this sample so far, less those that waited when it began. */
+  /** Events appended in this sample so far, minus those that already waited when it began. */
   #events = 0;
   #sampleFrom = 0;
   #isFast = false;
 
-  /** @param intervalMs shortest time between appends while more than two events come in it; 0: none */
+  /** @param intervalMs shortest time between appends while more than two events arrive within it; 0: no wait */
   constructor(intervalMs: number) {
     this.#intervalMs = intervalMs;
     this.#sampleMs = Math.max(leastSampleMs, intervalMs);
   }
 
-  /** How long the `waiting` events wait from `now` on, in ms; 0 or less: not at all. */
+  /** How long the `waiting` events must still wait at `now`, in ms; 0 or less: send them at once. */
   waitMs(now: number, waiting: number): number {
     if (this.#intervalMs === 0 || waiting >= enoughEvents) return 0;
     const sample = now - this.#sampleFrom;
@@ -118,7 +118,7 @@ export class AppendPace {
     return this.#isFast ? this.#intervalMs - (now - this.#lastAppendAt) : 0;
   }
 
-  /** This many events are appended now. */
+  /** Notes that `events` events are appended at `now`. */
   appended(now: number, events: number): void {
     this.#lastAppendAt = now;
     this.#events += events;

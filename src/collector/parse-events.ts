@@ -158,14 +158,15 @@ function isLines(type: BodyType): boolean {
 }
 
 function notJson(): Problem {
-  const detail = 'the body is a form: send JSON, as application/json, application/x-ndjson or text/plain';
+  const detail =
+    'the body is a form: send JSON with the content type application/json, application/x-ndjson or text/plain';
   return { code: 'UNSUPPORTED_TYPE', detail };
 }
 
 /** As lines, all but the last element of an array would be refused, for a reason that misleads. */
 function arrayAsLines(): Problem {
   const detail =
-    'the body begins with [, as a JSON array does, and is sent as NDJSON: send it as application/json';
+    'the body begins with [ like a JSON array, but its content type is NDJSON: send it as application/json';
   return { code: 'INVALID_JSON', detail };
 }
 
@@ -180,16 +181,16 @@ function trim(body: Buffer, from: number, to: number): { start: number; end: num
 function tooManyEvents(count: number, maxEvents: number): Problem {
   return {
     code: 'TOO_MANY_EVENTS',
-    detail: `the request holds ${count} events or more; the limit is ${maxEvents}`,
+    detail: `the request holds at least ${count} events; the limit is ${maxEvents}`,
   };
 }
 
 function tooManyValues(maxValues: number): Problem {
-  const detail = `the request holds more than ${maxValues} properties and elements of arrays; send fewer events at a time`;
+  const detail = `the request holds more than ${maxValues} properties and array elements; send fewer events at a time`;
   return { code: 'TOO_MANY_VALUES', detail };
 }
 
 function tooManyUnreadable(reason: string): Problem {
-  const detail = `more than ${mostUnreadableLines} lines are no JSON, so no event of the request was stored; the last one: ${reason}`;
+  const detail = `more than ${mostUnreadableLines} lines are not valid JSON, so no event of the request was stored; the last such line: ${reason}`;
   return { code: 'INVALID_JSON', detail };
 }

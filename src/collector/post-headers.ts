@@ -95,16 +95,17 @@ function readKey(req: HttpRequest): string | Problem {
   });
   if (times > 1) return invalidKey('was sent more than once');
   const isQuoted = header.startsWith('"');
-  if (isQuoted && !quotedForm.test(header)) return invalidKey('begins with a quote and has none at its end');
+  if (isQuoted && !quotedForm.test(header))
+    return invalidKey('begins with a quote but does not end with one');
   const key = isQuoted ? header.slice(1, -1) : header;
-  if (!keyForm.test(key)) return invalidKey('is too long or has other characters');
+  if (!keyForm.test(key)) return invalidKey('is too long or contains characters that are not allowed');
   return key.startsWith(spoolPrefix) ? invalidKey(`begins with ${spoolPrefix}, which is reserved`) : key;
 }
 
 function invalidKey(fault: string): Problem {
   return {
     code: 'INVALID_IDEMPOTENCY_KEY',
-    detail: `the Idempotency-Key ${fault}; send one of 1 to ${longestKey} printable ASCII characters without spaces, in quotes or not`,
+    detail: `the Idempotency-Key ${fault}; send one of 1 to ${longestKey} printable ASCII characters without spaces, with or without quotes`,
   };
 }
 

@@ -119,7 +119,7 @@ export class BodyReader {
     const { maxBodyBytes, maxCompressionRatio } = this.#limits;
     const maxBytes = Math.max(leastInflatedBytes, length * maxCompressionRatio);
     if (maxBytes >= maxBodyBytes) return { maxBytes: maxBodyBytes, problem: tooLarge(maxBodyBytes) };
-    const detail = `decompressed, the body has more than ${maxBytes} bytes; the limit is ${maxCompressionRatio} times its length`;
+    const detail = `the body is larger than ${maxBytes} bytes once decompressed; the limit is ${maxCompressionRatio} times its compressed length`;
     return { maxBytes, problem: { code: 'BODY_TOO_LARGE', detail } };
   }
 

@@ -71,7 +71,7 @@ export async function answerReceipt(
 function answerSpooled(name: SpooledName, spool: ReceiptSources['spool']): Answer {
   const unknown = (detail: string) => problemAnswer({ code: 'UNKNOWN_RECEIPT', detail });
   if (name.spool !== spool?.id) {
-    return unknown('this collector has no spool of that name; ask the one that gave the receipt');
+    return unknown('this collector has no spool with that name; ask the collector that gave the receipt');
   }
   const { from, end } = spool.waiting();
   if (name.offset >= end) return unknown(`spool ${name.spool} ends before offset ${name.offset}`);

@@ -1,6 +1,6 @@
 /**
  * Writes answers. Those to posts carry the CORS header: without it a browser shows an error as a network failure. No other
- * does: status pages are not for pages of other sites.
+ * does: status pages are not served to pages of other sites.
  */
 import type { HttpResponse } from './http-app.ts';
 import { formatProblem, type Problem, problems, type Rejection } from './problem.ts';

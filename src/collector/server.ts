@@ -162,12 +162,12 @@ function chooseImplementation({ kind, connections, log }: ServerOptions): HttpIm
 
 function refuseMethod(allow: string, send: typeof reply) {
   return (res: HttpResponse, req: HttpRequest): void => {
-    const detail = `${req.getUrl()} takes ${allow}`;
+    const detail = `${req.getUrl()} supports only ${allow}`;
     send(res, problemAnswer({ code: 'METHOD_NOT_ALLOWED', detail }, { headers: { Allow: allow } }));
   };
 }
 
 function refusePath(res: HttpResponse, req: HttpRequest): void {
-  const detail = `${req.getUrl()} is unknown; events go to POST /v1/events`;
+  const detail = `${req.getUrl()} is not a known path; send events to POST /v1/events`;
   reply(res, problemAnswer({ code: 'NOT_FOUND', detail }));
 }

@@ -70,7 +70,7 @@ function reasonOf(error: unknown): string {
   if (library !== null) return library[0];
   if (message.includes('Cannot find module')) {
     const here = `Node.js ${process.versions.node} on ${process.platform}-${process.arch}`;
-    return `no binary for ${here} is installed; after changing the version of Node.js run npm ci again`;
+    return `no binary for ${here} is installed; run npm ci again after changing the version of Node.js`;
   }
   return message.split('\n', 1)[0] ?? message;
 }

@@ -166,7 +166,7 @@ function readSlo({ reconcile }: Config, text: string): readonly SloTerm[] {
   const slo = withErrorLimit(parseSlo(text));
   if (reconcile || !slo.some(({ kind }) => kind === 'loss')) return slo;
   throw new OperatorError(
-    '--slo loss=0 needs a look at what is stored: leave out loss=0, or --no-reconcile',
+    '--slo loss=0 needs to check the stored events: leave out loss=0, or --no-reconcile',
     exitCodes.usage,
   );
 }
@@ -179,7 +179,7 @@ function formOf({ args, flags }: CommandContext): Form {
   if (misplaced === undefined) return form;
   const name = form === 'bench' ? 'bench' : `bench ${form}`;
   throw new OperatorError(
-    `--${misplaced} has no meaning for '${name}'. See millrace bench --help`,
+    `--${misplaced} does not apply to '${name}'. See millrace bench --help`,
     exitCodes.usage,
   );
 }

@@ -88,20 +88,20 @@ function checkDataDirectory(dataDir: string): Finding {
     accessSync(existing, constants.W_OK);
     const { bavail, bsize } = statfsSync(existing);
     if (bavail * bsize < minFreeBytes)
-      return { kind: 'fault', text: `${path} has less than 1 GiB free; --data-dir points at it` };
+      return { kind: 'fault', text: `${path} has less than 1 GiB free; check --data-dir` };
     const open = existing === path ? findOpenEntries(path) : [];
     if (open.length > 0)
       return {
         kind: 'todo',
-        text: `take ${open.join(', ')} from the group and from others, who can read it`,
+        text: `remove the permissions of group and others from ${open.join(', ')}, which they can read now`,
       };
-    return { kind: 'ok', text: `data directory ${path} can be written` };
+    return { kind: 'ok', text: `data directory ${path} is writable` };
   } catch (error) {
     if (error instanceof OperatorError)
       return { kind: 'fault', text: error.message, exitCode: error.exitCode };
     return {
       kind: 'fault',
-      text: `the data directory cannot be written: ${messageOf(error)}; --data-dir points at it`,
+      text: `the data directory cannot be written: ${messageOf(error)}; check --data-dir`,
     };
   }
 }
@@ -142,7 +142,7 @@ async function checkClickHouse(config: Config, tables: TablesOptions): Promise<F
     const error = explainPermanent(thrown) ?? thrown;
     if (error instanceof OperatorError)
       return [{ kind: 'fault', text: error.message, exitCode: error.exitCode }];
-    return [{ kind: 'fault', text: `ClickHouse: ${messageOf(error)}; --clickhouse-url points at it` }];
+    return [{ kind: 'fault', text: `ClickHouse: ${messageOf(error)}; check --clickhouse-url` }];
   } finally {
     await clickhouse?.close();
   }

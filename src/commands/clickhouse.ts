@@ -78,7 +78,7 @@ export async function prepareEngine(config: Config, log: Logger): Promise<Prepar
   const accounts = accountsOf(config, host);
   if (!config.clickhouseAuth) {
     log.warn(
-      'the embedded ClickHouse takes everybody as its owner: every program and every user of this machine can read, change and remove all rows (--no-clickhouse-auth)',
+      'the embedded ClickHouse treats everybody as its owner: every program and every user of this machine can read, change and remove all rows (--no-clickhouse-auth)',
     );
   }
   const sandbox = await findSandbox(config.clickhouseSandbox);
@@ -107,7 +107,7 @@ function accountsOf(config: Config, host: string): Account[] {
   const { clickhouseAuth, clickhouseUser: user } = config;
   if (!clickhouseAuth && !isLoopback(host)) {
     throw new OperatorError(
-      `--no-clickhouse-auth would let everybody who reaches ${host} read and remove all rows: it is for loopback addresses only. ` +
+      `--no-clickhouse-auth would let anyone who reaches ${host} read and remove all rows: it is allowed on loopback addresses only. ` +
         'Leave it out, or listen on 127.0.0.1 with --clickhouse-url',
       exitCodes.configuration,
     );
@@ -115,7 +115,7 @@ function accountsOf(config: Config, host: string): Account[] {
   const passwords = clickhouseAuth ? ensurePasswords(config) : undefined;
   if (passwords?.owner.text === '' || passwords?.reader.text === '') {
     throw new OperatorError(
-      'the password of the embedded ClickHouse is set and empty: leave MILLRACE_CLICKHOUSE_PASSWORD out to have one made, or give --no-clickhouse-auth',
+      'the password of the embedded ClickHouse is set but empty: leave MILLRACE_CLICKHOUSE_PASSWORD out to have one generated, or give --no-clickhouse-auth',
       exitCodes.configuration,
     );
   }

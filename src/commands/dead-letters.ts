@@ -41,7 +41,7 @@ export const deadLetters: Command = {
     'logLevel',
     'config',
   ],
-  exitCodes: { 1: 'failure, or ClickHouse still refuses some that were replayed' },
+  exitCodes: { 1: 'failure, or ClickHouse still refuses some of the replayed dead letters' },
   examples: [
     'millrace dead-letters list',
     'millrace dead-letters list --since 1h --reason "reading path status" --limit 100 --json | jq -r .raw',
@@ -134,13 +134,13 @@ function describe(
   { clickhouseUrl, clickhouseDatabase }: Config,
 ): unknown {
   if (error instanceof ClickHouseUnavailableError) {
-    const begun = action === 'replay' ? '. What was begun is finished by the next replay' : '';
+    const begun = action === 'replay' ? '. The next replay finishes what this one began' : '';
     const message = `${error.message}; check --clickhouse-url${begun}`;
     return new OperatorError(message, exitCodes.unavailable, { cause: error });
   }
   if (!(error instanceof ClickHouseError)) return error;
   const message = isMissingTable(error)
-    ? `there are no tables of Millrace in database ${clickhouseDatabase} at ${clickhouseUrl.origin} yet: ` +
+    ? `database ${clickhouseDatabase} at ${clickhouseUrl.origin} has no tables of Millrace yet: ` +
       'start the streamer first (millrace start, or millrace stream), or check --clickhouse-database'
     : `ClickHouse at ${clickhouseUrl.origin} refuses the query: ${describeRefusal(error)}`;
   return new OperatorError(message, exitCodes.unavailable, { cause: error });

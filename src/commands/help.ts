@@ -16,11 +16,11 @@ export function formatHelp(commands: readonly CommandEntry[]): string {
     ...list,
     '',
     'millrace <command> --help shows the options of a command. Each option is also a variable,',
-    'MILLRACE_ and its name, and a key of the file given by --config. A flag comes before a',
-    'variable, a variable before the file, the file before the default.',
+    'MILLRACE_ and its name, and a key of the file given by --config. A flag overrides a',
+    'variable, a variable overrides the file, and the file overrides the default.',
     '',
     ...formatExitCodes({}),
-    'What else a command ends with, and what it means, is in its own --help.',
+    'The --help of a command lists its other exit codes.',
   ].join('\n');
 }
 

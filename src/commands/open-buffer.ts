@@ -138,7 +138,7 @@ export async function checkTopic(config: Config, create: boolean): Promise<Topic
 export function checkOutage({ buffer, onOutage }: Config): void {
   if (buffer !== 'embedded' || onOutage !== 'spool') return;
   throw new OperatorError(
-    "--on-outage spool is for --buffer kafka: the embedded log is on this machine's disk itself, as the spool " +
+    '--on-outage spool needs --buffer kafka: the embedded log is already on the disk of this machine, where the spool ' +
       'would be. Leave it out, or give --buffer kafka',
     exitCodes.configuration,
   );

@@ -46,7 +46,7 @@ export const replay: Command = {
 async function run({ config, args, log }: CommandContext): Promise<ExitCode> {
   const [file] = args;
   if (file === undefined)
-    throw new OperatorError('replay needs a file, or - for standard input', exitCodes.usage);
+    throw new OperatorError('replay needs a file name, or - for standard input', exitCodes.usage);
   if (config.rate !== undefined && config.speed !== undefined) {
     throw new OperatorError('--rate and --speed exclude each other: give one of them', exitCodes.usage);
   }

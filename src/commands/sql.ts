@@ -26,7 +26,7 @@ export const sql: Command = {
   ],
   aliases: { format: 'outputFormat' },
   exitCodes: {
-    1: 'ClickHouse refused a statement, or its result broke off',
+    1: 'ClickHouse refused a statement, or its result was cut off',
     2: 'wrong usage, or a file that cannot be read',
   },
   examples: [

@@ -140,8 +140,8 @@ function childEnvironment(config: Config, flags: CommandContext['flags']): NodeJ
 const mostColumns = 4;
 
 function describeOutage({ onOutage, dataDir }: Config): string {
-  if (onOutage === 'spool') return `while Kafka is away events wait in ${resolve(dataDir, 'spool')}`;
-  return 'while Kafka is away posts get 503; --on-outage spool keeps them on this disk';
+  if (onOutage === 'spool') return `while Kafka is unreachable, events wait in ${resolve(dataDir, 'spool')}`;
+  return 'while Kafka is unreachable, posts get 503; --on-outage spool keeps events on this disk instead';
 }
 
 /** What {@link formatBanner} tells beside the configuration. */
@@ -179,20 +179,20 @@ export function formatBanner(config: Config, { seconds, engine, schema }: Starte
 Send an event:
   ${formatSending(`${collector}/v1/events`, schema, event)}
 
-A second later, read it back:
+A second later you can read it back:
   ${ownName()} sql${sqlFlags(config)} ${sql.includes('"') ? quoteShell(sql) : `"${sql}"`}
 
-or, with the file of the password, by any client of ClickHouse:
+or, with the password file, through any client of ClickHouse:
   curl${formatLogin(config)} '${clickhouse}/${database}' --data-binary ${quoteShell(`${sql} FORMAT PrettyCompact`)}
 
-Ctrl-C stops everything in order; the next start goes on where this one stopped.
+Ctrl-C stops everything in order; the next start continues where this one stopped.
 `;
 }
 
 function formatSending(url: string, { file }: EventSchema, event: object | undefined): string {
   const head = `curl ${url} -H 'content-type: application/json' -d`;
   if (event !== undefined) return `${head} ${quoteShell(JSON.stringify(event))}`;
-  return `${head} EVENT    where EVENT is a JSON object that ${file} takes`;
+  return `${head} EVENT    where EVENT is a JSON object that matches ${file}`;
 }
 
 /** The columns that the example fills, or else the first. */

@@ -81,7 +81,7 @@ export const stream: Command = {
     streamer.done.catch((error: unknown) => {
       // An OperatorError says all there is to say.
       const fields = error instanceof OperatorError ? {} : { err: error };
-      log.fatal(fields, `delivery cannot go on: ${messageOf(error)}`);
+      log.fatal(fields, `delivery cannot continue: ${messageOf(error)}`);
       const code = error instanceof Error && 'exitCode' in error ? Number(error.exitCode) : exitCodes.failure;
       void flushReports(log).finally(() => process.exit(code));
     });

@@ -11,7 +11,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'collect',
-    summary: 'Take events over HTTP and store them in the buffer',
+    summary: 'Accept events over HTTP and store them in the buffer',
     stores: true,
     load: async () => (await import('./collect.ts')).collect,
   },
@@ -29,7 +29,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'check',
-    summary: 'Check the configuration and every dependency, changing nothing unless told --create',
+    summary: 'Check the configuration and every dependency, changing nothing without --create',
     load: async () => (await import('./check.ts')).check,
   },
   {
@@ -39,12 +39,12 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'sql',
-    summary: 'Ask ClickHouse: a statement, a file of statements, standard input, or a prompt',
+    summary: 'Query ClickHouse: a statement, a file of statements, standard input, or a prompt',
     load: async () => (await import('./sql.ts')).sql,
   },
   {
     name: 'tail',
-    summary: 'Print the newest rows of table events as they arrive, one JSON object a line',
+    summary: 'Print the newest rows of table events as they arrive, one JSON object per line',
     load: async () => (await import('./tail.ts')).tail,
   },
   {

@@ -83,12 +83,12 @@ function describe(error: unknown, config: Config, isStarted: boolean): unknown {
   if (!(error instanceof ClickHouseError)) return error;
   if (isMissingTable(error)) {
     const message =
-      `there is no table events in database ${database} at ${clickhouseUrl.origin} yet: ` +
+      `database ${database} at ${clickhouseUrl.origin} has no table events yet: ` +
       'start the streamer first (millrace start, or millrace stream), or check --clickhouse-database';
     return new OperatorError(message, exitCodes.unavailable, { cause: error });
   }
   if (filter !== undefined && !isStarted && !isRefusal(error)) {
-    return new OperatorError(`ClickHouse does not take --filter: ${error.message}`, exitCodes.usage, {
+    return new OperatorError(`ClickHouse does not accept --filter: ${error.message}`, exitCodes.usage, {
       cause: error,
     });
   }

@@ -49,8 +49,8 @@ export const verify: Command = {
     'config',
   ],
   exitCodes: {
-    98: 'loss, doubles, rows of no record, or other bytes than were posted were found',
-    99: 'not everything is delivered yet, or not within --wait',
+    98: 'loss, duplicates, rows without a record, or bytes that differ from those posted',
+    99: 'some records are not delivered yet, or were not delivered within --wait',
   },
   examples: [
     'millrace verify',

@@ -76,7 +76,7 @@ function readFlags({ flags, allowed }: Sources, faults: string[]): Map<OptionKey
     const isElsewhere = keys.some((candidate) => [name, negated].includes(optionName(candidate)));
     if (key === undefined && isElsewhere) {
       faults.push(
-        `--${name} is an option of other commands, not of this one: its --help shows those it takes`,
+        `--${name} is an option of other commands, not of this one: see its --help for the options it takes`,
       );
     } else if (key === undefined) {
       faults.push(
@@ -144,7 +144,7 @@ function readFile(path: unknown, faults: string[]): Map<OptionKey, Found> {
   }
   if (content === null) return found;
   if (typeof content !== 'object' || Array.isArray(content)) {
-    faults.push(`--config ${path}: must be a map of options, as 'listen: 127.0.0.1:8080'`);
+    faults.push(`--config ${path}: must be a map of options, such as 'listen: 127.0.0.1:8080'`);
     return found;
   }
   for (const [name, value] of Object.entries(content)) {

@@ -61,7 +61,7 @@ export function bytes(min: number, max: number = Number.MAX_SAFE_INTEGER) {
     if (match !== null && size >= min && size <= max) return size;
     return fault(
       context,
-      `must be a size of at least ${min} bytes, as 500B, 64KiB, 8MiB or 2GiB, not '${value}'`,
+      `must be a size of at least ${min} bytes, such as 500B, 64KiB, 8MiB or 2GiB, not '${value}'`,
     );
   });
 }
@@ -73,7 +73,7 @@ export function duration(minMs: number, maxMs: number = Number.MAX_SAFE_INTEGER)
     const unit = (match?.[2] ?? 'ms') as keyof typeof durationUnits;
     const ms = Math.round(Number(match?.[1]) * durationUnits[unit]);
     if (match !== null && ms >= minMs && ms <= maxMs) return ms;
-    return fault(context, `must be a duration as 250ms, 5s, 10m, 2h or 7d, not '${value}'`);
+    return fault(context, `must be a duration such as 250ms, 5s, 10m, 2h or 7d, not '${value}'`);
   });
 }
 
@@ -84,7 +84,7 @@ export function keeping(minMs: number) {
     const kept = duration(minMs).safeParse(value);
     return kept.success
       ? kept.data
-      : fault(context, `must be always, never or a duration as 30d, not '${value}'`);
+      : fault(context, `must be always, never or a duration such as 30d, not '${value}'`);
   });
 }
 
@@ -95,7 +95,10 @@ export const time = scalar.transform((value, context) => {
   const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i.test(value.trim());
   const ms = isTime ? Date.parse(value.trim()) : Number.NaN;
   if (!Number.isNaN(ms)) return ms;
-  return fault(context, `must be a duration ago, as 1h, or a time, as 2026-01-31T08:00:00Z, not '${value}'`);
+  return fault(
+    context,
+    `must be a duration ago, such as 1h, or a time, such as 2026-01-31T08:00:00Z, not '${value}'`,
+  );
 });
 
 /** A whole number, or two with a dash between: the ends of a range, both included. */
@@ -104,7 +107,7 @@ export const range = scalar.transform((value, context) => {
   const from = Number(match?.[1]);
   const to = Number(match?.[2] ?? match?.[1]);
   if (match !== null && from <= to) return { from, to };
-  return fault(context, `must be a number, as 12, or a range, as 12-40, not '${value}'`);
+  return fault(context, `must be a number, such as 12, or a range, such as 12-40, not '${value}'`);
 });
 
 /** `host:port`; IPv6 hosts in brackets. */
@@ -112,7 +115,7 @@ export const address = scalar.transform((value, context): Address => {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:\s/]+)):(\d{1,5})$/i.exec(value.trim());
   const port = Number(match?.[3]);
   if (match === null || port > 65_535)
-    return fault(context, `must be host:port, as 127.0.0.1:8080, not '${value}'`);
+    return fault(context, `must be host:port, such as 127.0.0.1:8080, not '${value}'`);
   return { host: match[1] ?? match[2] ?? '', port };
 });
 
@@ -130,11 +133,14 @@ export const addresses = z
 /** Names of hosts, separated by commas; a list in a file. Empty: none. */
 export const hostNames = list(
   /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i,
-  'a host name without a port, as collector-1',
+  'a host name without a port, such as collector-1',
 );
 
 /** Origins of pages, separated by commas; a list in a file. Empty: none. */
-export const origins = list(/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/i, 'an origin, as https://console.example');
+export const origins = list(
+  /^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/i,
+  'an origin, such as https://console.example',
+);
 
 function list(item: RegExp, what: string) {
   return z
@@ -144,7 +150,7 @@ function list(item: RegExp, what: string) {
       const bad = given.find((text) => !item.test(text));
       return bad === undefined
         ? given
-        : fault(context, `must be ${what}, or several with commas, not '${bad}'`);
+        : fault(context, `must be ${what}, or several separated by commas, not '${bad}'`);
     });
 }
 
@@ -155,7 +161,7 @@ export const httpUrl = scalar.transform((value, context) => {
     return fault(context, `must be an http:// or https:// URL, not '${value}'`);
   }
   if (url.username !== '' || url.password !== '')
-    return fault(context, 'must not carry a user or a password');
+    return fault(context, 'must not contain a user or a password');
   if (url.pathname !== '/' || url.search !== '')
     return fault(context, `must have no path or query, not '${value}'`);
   return url;
@@ -167,7 +173,7 @@ export const endpoint = scalar.transform((value, context) => {
   if (url === undefined || !['http:', 'https:'].includes(url.protocol))
     return fault(context, 'must be an http:// or https:// URL');
   if (url.username !== '' || url.password !== '')
-    return fault(context, 'must not carry a user or a password');
+    return fault(context, 'must not contain a user or a password');
   return url;
 });
 
@@ -188,7 +194,7 @@ export const ratio = scalar.transform((value, context) => {
 /** A path of a URL, without a query. */
 export const urlPath = scalar.transform((value, context) => {
   if (/^\/[!-~]*$/.test(value) && !/[?#]/.test(value)) return value;
-  return fault(context, `must be a path that begins with /, as /v1/events, not '${value}'`);
+  return fault(context, `must be a path that begins with /, such as /v1/events, not '${value}'`);
 });
 
 /** The address as text, with brackets around IPv6. */

@@ -82,7 +82,7 @@ export class ReplayLog {
     if (planned === undefined) {
       if (rows.length === 0) return undefined;
       throw new OperatorError(
-        `table ${this.#table} does not say what its last replay was about: wait for replication, then replay again`,
+        `table ${this.#table} does not hold the plan of its last replay: wait for replication, then replay again`,
         exitCodes.unavailable,
       );
     }
@@ -99,7 +99,7 @@ export class ReplayLog {
       if (performance.now() > deadline) {
         throw new OperatorError(
           `plan ${plan.number} does not appear in table ${this.#table}: nothing was replayed. ` +
-            'If rows were removed from that table, drop it; it is made again',
+            'If rows were removed from that table, drop it; it is created again',
           exitCodes.failure,
         );
       }

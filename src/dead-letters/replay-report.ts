@@ -13,10 +13,10 @@ export function formatReplay(result: ReplayResult, dryRun: boolean): string {
     `already in events ${alreadyThere}`,
     ...(vanished === 0
       ? []
-      : [`taken by ClickHouse and not in events ${vanished}: a TTL or somebody removes them`]),
+      : [`accepted by ClickHouse but not in events ${vanished}: a TTL or a person removed them`]),
     ...closedPlans.map(
       ({ plan, rows }) =>
-        `plan ${plan} of an earlier replay is closed: ClickHouse has taken it, but events lacks ` +
+        `plan ${plan} of an earlier replay is closed: ClickHouse accepted it, but events lacks ` +
         `${countOf(rows, 'row')} of it, pending again`,
     ),
   ];

@@ -53,7 +53,7 @@ export async function prepareFiles(dataDir: string, databases: readonly string[]
     replacePrivateFile(files.config, configXml(files));
   } catch (cause) {
     throw new OperatorError(
-      `the data directory ${resolve(dataDir)} cannot be used by the embedded ClickHouse: ${messageOf(cause)}`,
+      `the embedded ClickHouse cannot use the data directory ${resolve(dataDir)}: ${messageOf(cause)}`,
       exitCodes.unavailable,
       { cause },
     );

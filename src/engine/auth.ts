@@ -52,7 +52,7 @@ export class Guard {
       throw new EngineError(
         194,
         'REQUIRED_PASSWORD',
-        'default: Authentication failed: password is required. The banner of millrace start, and docs/security.md, say where it is',
+        'default: Authentication failed: password is required. To find it, see the banner of millrace start or docs/security.md',
       );
     }
     const address = networkOf(request.socket.remoteAddress ?? '');

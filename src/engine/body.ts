@@ -108,7 +108,7 @@ function decompressed(request: IncomingMessage): AsyncIterable<Buffer> {
 }
 
 function stalled(ms: number): EngineError {
-  return new EngineError(209, 'SOCKET_TIMEOUT', `Nothing of the body came for ${ms} ms`, 408);
+  return new EngineError(209, 'SOCKET_TIMEOUT', `No part of the body arrived for ${ms} ms`, 408);
 }
 
 function tooLarge(maxBytes: number): EngineError {
@@ -193,7 +193,7 @@ function full(maxBytes: number): EngineError {
   return new EngineError(
     202,
     'TOO_MANY_SIMULTANEOUS_QUERIES',
-    `Too many simultaneous inserts: their data is more than ${maxBytes} bytes. Try again later`,
+    `Too many simultaneous inserts: together they hold more than ${maxBytes} bytes. Try again later`,
     503,
   );
 }

@@ -41,7 +41,7 @@ export function readCanonical(text: string): CanonicalToken[] {
     const match = pattern.exec(text);
     if (match === null || match[5]?.length === 2) throw unreadable(text, at);
     if (tokens.length === maxTokens) {
-      throw new EngineError(168, 'TOO_BIG_AST', `The statement has more than ${maxTokens} words and signs`);
+      throw new EngineError(168, 'TOO_BIG_AST', `The statement has more than ${maxTokens} words and symbols`);
     }
     let group = 1;
     while (match[group] === undefined && group < kinds.length) group += 1;
@@ -87,7 +87,7 @@ function unreadable(text: string, at: number): EngineError {
   return new EngineError(
     62,
     'SYNTAX_ERROR',
-    `Syntax error: the embedded ClickHouse does not take this statement, at: ${rest}`,
+    `Syntax error: the embedded ClickHouse does not accept this statement, at: ${rest}`,
   );
 }
 

@@ -132,7 +132,7 @@ export function checkDoor(request: IncomingMessage, response: ServerResponse, do
   const host = headers.host;
   if (count > 1 || (host !== undefined && !isOurs(host, door))) {
     throw denied(
-      `Host ${shown(host)} is no name of this embedded ClickHouse: use the address that it listens on, or allow it with --clickhouse-hosts`,
+      `Host ${shown(host)} is not a name of this embedded ClickHouse: use the address that it listens on, or allow this name with --clickhouse-hosts`,
     );
   }
   const { origin } = headers;

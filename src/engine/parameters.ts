@@ -79,7 +79,7 @@ export function readParameters({
     throw new EngineError(
       497,
       'ACCESS_DENIED',
-      'Name tables of system as system.table, from another database',
+      'system cannot be the current database: use another one, and write its tables with the prefix system.',
     );
   }
   return {
@@ -155,7 +155,7 @@ export async function* withOneHeader(
       throw new EngineError(
         49,
         'LOGICAL_ERROR',
-        `A piece of a result in ${format} does not begin as the first`,
+        `A piece of a result in ${format} does not begin like the first`,
       );
     }
   }

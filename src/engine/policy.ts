@@ -140,7 +140,7 @@ class Judge {
     if (this.#isCall(token)) this.#call(token.text);
     else if (this.#judgement.vocabulary.isRefused(token.text) && this.#mayBeFunction()) {
       throw denied(
-        `The embedded ClickHouse has no function ${token.text}; a column of that name is written as table.${token.text}`,
+        `The embedded ClickHouse has no function ${token.text}; write a column of that name as table.${token.text}`,
       );
     }
   }
@@ -214,7 +214,7 @@ class Judge {
       throw new EngineError(78, 'UNKNOWN_TYPE_OF_QUERY', 'Query has infile and was send directly to server');
     }
     if ((word === 'SQL' && this.#isWord(1, 'SECURITY')) || (word === 'DEFINER' && this.#isSymbol(1, '='))) {
-      throw denied('Views of the embedded ClickHouse have the rights of those who read them');
+      throw denied('Views of the embedded ClickHouse run with the rights of the user who reads them');
     }
     if (word === 'PARALLEL' && this.#isWord(1, 'WITH')) throw denied('PARALLEL WITH is not allowed');
     if (word === 'FORMAT' && (next?.kind === 'word' || next?.kind === 'name')) checkFormat(next.text);
@@ -237,9 +237,10 @@ class Judge {
       const sign = this.#isSymbol(at + 2, '-') ? 1 : 0;
       const value = this.#peek(at + 2 + sign);
       at += 3 + sign;
-      if (value?.kind === 'symbol' || value === undefined) throw denied(`Setting ${name} takes a literal`);
+      if (value?.kind === 'symbol' || value === undefined)
+        throw denied(`Setting ${name} must be set to a literal`);
       if (this.#isSymbol(at, '(') && !(this.#isBackup && name === 'base_backup' && value.text === 'Disk')) {
-        throw denied(`Setting ${name} takes a literal`);
+        throw denied(`Setting ${name} must be set to a literal`);
       }
       this.#setting(name, (sign === 1 ? '-' : '') + this.#text.slice(value.start, value.end));
       if (!this.#isSymbol(at, ',')) return;
@@ -272,7 +273,7 @@ class Judge {
   #substitution(): void {
     const name = this.#peek(1);
     if (name?.kind !== 'word' || !this.#isSymbol(2, ':')) {
-      throw denied('The embedded ClickHouse does not take this statement, at: {');
+      throw denied('The embedded ClickHouse does not accept this statement, at: {');
     }
     const isIdentifier = this.#isWord(3, 'Identifier');
     while (this.#at < this.#tokens.length && !this.#isSymbol(0, '}')) this.#at += 1;
@@ -284,7 +285,7 @@ class Judge {
       /^system(\.|$)/.test(value) ||
       this.#judgement.vocabulary.isRefused(value)
     ) {
-      throw denied(`The value of parameter ${name.text} is no name that the embedded ClickHouse takes`);
+      throw denied(`The value of parameter ${name.text} is not a name that the embedded ClickHouse accepts`);
     }
   }
 
@@ -299,8 +300,7 @@ class Judge {
     for (let distance = 2; !this.#isSymbol(distance, ')'); distance += 1) {
       const { kind, text } = this.#peek(distance) ?? { kind: 'symbol', text: '' };
       const isPlain = kind === 'symbol' ? text === ',' : text !== 'system' && text !== 'REGEXP';
-      if (!isPlain)
-        throw denied("Tables are merged as merge('database', 'pattern'), and not those of system");
+      if (!isPlain) throw denied("Use merge('database', 'pattern'), with a database other than system");
     }
   }
 

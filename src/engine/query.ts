@@ -81,7 +81,7 @@ export async function runQuery(context: QueryContext, asked: Asked, reply: Reply
   const whole = isWhole ? text : Buffer.concat([text, await readRest(body, parameters.scope)]);
   const { sql, kind } = await judged(context, whole, parameters);
   if (insertIn(sql) !== undefined) {
-    const message = `The data of an INSERT must begin within ${maxHeadBytes} bytes, behind FORMAT and a name, or VALUES`;
+    const message = `The data of an INSERT must begin within ${maxHeadBytes} bytes, after FORMAT and a name or after VALUES`;
     throw new EngineError(62, 'SYNTAX_ERROR', message);
   }
   await runStatement(context, { ...asked, sql, kind }, reply);

@@ -160,7 +160,11 @@ function gone(): EngineError {
 }
 
 function expired(maxMs = 0): EngineError {
-  return new EngineError(159, 'TIMEOUT_EXCEEDED', `Timeout exceeded: the query was ended after ${maxMs} ms`);
+  return new EngineError(
+    159,
+    'TIMEOUT_EXCEEDED',
+    `Timeout exceeded: the query was stopped after ${maxMs} ms`,
+  );
 }
 
 /**
@@ -231,7 +235,7 @@ export class Gate {
   #wait(lane: Lane, { signal, waitMs }: Patience): Promise<void> {
     const before = this.#waiting.filter((waiter) => waiter.lane === lane).length;
     const limit = this.#limits.slots[lane];
-    if (before >= this.#limits.queue) throw tooMany(`${limit} run and ${before} wait`);
+    if (before >= this.#limits.queue) throw tooMany(`${limit} are running and ${before} are waiting`);
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void) => {
         clearTimeout(timer);
@@ -242,7 +246,7 @@ export class Gate {
       const waiter: Waiter = { lane, start: () => settle(resolve) };
       const leave = () => settle(() => reject(new EngineError(210, 'NETWORK_ERROR', 'The client is gone')));
       const refuse = () =>
-        settle(() => reject(tooMany(`none of the ${limit} that run ended within ${waitMs} ms`)));
+        settle(() => reject(tooMany(`none of the ${limit} running queries ended within ${waitMs} ms`)));
       const timer = waitMs === undefined ? undefined : setTimeout(refuse, waitMs);
       this.#waiting.push(waiter);
       if (signal?.aborted === true) leave();

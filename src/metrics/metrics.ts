@@ -31,7 +31,7 @@ export const metricTable = {
   },
   requestDuration: {
     name: 'millrace_http_request_duration_seconds',
-    help: 'From the first byte of a post to its answer, for posts whose events were stored.',
+    help: 'Time from the first byte of a post to its answer, for posts whose events were stored.',
     type: 'histogram',
     buckets: latencySeconds,
   },
@@ -42,18 +42,18 @@ export const metricTable = {
   },
   rejected: {
     name: 'millrace_events_rejected_total',
-    help: 'Events and bodies refused because of what they are, by error code.',
+    help: 'Events and bodies refused because of their content, by error code.',
     type: 'counter',
     label: 'code',
   },
   paths: {
     name: 'millrace_event_paths',
-    help: 'Distinct paths of properties in every 64th valid event of the last one to two hours, 0 to 10,000. Many: ids are used as keys.',
+    help: 'Distinct property paths in every 64th valid event of the last one to two hours, 0 to 10,000. A high number means that ids are used as keys.',
     type: 'gauge',
   },
   failed: {
     name: 'millrace_events_failed_total',
-    help: 'Valid events that the buffer did not take; their clients were told 503.',
+    help: 'Valid events that the buffer did not accept; their clients got 503.',
     type: 'counter',
   },
   inFlightBytes: {
@@ -73,7 +73,7 @@ export const metricTable = {
   },
   connectionsRefused: {
     name: 'millrace_http_connections_refused_total',
-    help: 'Connections closed at once, since --max-connections were open.',
+    help: 'Connections closed at once because --max-connections were open.',
     type: 'counter',
   },
   appendDuration: {
@@ -95,7 +95,7 @@ export const metricTable = {
   },
   bufferUp: {
     name: 'millrace_buffer_up',
-    help: '1 if the buffer can be used now, by the streamer or by every worker of the collector, else 0.',
+    help: '1 if the buffer can be used now by the streamer or by every worker of the collector, otherwise 0.',
     type: 'gauge',
     aggregator: 'min',
   },
@@ -111,24 +111,24 @@ export const metricTable = {
   },
   spoolUnsure: {
     name: 'millrace_spool_unsure_events_total',
-    help: 'Events of the spool that were sent to Kafka again when it could not tell any more whether it had them.',
+    help: 'Events of the spool that were sent to Kafka again because Kafka could no longer tell whether it had them.',
     type: 'counter',
   },
   spoolEvents: {
     name: 'millrace_spool_events',
-    help: 'Events that wait in the spool.',
+    help: 'Events waiting in the spool.',
     type: 'gauge',
     aggregator: 'max',
   },
   spoolBytes: {
     name: 'millrace_spool_bytes',
-    help: 'Bytes of disk that the events in the spool take.',
+    help: 'Bytes on disk used by the events in the spool.',
     type: 'gauge',
     aggregator: 'max',
   },
   spoolMaxBytes: {
     name: 'millrace_spool_max_bytes',
-    help: 'Most bytes that the spool may take: --spool-max-bytes. At that new events get 503.',
+    help: 'Limit of the spool in bytes: --spool-max-bytes. When the spool reaches it, new events get 503.',
     type: 'gauge',
     aggregator: 'max',
   },
@@ -158,30 +158,30 @@ export const metricTable = {
   },
   insertErrors: {
     name: 'millrace_insert_errors_total',
-    help: "Failed attempts to insert, by ClickHouse's error code; 0 when it gave no answer.",
+    help: "Failed attempts to insert, by ClickHouse's error code; 0 when ClickHouse gave no answer.",
     type: 'counter',
     label: 'code',
   },
   insertOldest: {
     name: 'millrace_insert_oldest_seconds',
-    help: 'Age of the oldest insert that has not got through, retries included; 0 when none is under way. From 30 s on the streamer is not ready.',
+    help: 'Age of the oldest insert that has not succeeded yet, retries included; 0 when no insert is in progress. From 30 s the streamer is not ready.',
     type: 'gauge',
   },
   freshness: {
     name: 'millrace_freshness_seconds',
-    help: 'For each row, from receiving the oldest event of its batch to the batch being queryable.',
+    help: 'Time for each row from receiving the oldest event of its batch until the batch can be queried.',
     type: 'histogram',
     buckets: freshnessSeconds,
   },
   lag: {
     name: 'millrace_consumer_lag_events',
-    help: 'Records in the buffer that are not delivered yet, by owned partition.',
+    help: 'Records in the buffer that have not been delivered yet, by owned partition.',
     type: 'gauge',
     label: 'partition',
   },
   deliveryUp: {
     name: 'millrace_delivery_up',
-    help: '0 while a partition has undelivered records of which none got through for a minute (twice --batch-age if that is longer), else 1.',
+    help: '0 while a partition has undelivered records and has delivered none for a minute (or twice --batch-age if that is longer), otherwise 1.',
     type: 'gauge',
     aggregator: 'min',
   },
@@ -192,7 +192,7 @@ export const metricTable = {
   },
   retentionSecondsLeft: {
     name: 'millrace_retention_seconds_left',
-    help: 'Until Kafka may delete the oldest undelivered event, by owned partition; the whole retention when all are delivered. Absent where undelivered events are never deleted.',
+    help: 'Time until Kafka may delete the oldest undelivered event, by owned partition; the full retention when all are delivered. Absent where undelivered events are never deleted.',
     type: 'gauge',
     label: 'partition',
   },
@@ -203,47 +203,47 @@ export const metricTable = {
   },
   settled: {
     name: 'millrace_batches_settled_total',
-    help: 'Batches whose token could not be trusted: ClickHouse was asked which of their rows it has.',
+    help: 'Batches whose token could not be trusted, so that ClickHouse was asked which of their rows it has.',
     type: 'counter',
   },
   repeats: {
     name: 'millrace_repeats_total',
-    help: 'Records whose id was seen before; they are in repeats and not in events.',
+    help: 'Records whose id was seen before; they are stored in repeats, not in events.',
     type: 'counter',
   },
   regressions: {
     name: 'millrace_commit_regressions_total',
-    help: 'Partitions of which ClickHouse had rows beyond the committed offset: the commit was lost or set back.',
+    help: 'Partitions for which ClickHouse had rows beyond the committed offset: the commit was lost or set back.',
     type: 'counter',
   },
   topicChanges: {
     name: 'millrace_topic_changes_total',
-    help: 'Partitions whose topic was deleted and made anew; what of the former one was not delivered is gone.',
+    help: 'Partitions whose topic was deleted and created again; undelivered records of the former topic are lost.',
     type: 'counter',
   },
   deadLetters: {
     name: 'millrace_dead_letters_total',
-    help: 'Records that ClickHouse refused, or that cannot be read, and that were written to dead_letters.',
+    help: 'Records written to dead_letters because ClickHouse refused them or they could not be read.',
     type: 'counter',
   },
   lost: {
     name: 'millrace_expired_events_total',
-    help: 'Offsets that retention removed from the buffer before they were delivered. Must be 0.',
+    help: 'Offsets that retention removed from the buffer before they were delivered; must be 0.',
     type: 'counter',
   },
   clickhouseUp: {
     name: 'millrace_clickhouse_up',
-    help: '1 if ClickHouse answers and inserts get through, else 0.',
+    help: '1 if ClickHouse answers and inserts succeed, otherwise 0.',
     type: 'gauge',
   },
   spansSent: {
     name: 'millrace_spans_sent_total',
-    help: 'Spans that the receiver at --traces-endpoint took. Absent without one.',
+    help: 'Spans that the receiver at --traces-endpoint accepted. Absent without --traces-endpoint.',
     type: 'counter',
   },
   spansDropped: {
     name: 'millrace_spans_dropped_total',
-    help: 'Spans that were not sent: too many waited, or the receiver refused them. Absent without --traces-endpoint.',
+    help: 'Spans that were dropped because too many waited or the receiver refused them. Absent without --traces-endpoint.',
     type: 'counter',
   },
 } as const satisfies Record<string, MetricDefinition>;

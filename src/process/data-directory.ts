@@ -55,7 +55,10 @@ export function prepareDataDirectory(path: string, log?: Pick<Logger, 'warn'>): 
     }
     const subject = paths.length === 1 ? paths[0] : `${paths.length} files and directories in ${root}`;
     if (paths.length > 0)
-      log?.warn({ paths }, `others could read ${subject}: the mode is now 0700, of files 0600`);
+      log?.warn(
+        { paths },
+        `others could read ${subject}: the mode is now 0700 for directories and 0600 for files`,
+      );
     return root;
   });
 }
@@ -111,16 +114,16 @@ function isOpen({ path, isDirectory }: Entry): boolean {
   if (!isDirectory && !stats.isFile()) throw refusal(path, 'is not a regular file');
   const me = process.geteuid?.();
   if (me !== undefined && stats.uid !== me) {
-    const advice = `run as that user, give it to this one (chown -R ${me}), or choose another directory with --data-dir: within this one, Millrace would make its own`;
+    const advice = `run as that user, give it to this one (chown -R ${me}), or choose another directory with --data-dir: Millrace would create its own inside this one`;
     throw refusal(path, `belongs to user ${stats.uid}, and this process runs as user ${me}: ${advice}`);
   }
   return (stats.mode & othersMask) !== 0;
 }
 
 const leadsElsewhere =
-  'is a symbolic link, which would lead what is stored elsewhere: mount the other place there, or choose it with --data-dir';
+  'is a symbolic link, which would store the data elsewhere: mount the other place there, or choose it with --data-dir';
 const keepsNoModes =
-  'is on a file system that keeps no modes, so that others may read it: choose another place with --data-dir';
+  'is on a file system without permissions, so that others may read it: choose another place with --data-dir';
 
 function explained<T>(path: string, work: () => T): T {
   try {
@@ -211,14 +214,14 @@ function checkPrivate(path: string, stats: Stats): void {
   if (!stats.isFile()) throw refusal(path, 'is not a regular file');
   const me = process.geteuid?.();
   if (me !== undefined && stats.uid !== me) {
-    const advice = `run as that user (sudo -u '#${stats.uid}' …), or remove the file if nobody knows where it is from`;
+    const advice = `run as that user (sudo -u '#${stats.uid}' …), or remove the file if nobody knows where it comes from`;
     throw refusal(path, `belongs to user ${stats.uid}, and this process runs as user ${me}: ${advice}`);
   }
   if ((stats.mode & othersMask) !== 0) {
     const mode = (stats.mode & 0o777).toString(8).padStart(4, '0');
     throw refusal(
       path,
-      `has mode ${mode}, so others may know what is in it: chmod 600 ${path}, or remove the file to have a new one made at the next start`,
+      `has mode ${mode}, so others may know its content: chmod 600 ${path}, or remove the file to have a new one generated at the next start`,
     );
   }
 }

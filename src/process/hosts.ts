@@ -83,7 +83,7 @@ export function createStatusGuard(listen: Address, names: readonly string[]): St
   const known = new Set(['localhost', ...[listen.host, hostname(), ...names].map(hostOf)]);
   return ({ host, origin, site }) => {
     if (site === 'cross-site' || (origin !== '' && !isOriginOf(origin, host))) {
-      return { code: 'ORIGIN_NOT_ALLOWED', detail: 'status pages are not for pages of other sites' };
+      return { code: 'ORIGIN_NOT_ALLOWED', detail: 'status pages are not served to pages of other sites' };
     }
     if (host === '') return undefined;
     const name = hostOf(host);
@@ -124,8 +124,8 @@ export async function probePort(address: Address, option: string): Promise<numbe
 /** The error for an address that cannot be listened on. */
 export function portInUse(address: Address, option: string): OperatorError {
   return new OperatorError(
-    `cannot listen on ${formatAddress(address)}: the port is in use, or the address is not this machine's. ` +
-      `Stop what uses it, or choose another with --${option}`,
+    `cannot listen on ${formatAddress(address)}: the port is in use, or the address does not belong to this machine. ` +
+      `Stop the program that uses it, or choose another with --${option}`,
     exitCodes.unavailable,
   );
 }

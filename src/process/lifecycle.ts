@@ -67,7 +67,7 @@ export function stopGracefully(
   stop: (hurry: AbortSignal) => Promise<void>,
   { log, timeoutMs, isBelowNpm = false }: StopOptions,
 ): void {
-  let reason = 'there is nothing left to do';
+  let reason = 'there is no work left';
   /** What it stops for; undefined while it does not. */
   let closing: { readonly signal: string | undefined; readonly at: number } | undefined;
   const hurry = new AbortController();

@@ -43,10 +43,10 @@ export async function findSandbox(wanted: SandboxKind | 'auto'): Promise<Sandbox
   }
   // The first is the strictest, and the one to wish for.
   const [first = ''] = faults;
-  const advice = process.platform === 'linux' ? first : 'there is one on Linux only';
+  const advice = process.platform === 'linux' ? first : 'a sandbox is available on Linux only';
   if (wanted === 'auto') return { ...none, advice };
   throw new OperatorError(
-    `the sandbox ${wanted} does not work here: ${advice}. Or choose another with --clickhouse-sandbox`,
+    `the sandbox ${wanted} does not work here: ${advice}. Otherwise choose another with --clickhouse-sandbox`,
     exitCodes.unavailable,
   );
 }
@@ -117,7 +117,7 @@ async function findBubblewrap(): Promise<Sandbox | string> {
   if (fault === undefined) return { kind: 'bubblewrap', confines: 'files, network and processes', wrap };
   return fault === notInstalled
     ? 'install bubblewrap (apt install bubblewrap)'
-    : `bubblewrap is installed and may not make name spaces, which a container, AppArmor or a sysctl can allow (${fault})`;
+    : `bubblewrap is installed but may not create namespaces, which a container, AppArmor or a sysctl can allow (${fault})`;
 }
 
 /** Rights of Landlock by their names in setpriv(1). Those for directories are refused for a file. */
@@ -164,7 +164,7 @@ async function findLandlock(): Promise<Sandbox | string> {
   const fault = await tryOut(confine);
   if (fault === undefined)
     return { kind: 'landlock', confines: 'files, but neither network nor signals', wrap: confine };
-  return `it takes setpriv of util-linux 2.40 or later, and Linux 6.2 or later with Landlock (${fault})`;
+  return `it needs setpriv of util-linux 2.40 or later, and Linux 6.2 or later with Landlock (${fault})`;
 }
 
 /** Devices that every program may read. */
@@ -178,8 +178,8 @@ export function nodePaths(): string[] {
 /** A unit of systemd that confines this process already: it sees its files read-only and cannot gain rights. */
 function findUnit(): Sandbox | string {
   return isConfinedUnit()
-    ? { ...none, kind: 'systemd', confines: 'writing outside of what the unit allows' }
-    : 'it takes a unit with ProtectSystem=strict and NoNewPrivileges=yes, as docs/millrace.service has';
+    ? { ...none, kind: 'systemd', confines: 'writing outside the paths that the unit allows' }
+    : 'it needs a unit with ProtectSystem=strict and NoNewPrivileges=yes, as docs/millrace.service has';
 }
 
 function isConfinedUnit(): boolean {

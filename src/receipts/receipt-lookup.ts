@@ -94,7 +94,7 @@ class Lookup implements ReceiptLookup {
 
   async find(name: ReceiptName): Promise<LookupResult> {
     if (this.#running >= mostLookups) {
-      const detail = `the collector has its most of ${mostLookups} lookups under way; try again`;
+      const detail = `the collector is at its limit of ${mostLookups} receipt lookups in progress; try again`;
       return { state: 'overloaded', detail };
     }
     this.#running++;
@@ -129,7 +129,7 @@ class Lookup implements ReceiptLookup {
     const { topicId, partitions } = await this.#lookAt(inspector, name);
     const view = partitions[partition];
     if (view === undefined) {
-      const detail = `topic ${inspector.topic} has ${partitions.length} partitions; there is none with the number ${partition}`;
+      const detail = `topic ${inspector.topic} has ${partitions.length} partitions; there is no partition ${partition}`;
       return { state: 'unknown', detail };
     }
     if (offset >= view.end) {
@@ -146,7 +146,7 @@ class Lookup implements ReceiptLookup {
     if (offset >= readProgress(view, topicId).committed) return { state: 'accepted' };
     const later = await this.#queryInSync(condition);
     if (later !== undefined) return later;
-    const detail = `offset ${offset} of partition ${partition} was delivered, but no table holds it: its row was removed, or it is no event`;
+    const detail = `offset ${offset} of partition ${partition} was delivered, but no table holds it: its row was removed, or the record is not an event`;
     return { state: 'unknown', detail };
   }
 

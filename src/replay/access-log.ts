@@ -44,13 +44,13 @@ const requestPattern = /^([A-Za-z][A-Za-z_-]*) (\S.*?)(?: HTTP\/\d(?:\.\d)?)?$/s
  */
 export function parseLogLine(line: string, nameUserAgent: NameUserAgent): LogLine {
   const head = headPattern.exec(line);
-  if (head === null) return unreadable('does not start as: address, identity, user, [time], "request"');
+  if (head === null) return unreadable('does not start with: address, identity, user, [time], "request"');
   const [start, first = '', second = '', , timeText = ''] = head;
   const timeMs = parseLogTime(timeText);
   if (timeMs === undefined) return unreadable(`has no time, but [${timeText.slice(0, 40)}]`);
 
   const request = readQuotedField(line, start.length);
-  if (request?.closed !== true) return unreadable('ends within the request');
+  if (request?.closed !== true) return unreadable('ends in the middle of the request');
   countsPattern.lastIndex = request.end;
   const counts = countsPattern.exec(line);
   if (counts === null) return unreadable('has no status and size after the request');

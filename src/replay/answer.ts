@@ -71,7 +71,7 @@ export function readAnswer(answer: RawAnswer, count: number): Outcome {
   if (answer.status === 413 && count > 1 && code !== 'EVENT_TOO_LARGE') {
     return {
       kind: 'hopeless',
-      reason: `it takes no request of this size (${detail}); use a smaller --batch`,
+      reason: `it does not accept a request of this size (${detail}); use a smaller --batch`,
     };
   }
   if (!refusals.has(answer.status)) {
@@ -114,7 +114,7 @@ function readAcceptance(body: Json | undefined, count: number): Outcome | undefi
 
 /** The first refused events have a reason of their own; of the others the collector gives only the positions. */
 function readRejections(body: Json | undefined, count: number): Rejection[] {
-  const detail = 'the collector lists the reasons of the first refused events of a request only';
+  const detail = 'the collector lists reasons only for the first refused events of a request';
   const others = readIndexes(body?.rejected_more, count);
   return [...readListed(body), ...[...others].map((index) => ({ index, code: 'REJECTED', detail }))];
 }
@@ -164,7 +164,7 @@ function parseObject(text: string): Json | undefined {
 function notACollector({ status, body }: RawAnswer): Outcome {
   return {
     kind: 'hopeless',
-    reason: `it answered ${status}, but not as a collector does: ${excerpt(body)}`,
+    reason: `it answered ${status}, but not like a collector: ${excerpt(body)}`,
   };
 }
 

@@ -24,7 +24,7 @@ export function detectFormat(line: Buffer): Format {
   const start = line.toString('utf8').trimStart();
   if (start.startsWith('[') && !bracketedAddress.test(start)) {
     throw new OperatorError(
-      "the file starts with [, as a JSON array does; replay takes an event a line, as jq -c '.[]' makes of it",
+      "the file starts with [ like a JSON array, but replay takes one event per line; convert it with jq -c '.[]'",
       exitCodes.usage,
     );
   }

@@ -148,7 +148,7 @@ class Run {
       const tried = settled.kind === 'gave-up' ? ` (tried for ${retryForMs / 1000} s, see --retry-for)` : '';
       this.#fail(
         new OperatorError(
-          `the collector at ${target} does not take events: ${settled.reason}${tried}; check --url and its /status`,
+          `the collector at ${target} does not accept events: ${settled.reason}${tried}; check --url and its /status`,
           exitCodes.unavailable,
         ),
       );
@@ -161,7 +161,7 @@ class Run {
     this.#trouble = reason;
     if (clock.now() - this.#warnedMs < warningIntervalMs) return;
     this.#warnedMs = clock.now();
-    log.warn(`trying again: no events taken by ${target}: ${reason}`);
+    log.warn(`trying again: ${target} accepts no events: ${reason}`);
   }
 
   #fail(failure: OperatorError): void {

@@ -175,7 +175,7 @@ export function formatSummary(summary: Summary, name: string): string {
   );
   if (summary.state !== 'complete') {
     lines.push(
-      `${summary.state} after line ${summary.resumeLine} of ${name}; --skip ${summary.resumeLine} goes on`,
+      `${summary.state} after line ${summary.resumeLine} of ${name}; continue with --skip ${summary.resumeLine}`,
     );
   }
   return lines.join('\n');

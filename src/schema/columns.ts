@@ -30,7 +30,7 @@ const reserved = new Set([
 export function columnOf(name: string, property: unknown): Column | undefined {
   if (reserved.has(name)) throw new Error(`property '${name}' has the name of a fixed column; rename it`);
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-    throw new Error(`property '${name}' must be letters, digits and '_' to become a column`);
+    throw new Error(`property '${name}' must consist of letters, digits and '_' to become a column`);
   }
   if (!isRecord(property)) return undefined;
   if (typeof property.column === 'string') return { name, type: property.column };

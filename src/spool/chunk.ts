@@ -187,7 +187,7 @@ export function decodeChunkPlan(text: string): ChunkPlan | undefined {
   const parsed = planSchema.safeParse(parseJson(text));
   if (!parsed.success) {
     throw new InvariantError(
-      `the plan in the spool is not of this version: ${text.slice(0, 200)}. Drain the spool with the release that wrote it`,
+      `the plan in the spool is from another version: ${text.slice(0, 200)}. Drain the spool with the release that wrote it`,
     );
   }
   const { end, partitions, first, bytes, batches, at: madeAt } = parsed.data;

@@ -1,7 +1,7 @@
 /**
- * Moves records from the spool into the buffer, each exactly once: read a chunk, commit its plan in the
- * spool, append its batches under the tickets of the plan, commit its end. After a crash the plan is there
- * and its batches go out again under the same tickets, by which the buffer recognises those that it has.
+ * Moves records from the spool into the buffer, each exactly once. It reads a chunk, commits the plan of the chunk in
+ * the spool, appends the batches under the tickets of the plan, and commits the end. After a crash the plan is still
+ * there. The batches go out again under the same tickets, so the buffer recognises the ones that it already has.
  */
 import type { BufferReader, OwnedPartition } from '../buffer/buffer.ts';
 import type { Backlog, DrainLock } from '../buffer/embedded/backlog.ts';
@@ -27,7 +27,7 @@ const chunkBytes = 4 * 1024 * 1024;
 /**
  * Drains the partition of the spool until nothing is left; returns early, after the chunk in flight, when
  * `stop` aborts.
- * @throws FencedError when another process drains by now, or the chunk in flight was given up; its plan is kept
+ * @throws FencedError when another process has taken over, or the chunk in flight was given up; its plan is kept
  */
 export async function drainPartition(
   partition: OwnedPartition,
@@ -64,7 +64,7 @@ class Drain {
     }
   }
 
-  /** Finds out where the last one to drain has come to, and what it had in flight. */
+  /** Finds the position that the previous drainer reached, and the chunk that it had in flight. */
   async #findPlanned(): Promise<PlannedChunk | undefined> {
     const commit = await this.#partition.committed();
     this.#position = commit?.offset ?? (await this.#partition.bounds()).start;
@@ -75,7 +75,7 @@ class Drain {
     const chunk = await this.#read(plan.routing, plan.end);
     assertInvariant(
       chunk !== undefined && chunk.end === plan.end && isSame(chunk, plan.batches),
-      `the spool from ${range.from} to ${range.to} does not hold what the plan says`,
+      `the spool from ${range.from} to ${range.to} does not match the plan`,
     );
     if (plan.batches.some(({ partition }) => partition >= writer.partitions)) {
       this.#sender.warnUnsure(range.to - range.from, `${writer.topic} has fewer partitions than before`);
@@ -130,13 +130,13 @@ function isSame(chunk: Chunk, planned: readonly PlannedBatch[]): boolean {
   return planned.every(({ partition, count }) => chunk.batches.get(partition)?.count === count);
 }
 
-/** How often it is looked whether there is something to do. */
+/** Interval for polling whether there is work. */
 const pollMs = 200;
-/** A process that drained and died is succeeded after this time. */
+/** After this time without a sign of life, another process takes over the draining. */
 const leaseMs = 4_000;
 const renewMs = 1_000;
 const retryMs = 2_000;
-/** What goes on failing in the same way is told again after so long. */
+/** A failure that continues unchanged is logged again after this time. */
 const tellAgainMs = 600_000;
 
 /** What the task drains. */
@@ -148,15 +148,15 @@ export interface DrainTaskOptions extends DrainContext {
 }
 
 /**
- * One in each process that has the spool open; a lease chooses which of them drains, and the reader's
- * generation keeps one that was chosen before, and slept through it, from committing.
+ * Each process that has the spool open runs one task, and a lease chooses which task drains. If the previous holder of
+ * the lease was asleep and wakes up, the generation of its reader keeps it from committing.
  */
 export class DrainTask {
   readonly #options: DrainTaskOptions;
   readonly #lease: DrainLock;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
-  /** What the log was told last, and when. */
+  /** The last failure that was logged, and when. */
   #told = { message: '', at: 0 };
 
   constructor(options: DrainTaskOptions) {
@@ -165,7 +165,7 @@ export class DrainTask {
     this.#running = this.#run();
   }
 
-  /** Ends after the chunk in flight. What is left is drained by another process, or after the next start. */
+  /** Ends after the chunk in flight. Another process drains the rest, or this one does after its next start. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#running;
@@ -178,7 +178,7 @@ export class DrainTask {
       try {
         if (!backlog.isEmpty() && writer.state().ok && (await this.#lease.take())) await this.#drain();
       } catch (error) {
-        // What was sent may not be what the plan says: trying again could repeat events, or lose some.
+        // The records that were sent may differ from the plan: a retry could repeat or lose events.
         if (escalateInvariant(error)) return;
         this.#tell(error);
         await pause(retryMs, signal);
@@ -187,7 +187,7 @@ export class DrainTask {
     }
   }
 
-  /** Says once what is wrong, and again when that changes: it is tried every few seconds. */
+  /** Logs a failure once, and again when it changes: draining is retried every few seconds. */
   #tell(error: unknown): void {
     const { log, observer } = this.#options;
     const message = messageOf(error);
@@ -225,7 +225,7 @@ export class DrainTask {
       drainPartition(partition, this.#options, stop).finally(finish);
     let failure: unknown;
     const running = reader.run(deliver).catch((error: unknown) => {
-      // That another process drains by now is as it should be.
+      // Another process has taken over, which is fine.
       if (!(error instanceof TakenOverError)) failure = error;
     });
     await Promise.race([finished, running]);

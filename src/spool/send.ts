@@ -109,7 +109,7 @@ export class ChunkSender {
     this.#context.observer.unsure(events);
     this.#context.log.warn(
       { events },
-      `whether the buffer has ${events} events of the spool cannot be found out any more (${reason}); they ` +
+      `it can no longer be found out whether the buffer has ${events} events of the spool (${reason}); they ` +
         'are sent again. Each carries an id: the streamer drops repeats within its window',
     );
   }
@@ -122,10 +122,10 @@ export class ChunkSender {
     let isWarned = false;
     await this.#persist(async () => {
       if (writer.partitions > 0 && partition >= writer.partitions) {
-        throw new Error(`${writer.topic} has no partition ${partition} any more`);
+        throw new Error(`${writer.topic} no longer has partition ${partition}`);
       }
       if (isMaybeStored && !isWarned && isStale(batch, planned.plan)) {
-        this.warnUnsure(count, 'it may have forgotten by now what it was sent');
+        this.warnUnsure(count, 'the buffer may have forgotten the batches by now');
         isWarned = true;
       }
       try {

@@ -211,7 +211,7 @@ export class DurableSpool implements ObservedSpool {
 
   #fullMessage(): string {
     const { dir, maxBytes } = this.#options;
-    return `The spool in ${dir} is full: ${maxBytes} bytes hold events that wait for Kafka. Check --kafka-brokers, or raise --spool-max-bytes.`;
+    return `The spool in ${dir} is full: its limit of ${maxBytes} bytes is used by events that wait for Kafka. Check --kafka-brokers, or raise --spool-max-bytes.`;
   }
 }
 
@@ -235,7 +235,7 @@ class SpoolLog {
     this.#isEntered = true;
     this.#log.warn(
       { events, dir: this.#dir },
-      `${events} events of an earlier run wait in the spool; they go first`,
+      `${events} events of an earlier run wait in the spool; they are sent first`,
     );
   }
 
@@ -245,7 +245,7 @@ class SpoolLog {
     this.#isEntered = true;
     this.#since = performance.now();
     const reason = buffer.ok ? '' : `: ${buffer.detail}`;
-    this.#log.warn({ dir: this.#dir }, `events go to the spool in ${this.#dir} now${reason}`);
+    this.#log.warn({ dir: this.#dir }, `events now go to the spool in ${this.#dir}${reason}`);
   }
 
   /** The buffer has acknowledged events of the spool. */
@@ -262,7 +262,7 @@ class SpoolLog {
     this.#drained = 0;
     this.#log.info(
       { events, seconds },
-      `the spool is drained: ${events} events, ${seconds} s after they began to go there`,
+      `the spool is drained: ${events} events, ${seconds} s after the first of them went there`,
     );
   }
 
@@ -276,7 +276,7 @@ class SpoolLog {
     if (events === 0) return;
     this.#log.warn(
       { events, dir: this.#dir },
-      `stopped with ${events} events in the spool in ${this.#dir}: they are delivered after the next start`,
+      `stopped with ${events} events in the spool in ${this.#dir}: they will be delivered after the next start`,
     );
   }
 }

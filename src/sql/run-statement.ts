@@ -53,13 +53,13 @@ export async function runStatement(
 /** ClickHouse quotes what is stored: its messages are no safer for a terminal than results. */
 function explain(error: unknown, { user }: SqlSession): unknown {
   if (error instanceof ClickHouseUnavailableError) {
-    const message = `${error.message}; check --clickhouse-url, and --clickhouse-timeout for what takes long`;
+    const message = `${error.message}; check --clickhouse-url, or raise --clickhouse-timeout for long statements`;
     return new OperatorError(message, exitCodes.unavailable, { cause: error });
   }
   if (!(error instanceof ClickHouseError)) return error;
   const hint =
     deniedCodes.includes(error.code) && user === readerUser
-      ? `\nUser ${readerUser} may only read: --clickhouse-user default has the right to change things`
+      ? `\nUser ${readerUser} may only read: --clickhouse-user default may also change data`
       : '';
   const message = escapeControls(describeRefusal(error)) + hint;
   return new OperatorError(message, exitCodes.failure, { cause: error });
@@ -117,6 +117,6 @@ function toError(block: string): ClickHouseError {
 }
 
 function brokenOff(bytes: number, cause: unknown): ClickHouseError {
-  const message = `the result broke off after ${bytes} bytes: ClickHouse failed in the middle of it, or the connection was lost (${messageOf(cause)})`;
+  const message = `the result was cut off after ${bytes} bytes: ClickHouse failed in the middle of it, or the connection was lost (${messageOf(cause)})`;
   return Object.assign(new ClickHouseError(0, message), { cause });
 }

@@ -108,7 +108,7 @@ export class StreamerObserver implements InsertObserver, DeliveryObserver {
     const { start, end, rows: planned } = plan;
     this.#log.warn(
       { topic, partition, start, end, found },
-      `asked ClickHouse about a batch, since ${reason}: it had ${found} of ${planned} records`,
+      `asked ClickHouse about a batch because ${reason}: it had ${found} of ${planned} records`,
     );
   }
 
@@ -129,7 +129,7 @@ export class StreamerObserver implements InsertObserver, DeliveryObserver {
     this.counters.lost.add(count);
     this.#log.error(
       { topic, partition, from, to, lost: count },
-      `retention removed ${count} events before they were delivered; delivery goes on with what is left`,
+      `retention removed ${count} events before they were delivered; delivery continues with the remaining ones`,
     );
   }
 
@@ -145,9 +145,9 @@ export class StreamerObserver implements InsertObserver, DeliveryObserver {
   skipped({ topic, partition }: OwnedPartition, from: number, offset: number): void {
     this.#log.warn(
       { topic, partition, from, offset },
-      `offset ${offset} was committed by another program than a streamer, and ClickHouse has nothing from ${from} on: ` +
+      `offset ${offset} was committed by a program that is not a streamer, and ClickHouse has nothing from ${from} on: ` +
         `records from ${from} to ${offset - 1} are not delivered. To deliver them, stop the streamers and set the ` +
-        `offset of the group back to ${from}: what ClickHouse has is not stored twice`,
+        `offset of the group back to ${from}: rows that ClickHouse already has are not stored twice`,
     );
   }
 
@@ -156,8 +156,8 @@ export class StreamerObserver implements InsertObserver, DeliveryObserver {
     this.counters.lost.add(count);
     this.#log.error(
       { topic, partition, topicId, formerId, lost: count },
-      'the topic was deleted and made anew: what of the former one was not delivered is gone. ' +
-        'Delivery goes on at the start of the new one',
+      'the topic was deleted and created again: undelivered records of the former topic are lost. ' +
+        'Delivery continues at the start of the new topic',
     );
   }
 }

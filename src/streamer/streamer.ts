@@ -183,7 +183,7 @@ async function prepareTables(
       if (!(error instanceof ClickHouseUnavailableError || error instanceof ClickHouseError)) throw error;
       const permanent = explainPermanent(error);
       if (permanent !== undefined) throw permanent;
-      const detail = `${messageOf(error)}; --clickhouse-url points at it`;
+      const detail = `${messageOf(error)}; check --clickhouse-url`;
       answered({ ok: false, detail });
       if (detail !== lastMessage) log.warn(`waiting for ClickHouse: ${detail}`);
       lastMessage = detail;

@@ -160,10 +160,10 @@ class Exporter implements Tracer {
     if (reason !== '' && this.#trouble === '') {
       log.warn(
         { spans: this.#queue.length, dropped: this.counts.dropped },
-        `traces cannot be sent to ${endpoint}: ${reason}; --traces-endpoint points at it. Events are not affected`,
+        `traces cannot be sent to ${endpoint}: ${reason}; check --traces-endpoint. Events are not affected`,
       );
     } else if (reason === '' && this.#trouble !== '') {
-      log.info({ dropped: this.counts.dropped }, 'traces are sent again');
+      log.info({ dropped: this.counts.dropped }, 'traces can be sent again');
     }
     this.#trouble = reason;
   }

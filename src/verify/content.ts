@@ -23,7 +23,7 @@ export interface ContentCounts {
   readonly checked: number;
   /** Records whose bytes no table has: they were not kept, or are of an earlier version; or the buffer has them no longer. */
   readonly unchecked: number;
-  /** Records that a table holds with other bytes. */
+  /** Records that a table holds with different bytes. */
   readonly different: number;
 }
 
@@ -255,7 +255,7 @@ async function compareRows(
     const key = keyOf(partition, offset);
     const own = digests.get(key);
     if (seen.has(key)) {
-      // A second row with other bytes than the first: one of them is not what was posted.
+      // A second row with different bytes than the first: one of them is not what was posted.
       if (own !== undefined && isEmpty === 0) total.differs(offset);
       continue;
     }

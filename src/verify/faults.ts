@@ -16,7 +16,7 @@ export interface RepeatedRange extends Range {
   readonly rows: number;
 }
 
-/** What is there more than once, of one partition. */
+/** What is stored more than once, of one partition. */
 interface Duplicates {
   /** Offsets with more than one row. */
   readonly offsets: number;

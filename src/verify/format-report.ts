@@ -28,20 +28,24 @@ function verdictOf({ verdict, total, receipts, content, seconds }: Report): stri
   ];
   const rest = open.length === 0 ? '.' : `; ${open.join(', ')}.`;
   if (verdict === 'ok')
-    return `Nothing lost, nothing twice${(content?.checked ?? 0) > 0 ? ', nothing changed' : ''}: ${compared}${rest}`;
+    return `${(content?.checked ?? 0) > 0 ? 'No loss, no duplicates, no changes' : 'No loss, no duplicates'}: ${compared}${rest}`;
   if (verdict === 'not_delivered')
-    return `Not delivered yet, nothing lost, nothing twice so far: ${compared}${rest}`;
+    return `Not delivered yet, no loss and no duplicates so far: ${compared}${rest}`;
   const lostReceipts = receipts === null ? 0 : receipts.missing + receipts.unknown;
   const faults = [
     ...(total.missing > 0 ? [`${formatCount(total.missing)} missing`] : []),
-    ...(lostReceipts > 0 ? [`${formatCount(lostReceipts)} acknowledged and not there`] : []),
-    ...(total.duplicated > 0 ? [`${formatCount(total.duplicated)} there more than once`] : []),
+    ...(lostReceipts > 0 ? [`${formatCount(lostReceipts)} acknowledged but missing`] : []),
+    ...(total.duplicated > 0 ? [`${formatCount(total.duplicated)} stored more than once`] : []),
     ...((receipts?.spooled_duplicated ?? 0) > 0
-      ? [`${formatCount(receipts?.spooled_duplicated ?? 0)} spooled events there more than once`]
+      ? [`${formatCount(receipts?.spooled_duplicated ?? 0)} spooled events stored more than once`]
       : []),
-    ...(total.repeats_kept > 0 ? [`${formatCount(total.repeats_kept)} in repeats and stored as well`] : []),
-    ...(total.foreign > 0 ? [`${formatCount(total.foreign)} rows of no record`] : []),
-    ...((content?.different ?? 0) > 0 ? [`${formatCount(content?.different ?? 0)} with other bytes`] : []),
+    ...(total.repeats_kept > 0
+      ? [`${formatCount(total.repeats_kept)} both in repeats and in another table`]
+      : []),
+    ...(total.foreign > 0 ? [`${formatCount(total.foreign)} rows without a record`] : []),
+    ...((content?.different ?? 0) > 0
+      ? [`${formatCount(content?.different ?? 0)} with different bytes`]
+      : []),
   ];
   return `${faultWord(total, lostReceipts, receipts)}: ${faults.join(', ')}; ${compared}${rest}`;
 }
@@ -105,7 +109,7 @@ function formatFaults({ partitions, foreign_rows }: Report): string[] {
     ),
     ...listOf(
       repeats_kept_ranges,
-      (range) => `  ${partition}: ${rangeText(range)} in repeats and stored as well`,
+      (range) => `  ${partition}: ${rangeText(range)} both in repeats and in another table`,
     ),
   ]);
   const foreign = listOf(
@@ -128,7 +132,7 @@ function formatContent({ content }: Report): string[] {
     '',
     `Content: ${parts.join(', ')}.`,
     ...partitions.flatMap(({ partition, different_ranges }) =>
-      listOf(different_ranges, (range) => `  ${partition}: ${rangeText(range)} with other bytes`),
+      listOf(different_ranges, (range) => `  ${partition}: ${rangeText(range)} with different bytes`),
     ),
   ];
 }

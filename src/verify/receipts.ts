@@ -124,11 +124,11 @@ function addLine(receipts: GrowingReceipts, text: string, place: Place): void {
   if (addReceipts(receipts, value) === undefined) {
     throw badLine(
       place,
-      'it is neither a receipt, as {"partition":0,"offset":17}, nor an answer with receipts',
+      'it is neither a receipt, such as {"partition":0,"offset":17}, nor an answer with receipts',
     );
   }
 }
 
 function badLine({ name, number }: Place, problem: string): OperatorError {
-  return new OperatorError(`line ${number} of ${name} is no receipt: ${problem}`, exitCodes.usage);
+  return new OperatorError(`line ${number} of ${name} is not a receipt: ${problem}`, exitCodes.usage);
 }

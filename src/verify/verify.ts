@@ -65,7 +65,7 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   const missing: UndeliveredReceipts[] = [];
   const partitions: PartitionReport[] = [];
   for (const scope of scopes) {
-    onStep(`looking at partition ${scope.partition}`);
+    onStep(`checking partition ${scope.partition}`);
     const own = buckets.get(scope.partition) ?? [];
     const foreign = foreignRows
       .filter(({ partition }) => partition === scope.partition)
@@ -139,7 +139,7 @@ function isUsed(scopes: readonly PartitionScope[]): boolean {
 function checkSame(topic: string, before: TopicView, after: TopicView): void {
   if (before.topicId === after.topicId) return;
   throw new OperatorError(
-    `topic ${topic} was made anew while it was compared: nothing can be said. Run verify again`,
+    `topic ${topic} was deleted and created again during the comparison, so there is no result. Run verify again`,
     exitCodes.unavailable,
   );
 }

@@ -171,7 +171,7 @@ describe('millrace bench', () => {
     const flags = ['--load', 'const:20:500ms', '--warm-up', '0s', '--no-reconcile'];
     const { code, stdout } = await bench(...flags, '--clickhouse-url', 'http://127.0.0.1:1');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^OK: .*what is stored was not looked at\.$/m);
+    expect(stdout).toMatch(/^OK: .*the stored events were not checked\.$/m);
     expect(stdout).not.toContain('reconciled');
   });
 
@@ -197,7 +197,7 @@ describe('millrace bench', () => {
     writeFileSync(file, '{"nothing":1}\n');
     const refused = await bench('--payload', file);
     expect([refused.code, refused.stdout]).toEqual([69, '']);
-    expect(refused.stderr).toMatch(/took none of 2000 requests of the warm-up: 422/);
+    expect(refused.stderr).toMatch(/accepted none of the 2000 warm-up requests: 422/);
   });
 
   test('Ctrl-C ends it early, with what was measured and stored until then', async () => {
@@ -258,9 +258,9 @@ describe('millrace bench', () => {
     const max = await bench('max', '--step-time', '500ms', '--no-reconcile', '--url', liar.url);
     await liar.close();
     expect([code, max.code]).toEqual([98, 98]);
-    expect(stdout).toMatch(/^TWICE: 5 receipts given twice; /);
+    expect(stdout).toMatch(/^TWICE: 5 receipts issued twice; /);
     expect(max.stdout).toMatch(
-      /^TWICE: \d+ receipts given twice, at 1,000 requests\/s; the search was ended\.$/m,
+      /^TWICE: \d+ receipts issued twice, at 1,000 requests\/s; the search was ended\.$/m,
     );
   });
 
@@ -270,7 +270,7 @@ describe('millrace bench', () => {
     const { code, stdout } = await bench(...flags, '--url', liar.url);
     await liar.close();
     expect(code).toBe(98);
-    expect(stdout).toMatch(/^TWICE: 5 receipts given twice; /);
+    expect(stdout).toMatch(/^TWICE: 5 receipts issued twice; /);
   });
 
   test('receipts of events that do not come are not delivered: 99', async () => {
@@ -296,7 +296,7 @@ describe('what is wrong before anything is sent', () => {
     ['a bad profile', ['--load', 'const:x:1s'], 78, '--load'],
     ['bad objectives', ['--slo', 'p98<1ms'], 78, "'p98<1ms'"],
     ['an objective that is not looked at', ['--no-reconcile', '--slo', 'loss=0'], 2, '--slo loss=0'],
-    ['an option of another form', ['--rounds', '5'], 2, "--rounds has no meaning for 'bench'"],
+    ['an option of another form', ['--rounds', '5'], 2, "--rounds does not apply to 'bench'"],
     ['a report that cannot be written', ['--report', '/no/such/dir/file'], 2, '--report'],
   ])('%s', async (_, flags, exitCode, part) => {
     const rows = await countRows();
@@ -310,7 +310,7 @@ describe('what is wrong before anything is sent', () => {
     [['more'], "'bench' takes no arguments, or max, or compare <url-A> <url-B>, not 'more'"],
     [['compare', 'http://127.0.0.1:1'], "'bench' takes no arguments"],
     [['compare', 'a', 'http://127.0.0.1:1'], 'a must be an http:// or https:// URL'],
-    [['max', '--load', 'const:1:1s'], "--load has no meaning for 'bench max'"],
+    [['max', '--load', 'const:1:1s'], "--load does not apply to 'bench max'"],
     [['compare', 'http://127.0.0.1:1', 'http://127.0.0.1:1', '--no-reconcile'], "for 'bench compare'"],
   ])('wrong use: %s', async (args, part) => {
     const { code, stderr } = await runProgram(['bench', ...args]);

@@ -34,7 +34,7 @@ describe('help', () => {
   });
 
   test.each([
-    ['verify', '98 loss, doubles'],
+    ['verify', '98 loss, duplicates'],
     ['dead-letters', '1 failure, or ClickHouse still refuses some'],
     ['replay', '1 events were rejected'],
     ['bench', '98 an acknowledged event is lost'],
@@ -94,7 +94,7 @@ describe('wrong use', () => {
     async (command) => {
       const { code, stderr } = await runProgram([command, '--on-outage', 'spool']);
       expect(code).toBe(78);
-      expect(stderr).toContain('--on-outage spool is for --buffer kafka');
+      expect(stderr).toContain('--on-outage spool needs --buffer kafka');
     },
   );
 

@@ -83,7 +83,7 @@ test('a process with few open files takes fewer connections, says so, and does n
   child.stdout.resume();
   const url = `http://127.0.0.1:${port}`;
   await until('it serves', async () => (await fetch(`${url}/livez`).catch(() => undefined))?.ok);
-  expect(log).toContain('at most 100 connections instead of --max-connections 10000');
+  expect(log).toContain('accepting at most 100 connections instead of --max-connections 10000');
 
   const clients = await openClients(port, 250);
   expect(clients.filter(({ isAnswered }) => isAnswered).length).toBeLessThanOrEqual(100);

@@ -105,7 +105,7 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('an outage of Kafka', () =
     expect(await metric('millrace_spooled_events_total')).toBe(3);
     expect(await metric('millrace_spool_drained_events_total')).toBe(3);
     const story = program.output.stderr;
-    expect(story.match(/events go to the spool in/g)).toHaveLength(1);
+    expect(story.match(/events now go to the spool in/g)).toHaveLength(1);
     expect(story).toContain(join(directory.path, 'spool'));
     expect(story).toContain('the spool is drained: 3 events');
     await until(

@@ -201,7 +201,7 @@ describe('users', () => {
     const flags = ['sql', 'DROP TABLE events', '--clickhouse-url', url, '--data-dir', dataDir];
     const first = await runProgram(flags);
     expect(first.code).toBe(1);
-    expect(first.stderr).toContain('--clickhouse-user default has the right to change things');
+    expect(first.stderr).toContain('--clickhouse-user default may also change data');
     expect(first.stderr).toContain('\\x1B[2J');
     const second = await runProgram([...flags, '--clickhouse-user', 'default']);
     expect(second.stderr).not.toContain('has the right');

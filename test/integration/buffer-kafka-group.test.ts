@@ -245,7 +245,7 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
     const held = holdPartitions(reader);
     await waitUntil(() => !reader.state().ok, waitMs);
     const pattern =
-      /no streamers of Millrace: rdkafka at .*: stop them, or give the streamers a --kafka-group/;
+      /not streamers of Millrace: rdkafka at .*: stop them, or give the streamers a --kafka-group/;
     await waitUntil(() => {
       const state = reader.state();
       return !state.ok && pattern.test(state.detail);
@@ -280,7 +280,7 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka reader', () => {
     await joinAsFormer('stranger');
     await waitUntil(() => {
       const state = reader.state();
-      return !state.ok && state.detail.includes('no streamers of Millrace: stranger at ');
+      return !state.ok && state.detail.includes('not streamers of Millrace: stranger at ');
     }, waitMs);
     expect((await held.any(waitMs)).signal.aborted).toBe(false);
   });

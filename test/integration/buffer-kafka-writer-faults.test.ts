@@ -125,7 +125,9 @@ describe.skipIf(inject('kafkaBrokers') === undefined)('kafka writer under faults
     await writer.append(0, batchOf(['a']));
     loseProduces('lose-answer', Number.MAX_SAFE_INTEGER);
     const before = performance.now();
-    await expect(writer.append(0, batchOf(['b', 'c']))).rejects.toThrow(/whether it was stored is unknown/);
+    await expect(writer.append(0, batchOf(['b', 'c']))).rejects.toThrow(
+      /it is not known whether it was stored/,
+    );
     expect(performance.now() - before).toBeLessThan(2500);
     kafka.proxy.decide = () => 'pass';
     // A client that kept its numbers would have this one taken for the repeat of b and c, and lose it.

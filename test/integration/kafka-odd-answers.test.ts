@@ -83,7 +83,7 @@ test.skipIf(!hasKafka).each([
     await waitUntil(() => !reader.state().ok, 30_000);
     expect(reader.state()).toMatchObject({ ok: false, detail: expect.stringMatching(detail) });
     expect(reader.state()).toMatchObject({
-      detail: expect.stringMatching(/\/0 cannot be read on from offset 0: /),
+      detail: expect.stringMatching(/\/0 cannot be read past offset 0: /),
     });
     kafka.proxy.decide = () => 'pass';
     expect((await records).map(({ value }) => value.toString())).toEqual(['a', 'b']);

@@ -78,11 +78,11 @@ test('a batch that the table refuses as a whole: the log says what to do, and qu
   const { lines, log, observer, sink } = createSite();
   let error: unknown;
   const inserted = sink.insert(batch, owner.partition, { lease: owner.lease, isReplay: false });
-  while (!lines.some((line) => line.includes('did not take a batch')))
+  while (!lines.some((line) => line.includes('did not accept a batch')))
     await new Promise((next) => setTimeout(next, 20));
   const state = JSON.stringify(observer.clickhouseState());
   const text = lines.join('');
-  expect(text).toContain('no row is refused by the columns of Millrace');
+  expect(text).toContain('the columns of Millrace accept every row');
   expect(text).toMatch(/Code: \d+/);
   expect(text).toContain('events');
   expect(`${text}${state}`).not.toContain(secret);

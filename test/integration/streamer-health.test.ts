@@ -60,7 +60,7 @@ test('it is not ready while inserts fail, says why and what to do, and is ready 
   const { clickhouse, ready } = JSON.parse((await ask('/status')).text);
   expect([ready, clickhouse.ok]).toEqual([false, false]);
   expect(clickhouse.detail).toMatch(
-    /^the insert for events\/0 has not got through for \d+ s: \d+ tries failed/,
+    /^the insert for events\/0 has not succeeded for \d+ s: \d+ tries failed/,
   );
   expect(clickhouse.detail).toContain('nothing is lost. Look at system.processes');
   const metrics = await ask('/metrics');

@@ -129,7 +129,7 @@ describe('verify', () => {
       },
       notes: [],
     });
-    expect(formatReport(report)).toMatch(/^Nothing lost, nothing twice: 3,511 offsets compared/);
+    expect(formatReport(report)).toMatch(/^No loss, no duplicates: 3,511 offsets compared/);
 
     // A replayed dead letter is in both tables; a repeat only in its own.
     await sql(
@@ -185,7 +185,7 @@ describe('verify', () => {
         { start: 40, end: 42, rows: 2 },
       ],
     });
-    expect(formatReport(report)).toMatch(/^LOSS: 16 missing, 3 there more than once/);
+    expect(formatReport(report)).toMatch(/^LOSS: 16 missing, 3 stored more than once/);
     expect(formatReport(report)).toContain('0: offsets 65530 to 65540 missing');
 
     await sql('TRUNCATE TABLE $.events');
@@ -209,7 +209,7 @@ describe('verify', () => {
     expect(await compare()).toMatchObject({
       verdict: 'ok',
       earlier_topics: [{ topic_id: 'earlier', rows: 1 }],
-      notes: [expect.stringContaining('1 rows are of an earlier topic')],
+      notes: [expect.stringContaining('1 rows belong to an earlier topic')],
     });
     await insert(
       `(now64(3), 'events', '${topicId}', 0, 10, '{"event":"a"}'), (now64(3), 'events', '${topicId}', 0, 99999999999, '{"event":"a"}'), (now64(3), 'events', '${topicId}', 7, 0, '{"event":"a"}')`,
@@ -223,7 +223,7 @@ describe('verify', () => {
         { table: 'events', partition: 7, rows: 1, first: 0, last: 0 },
       ],
     });
-    expect(formatReport(report)).toMatch(/^FOREIGN ROWS: 3 rows of no record/);
+    expect(formatReport(report)).toMatch(/^FOREIGN ROWS: 3 rows without a record/);
   });
 
   test('what is in flight or waits is not loss', async () => {
@@ -367,8 +367,8 @@ describe('verify', () => {
       { start: 9, end: 10 },
       { start: 20, end: 21 },
     ]);
-    expect(formatReport(report)).toMatch(/^TWICE: 4 in repeats and stored as well/);
-    expect(formatReport(report)).toContain('0: offsets 4 to 5 in repeats and stored as well');
+    expect(formatReport(report)).toMatch(/^TWICE: 4 both in repeats and in another table/);
+    expect(formatReport(report)).toContain('0: offsets 4 to 5 both in repeats and in another table');
     await sql('DELETE FROM $.repeats WHERE 1');
     expect(formatReport(await compare())).not.toContain('kept repeats');
   });
@@ -503,7 +503,7 @@ describe('millrace verify', () => {
     await startStreaming();
     const fine = await run('--wait', '30s');
     expect([fine.code, fine.stderr]).toEqual([0, '']);
-    expect(fine.stdout).toMatch(/^Nothing lost, nothing twice: 100 offsets compared/);
+    expect(fine.stdout).toMatch(/^No loss, no duplicates: 100 offsets compared/);
     await sql('DELETE FROM $.events WHERE offset = 42');
     const lossy = await run('--json');
     expect(lossy.code).toBe(98);
@@ -617,7 +617,7 @@ describe('the content', () => {
     await startStreaming();
     await compare({ waitMs: 30_000 });
     expect(await contentOf()).toMatchObject({ verdict: 'ok', checked: 3_014, unchecked: 0, different: 0 });
-    expect((await contentOf()).text).toContain('nothing changed');
+    expect((await contentOf()).text).toContain('no changes');
 
     await alter(`UPDATE raw = concat(raw, ' ') WHERE partition = 0 AND offset IN (5, 6, 2999)`);
     await alter(`UPDATE raw = '{"event":"view","n":3}' WHERE partition = 1 AND offset = 4`);
@@ -635,8 +635,8 @@ describe('the content', () => {
       ],
       [{ start: 4, end: 5 }],
     ]);
-    expect(changed.text).toMatch(/^CHANGED: 6 with other bytes/);
-    expect(changed.text).toContain('0: offsets 5 to 6 with other bytes');
+    expect(changed.text).toMatch(/^CHANGED: 6 with different bytes/);
+    expect(changed.text).toContain('0: offsets 5 to 6 with different bytes');
   });
 
   test('cannot be checked where the bytes are not kept, and the report says so', async () => {
@@ -653,6 +653,6 @@ describe('the content', () => {
     await alter('DROP COLUMN raw');
     const none = await contentOf();
     expect(none).toMatchObject({ verdict: 'ok', checked: 0, unchecked: 2_500 });
-    expect(none.text).not.toContain('nothing changed');
+    expect(none.text).not.toContain('no changes');
   });
 });

@@ -354,7 +354,7 @@ ${deadLettersStart}`,
     edits: [
       {
         file: 'streamer/protocol/recover.ts',
-        find: "if (plan.crc === undefined) reasons.doubt = 'an earlier version of Millrace had planned it';",
+        find: "if (plan.crc === undefined) reasons.doubt = 'an earlier version of Millrace planned it';",
         replace: '',
       },
     ],

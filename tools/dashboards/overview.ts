@@ -141,7 +141,7 @@ export const overview: MetricDashboard = {
     },
     {
       title: 'Time to answer',
-      description: 'From the first byte of a post to its answer, for posts whose events were stored.',
+      description: 'Time from the first byte of a post to its answer, for posts whose events were stored.',
       unit: 's',
       kind: 'lines',
       width: 8,

@@ -229,11 +229,11 @@ async function explainCommit(error: unknown, path: string): Promise<unknown> {
   const unknownReason = new Promise((resolve) => setTimeout(resolve, 1_000, error).unref());
   const reason = await Promise.race([settled, unknownReason]);
   return new BufferUnavailableError(
-    `The embedded log in ${path} could not be written: ${messageOf(reason)}. Nothing was stored. Free or add disk space there, or check the disk; writing is tried again by itself.`,
+    `The embedded log in ${path} could not be written: ${messageOf(reason)}. Nothing was stored. Free or add disk space there, or check the disk; writing is retried automatically.`,
     { cause: reason },
   );
 }
 
 function stuckMessage(path: string): string {
-  return `The embedded log in ${path} did not finish a write in ${transactionTimeoutMs / 1000} s. The disk is stuck, or another process that uses the log is paused while it holds the lock: look for a stopped millrace process, and restart this one if writes do not go on.`;
+  return `The embedded log in ${path} did not finish a write in ${transactionTimeoutMs / 1000} s. The disk is stuck, or another process that uses the log is paused while it holds the lock: look for a stopped millrace process, and restart this one if writes do not resume.`;
 }

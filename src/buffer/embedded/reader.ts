@@ -162,7 +162,7 @@ class EmbeddedReader implements BufferReader {
     const about = { topic: this.#topic, group: this.#group };
     if (error !== undefined && before === undefined) this.#log?.error(about, error.message);
     if (error === undefined && before !== undefined) {
-      this.#log?.info(about, 'the embedded log takes commits again');
+      this.#log?.info(about, 'the embedded log accepts commits again');
     }
   }
 

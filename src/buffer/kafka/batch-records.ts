@@ -60,7 +60,7 @@ export function appendRecords(batch: Buffer, range: BatchRange, columns: RecordC
     const valueLength = reader.read();
     const start = reader.position;
     if (valueLength > 0) reader.position += valueLength;
-    if (offset <= before || offset > lastOffset) throw damaged('a record has an offset out of turn');
+    if (offset <= before || offset > lastOffset) throw damaged('a record has an offset out of order');
     before = offset;
     if (offset >= from) {
       const { count } = columns;

@@ -222,7 +222,7 @@ function guardAnswers(
   socket.on('data', (chunk: Buffer) => {
     const length = lengths.findImpossible(chunk);
     if (length !== undefined) {
-      fail(`announced an answer of ${length} bytes, where ${smallestAnswer} to ${maxBytes} are possible`);
+      fail(`announced an answer of ${length} bytes; possible are ${smallestAnswer} to ${maxBytes}`);
       return;
     }
     try {

@@ -175,7 +175,8 @@ export class Cluster {
     this.#setState({ ok: true });
     if (before?.id === layout.id && before.leaders.length === layout.leaders.length) return;
     const found = { topic: name, topicId: layout.id, partitions: layout.leaders.length };
-    if (before !== undefined && before.id !== layout.id) log.warn(found, `topic ${name} was made anew`);
+    if (before !== undefined && before.id !== layout.id)
+      log.warn(found, `topic ${name} was deleted and created again`);
     else log.info(found, `Kafka topic ${name} has ${layout.leaders.length} partitions`);
     this.onTopicChange?.();
   }

@@ -107,7 +107,7 @@ function inflate(name: string, unpack: Inflate, bytes: Buffer, options: object =
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     if (code === 'ERR_BUFFER_TOO_LARGE' || code.endsWith('windowTooLarge')) throw tooLarge(maxRecordsBytes);
     if (!/^Z(STD)?_/.test(code) || memoryCodes.has(code)) throw error;
-    throw damaged(`its records are not what ${name} writes`);
+    throw damaged(`its records are not valid ${name}`);
   }
 }
 
@@ -190,5 +190,5 @@ function readUint(source: Uint8Array, at: number, width: number): number {
 }
 
 function notSnappy(): Error {
-  return damaged('its records are not what Snappy writes');
+  return damaged('its records are not valid Snappy');
 }

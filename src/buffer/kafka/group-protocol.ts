@@ -60,8 +60,8 @@ async function describeGroup(coordinator: Coordinator) {
 /** What to say of strangers. */
 export function describeStrangers(group: string, strangers: readonly string[]): string {
   return (
-    `consumer group ${group} has members that are no streamers of Millrace: ${strangers.join(', ')}. They take ` +
-    'partitions and deliver nothing: stop them, or give the streamers a --kafka-group of their own'
+    `consumer group ${group} has members that are not streamers of Millrace: ${strangers.join(', ')}. They take ` +
+    'partitions but deliver nothing: stop them, or give the streamers a --kafka-group of their own'
   );
 }
 

@@ -127,5 +127,5 @@ function byteAt(source: Uint8Array, at: number): number {
 }
 
 function notLz4(): Error {
-  return damaged('its records are not what LZ4 writes');
+  return damaged('its records are not valid LZ4');
 }

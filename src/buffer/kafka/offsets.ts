@@ -205,7 +205,7 @@ export class RetentionReader {
     if (retention.bytes === undefined) return;
     this.#warn(
       `Kafka topic ${this.#cluster.name} is limited in size as well (retention.bytes=${retention.bytes}): events may be ` +
-        'deleted before the time that millrace_retention_seconds_left tells. Let retention.ms alone decide, or leave room',
+        'deleted before the time that millrace_retention_seconds_left reports. Limit the topic by retention.ms alone, or leave room',
     );
   }
 

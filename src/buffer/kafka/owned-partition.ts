@@ -179,7 +179,7 @@ export class KafkaPartition implements OwnedPartition {
           throw new OffsetOutOfRangeError(this.topic, this.partition, { from, ...range });
         }
       } else if (answer?.code === kafkaCodes.corruptMessage) {
-        this.#trouble = 'the broker says that its log is damaged there';
+        this.#trouble = 'the broker reports that its log is damaged there';
       } else if (answer !== undefined) {
         const error = new KafkaError(answer.code, `reading ${this.#place()} from offset ${from}`);
         if (!transientCodes.has(answer.code)) throw error;
@@ -248,7 +248,7 @@ export class KafkaPartition implements OwnedPartition {
       this.#reads.ended();
       return;
     }
-    this.#reads.failed(`${this.#place()} cannot be read on from offset ${from}: ${this.#trouble}`);
+    this.#reads.failed(`${this.#place()} cannot be read past offset ${from}: ${this.#trouble}`);
     await pause(backOffMs(this.#reads.length, { mostMs: 1_000 }), this.signal);
   }
 
@@ -285,7 +285,7 @@ export class KafkaPartition implements OwnedPartition {
         const code = codeOf(error);
         if (error instanceof FencedError) throw error;
         if (!isCoordinatorTrouble(error) && !transientCodes.has(code ?? 0)) throw error;
-        this.#questions.failed(`Kafka does not answer about ${this.#place()}: ${reasonOf(error)}`);
+        this.#questions.failed(`Kafka does not answer requests about ${this.#place()}: ${reasonOf(error)}`);
       }
       this.#context.cluster.hurry();
       await pause(backOffMs(attempt, { mostMs: 1_000 }), this.signal);

@@ -82,10 +82,7 @@ const retriableCodes = new Set<number>([
 const adviceFor = new Map<number, string>([
   [kafkaCodes.messageTooLarge, '; raise max.message.bytes of the topic or send smaller batches'],
   [kafkaCodes.recordListTooLarge, '; raise segment.bytes of the topic or send smaller batches'],
-  [
-    kafkaCodes.invalidTimestamp,
-    '; set the clocks right, or raise message.timestamp.after.max.ms of the topic',
-  ],
+  [kafkaCodes.invalidTimestamp, '; correct the clocks, or raise message.timestamp.after.max.ms of the topic'],
 ]);
 
 /** What is known of a batch after some tries. */
@@ -237,12 +234,12 @@ export class PartitionProducer {
     const place = this.#place();
     if (isMaybeStored) {
       throw new OutcomeUnknownError(
-        `${place} did not confirm the batch, whether it was stored is unknown: ${reason}`,
+        `${place} did not confirm the batch, so it is not known whether it was stored: ${reason}`,
       );
     }
     if (code === undefined) {
       throw new BufferUnavailableError(
-        `${place} did not take the batch in time, nothing was stored: ${reason}`,
+        `${place} did not accept the batch in time; nothing was stored: ${reason}`,
       );
     }
     throw new RecordsRefusedError(`${place} refuses the batch: ${reason}${adviceFor.get(code) ?? ''}`);

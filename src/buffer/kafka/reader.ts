@@ -149,7 +149,7 @@ class KafkaReader implements BufferReader {
     } catch (error) {
       if (!isKafkaTrouble(error)) throw error;
       this.#cluster.hurry();
-      throw new BufferUnavailableError(`Kafka does not tell ${what}: ${reasonOf(error)}`, { cause: error });
+      throw new BufferUnavailableError(`Kafka does not report ${what}: ${reasonOf(error)}`, { cause: error });
     }
   }
 
@@ -274,7 +274,7 @@ class KafkaReader implements BufferReader {
     const isLast = this.#stopping.signal.aborted || this.#failure !== undefined;
     if (isLast) {
       void session.lost.then(() => {
-        for (const partition of this.#owned) partition.end('the group went on without this member');
+        for (const partition of this.#owned) partition.end('the group continued without this member');
       });
       await settled;
       return;

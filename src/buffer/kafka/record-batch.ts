@@ -127,12 +127,12 @@ export class ZigzagReader {
     const first = bytes[this.position++];
     // Most are one byte long: deltas of 0, the null key, the count of headers.
     if (first !== undefined && first < 0x80) return (first >>> 1) ^ -(first & 1);
-    if (first === undefined) throw damaged('a record ends within a number');
+    if (first === undefined) throw damaged('a record ends in the middle of a number');
     let value = first & 0x7f;
     let scale = 0x80;
     for (;;) {
       const byte = bytes[this.position++];
-      if (byte === undefined) throw damaged('a record ends within a number');
+      if (byte === undefined) throw damaged('a record ends in the middle of a number');
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) break;
       scale *= 0x80;

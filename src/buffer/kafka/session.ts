@@ -84,9 +84,9 @@ export class Session {
       try {
         const answer = await this.#member.heartbeat(this.#generation);
         if (signal.aborted) return;
-        if (answer === 'expelled') this.lose('the group went on without this member');
+        if (answer === 'expelled') this.lose('the group continued without this member');
         else this.#confirm(sentAt);
-        if (answer === 'rebalance') this.rebalance('the group shares its partitions anew');
+        if (answer === 'rebalance') this.rebalance('the group is reassigning its partitions');
       } catch (error) {
         if (!isKafkaTrouble(error)) throw error;
         // The next heartbeat may get an answer; the expiry runs meanwhile, and tells why there was none.

@@ -154,7 +154,7 @@ function encodeTicket({ id, epoch, sequence }: ProducerStamp): string {
 /** Reads a ticket. @throws InvariantError when it is none */
 function decodeTicket(ticket: string): ProducerStamp {
   const [, id, epoch, sequence] = pattern.exec(ticket) ?? [];
-  assertInvariant(id !== undefined, `'${ticket}' is no ticket for Kafka`);
+  assertInvariant(id !== undefined, `'${ticket}' is not a ticket for Kafka`);
   return { id: BigInt(id), epoch: Number(epoch), sequence: Number(sequence) };
 }
 

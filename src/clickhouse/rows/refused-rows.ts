@@ -113,7 +113,7 @@ export function createRowProbe(
   { signal, settings = insertSettings }: { signal?: AbortSignal; settings?: typeof insertSettings },
 ): RowProbe {
   const check = (): void => {
-    if (signal?.aborted === true) throw new FencedError('ownership ended while refused rows were looked for');
+    if (signal?.aborted === true) throw new FencedError('ownership ended during the search for refused rows');
   };
   const dryRun = async (
     rows: BatchRows,

@@ -55,7 +55,7 @@ export class InsertWatch {
   readonly #works = new Map<string, Work>();
 
   constructor(log: Logger, clock: Clock = systemClock) {
-    this.#told = new StateLog(log, 'inserts get through again');
+    this.#told = new StateLog(log, 'inserts succeed again');
     this.#clock = clock;
   }
 
@@ -102,9 +102,9 @@ export class InsertWatch {
     const why =
       failures === 0 ? 'ClickHouse has not answered yet' : `${failures} tries failed, the last: ${reason}`;
     const detail =
-      `the insert for ${worst.name} has not got through for ${Math.round(worst.ageMs / 1_000)} s: ${why}. It is tried ` +
-      'again with the same token, nothing is lost. Look at system.processes, system.errors, the disk and the log of ' +
-      'ClickHouse, and whether --clickhouse-url leads there';
+      `the insert for ${worst.name} has not succeeded for ${Math.round(worst.ageMs / 1_000)} s: ${why}. It is retried ` +
+      'with the same token; nothing is lost. Look at system.processes, system.errors, the disk and the log of ' +
+      'ClickHouse, and check --clickhouse-url';
     return { ok: false, detail };
   }
 
@@ -168,7 +168,7 @@ export class LagWatch {
       this.#readable.note({ ok: true });
     } catch (error) {
       if (!(error instanceof BufferUnavailableError || error instanceof FencedError)) throw error;
-      const detail = `the lag cannot be read, what is told of it is old: ${error.message}`;
+      const detail = `the lag cannot be read, so the reported lag is out of date: ${error.message}`;
       this.#readable.note({ ok: false, detail });
     } finally {
       this.#isSampling = false;
@@ -184,7 +184,7 @@ export class LagWatch {
       if (ms < this.#stalledAfterMs) continue;
       const detail =
         `${topic}/${partition}: ${end - committed} records wait, and none was delivered for ${Math.round(ms / 1_000)} s. ` +
-        'See in the log and in the states of buffer and ClickHouse what holds them up';
+        'Look in the log and in the states of buffer and ClickHouse for what holds them up';
       return { ok: false, detail };
     }
     return { ok: true };

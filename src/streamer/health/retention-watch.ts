@@ -96,7 +96,7 @@ export function createReporter(log: Logger): (expiry: PartitionExpiry, now: numb
     log[urgency](
       { topic, partition, lag, secondsLeft: seconds, retentionSeconds: Math.round(retentionMs / 1_000) },
       `${topic}/${partition}: ${lag} events are not delivered, and Kafka may delete the oldest in ${seconds} s. ` +
-        "See in /status and in the log what holds delivery up; raise the topic's retention.ms to gain time",
+        "Look in /status and in the log for what holds up delivery; raise the topic's retention.ms to gain time",
     );
   };
 }

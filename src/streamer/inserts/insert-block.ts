@@ -148,16 +148,16 @@ export async function insertBlock(
 /** Rows are tried against the columns that Millrace fills; what an operator has added to the table it cannot try. */
 function notAlone(error: ClickHouseError): ClickHouseError {
   const cause =
-    'no row is refused by the columns of Millrace: a column, a constraint or a materialized view that was added ' +
-    'to the table refuses one. Change or drop it; nothing is lost meanwhile';
+    'the columns of Millrace accept every row, but a column, a constraint or a materialized view that was added ' +
+    'to the table refuses some. Change or drop it; nothing is lost meanwhile';
   return new ClickHouseError(error.code, `${cause}. ${error.message}`, `${cause}. ${error.detail}`);
 }
 
 /** No row is to blame when an empty event is refused as well. */
 function notAboutRows(error: ClickHouseError): ClickHouseError {
   const cause =
-    'ClickHouse refuses every row, an empty event too: a setting in the profile of the user, or a column of the ' +
-    'table that was altered by hand, does not fit. Put it right; nothing is lost meanwhile';
+    'ClickHouse refuses every row, even an empty event: a setting in the profile of the user, or a column of the ' +
+    'table that was altered by hand, does not fit. Correct it; nothing is lost meanwhile';
   return new ClickHouseError(error.code, `${cause}. ${error.message}`, `${cause}. ${error.detail}`);
 }
 

@@ -41,12 +41,12 @@ function isRetriable(error: unknown): error is Error {
 function describeTrouble(error: Error, tables: Tables): string {
   const message = messageOf(error).slice(0, 1_000);
   if (error instanceof BufferUnavailableError)
-    return `dead letters cannot be published, their batch waits; --dead-letter-topic names their topic: ${message}`;
+    return `dead letters cannot be published, so their batch waits; check their topic, --dead-letter-topic: ${message}`;
   const advice =
     error instanceof ClickHouseError
-      ? `. system.errors and the log of ClickHouse have more; if it stays, look at table ${tables.events}, its disk and its settings`
+      ? `. See system.errors and the log of ClickHouse; if this continues, check table ${tables.events}, its disk and its settings`
       : '';
-  return `ClickHouse did not take a batch; it is tried again with the same token: ${message}${advice}`;
+  return `ClickHouse did not accept a batch, which is retried with the same token: ${message}${advice}`;
 }
 
 /** Makes the loop. */
@@ -66,7 +66,7 @@ export function createPersist({
         throw new FencedError('ownership ended before ClickHouse could be used');
       try {
         const result = await attempt(n);
-        if (lastMessage !== '') log.info('ClickHouse takes inserts again');
+        if (lastMessage !== '') log.info('ClickHouse accepts inserts again');
         return result;
       } catch (error) {
         if (!isRetriable(error)) throw error;

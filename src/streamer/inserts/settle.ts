@@ -50,7 +50,7 @@ export async function findTokenDoubt(
   const [row] = await clickhouse.query<{ seconds: number | string }>('SELECT uptime() AS seconds');
   const uptimeMs = Number(row?.seconds ?? 0) * 1_000;
   if (uptimeMs > Math.max(ageMs, 0) + clockSkewMs) return undefined;
-  return `ClickHouse was started ${Math.round(uptimeMs / 1_000)} s ago and may have been killed in mid-insert`;
+  return `ClickHouse was started ${Math.round(uptimeMs / 1_000)} s ago and may have been killed in the middle of an insert`;
 }
 
 /**

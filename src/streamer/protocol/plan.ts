@@ -106,7 +106,7 @@ export function decodeNote(text: string): CommitNote | undefined {
   const parsed = noteSchema.safeParse(parseJson(text));
   if (!parsed.success) {
     throw new InvariantError(
-      `the commit metadata is not that of this version: ${text.slice(0, 200)}. ` +
+      `the commit metadata is not from this version: ${text.slice(0, 200)}. ` +
         'Another program commits to this consumer group, or a newer Millrace did; give this one its own --kafka-group',
     );
   }

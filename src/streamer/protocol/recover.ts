@@ -42,7 +42,7 @@ export function stillToSettle(
 /** The option for the sink that goes with it. */
 export function doubtOf(settleUntil: number | undefined): { readonly doubt?: string } {
   if (settleUntil === undefined) return {};
-  return { doubt: `rows up to offset ${settleUntil - 1} were there when the commit said otherwise` };
+  return { doubt: `rows up to offset ${settleUntil - 1} were there although the commit said otherwise` };
 }
 
 /** Finds where a partition goes on. It never moves a position without saying so. */
@@ -91,7 +91,7 @@ export class Recovery {
     return new OperatorError(
       `${topic}/${partition} ends at ${end}, but ${offset} was committed for this group: ` +
         'the topic was truncated. Nothing was skipped or repeated. Use another --kafka-group for a new ' +
-        'topic, or commit the offset to go on from',
+        'topic, or commit the offset to continue from',
       exitCodes.failure,
     );
   }
@@ -164,8 +164,8 @@ export class Recovery {
     if (batch !== undefined) {
       const lease = await Lease.take(this.#partition, { ...batch, idsBefore: note?.ids }, settleUntil);
       const reasons = { ...doubtOf(settleUntil) };
-      if (hasOtherRepeats) reasons.doubt = 'other records count as repeats than when it was planned';
-      if (plan.crc === undefined) reasons.doubt = 'an earlier version of Millrace had planned it';
+      if (hasOtherRepeats) reasons.doubt = 'different records count as repeats than when it was planned';
+      if (plan.crc === undefined) reasons.doubt = 'an earlier version of Millrace planned it';
       if (expired > 0) reasons.doubt = 'retention has passed it';
       await this.#sink.insert(batch, this.#partition, { lease, isReplay: true, ...reasons });
     }

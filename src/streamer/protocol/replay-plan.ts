@@ -71,8 +71,8 @@ export async function readRange(
 function mismatch({ topic, partition }: OwnedPartition, plan: Plan, found: string): OperatorError {
   return new OperatorError(
     `the plan in flight for ${topic}/${partition} says ${plan.rows} rows with crc ${plan.crc} in offsets ` +
-      `${plan.start} to ${plan.end}, but ${found}. The topic was truncated or made anew; nothing was inserted. ` +
-      'Compare the topic with the table, then commit the offset to go on from',
+      `${plan.start} to ${plan.end}, but ${found}. The topic was truncated, or deleted and created again; nothing was inserted. ` +
+      'Compare the topic with the table, then commit the offset to continue from',
     exitCodes.failure,
   );
 }

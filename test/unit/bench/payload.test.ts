@@ -51,7 +51,7 @@ describe('the payload', () => {
   test.each([
     ['{"event":"a"}\nnonsense', 'line 2 of'],
     ['[1]', 'line 1 of'],
-    ['\n\n', 'holds no event'],
+    ['\n\n', 'holds no events'],
     ['{}\n'.repeat(100_001), 'more than 100000 events'],
   ])('from a file with %j is refused', (text, message) => {
     expect(() => createPayload(fileOf(text))).toThrow(message);

@@ -99,7 +99,7 @@ describe('watchProcess', () => {
     await watch.begin();
     expect(await watch.end(undefined)).toEqual({ unknown: expect.stringContaining('no rows') });
     const nobody = watchProcess(http, undefined, 'streamer');
-    expect(await nobody.end(1)).toEqual({ unknown: 'it was not looked at' });
+    expect(await nobody.end(1)).toEqual({ unknown: 'it was not measured' });
   });
 
   test('tells the lag of a streamer', async () => {

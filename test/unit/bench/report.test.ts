@@ -72,7 +72,7 @@ describe('a run that went wrong', () => {
     const found = reportOf({ storeProblem: 'ClickHouse is away' });
     expect(found).toMatchObject({ verdict: 'unavailable', stored_error: 'ClickHouse is away' });
     const text = formatBench(found);
-    expect(text).toMatch(/^UNAVAILABLE: what is stored is not known; 100 of 100 requests\/s, /);
+    expect(text).toMatch(/^UNAVAILABLE: the stored events are not known; 100 of 100 requests\/s, /);
     expect(text).toMatch(/^stored +error: ClickHouse is away$/m);
   });
 
@@ -91,7 +91,7 @@ describe('a run that went wrong', () => {
   test('receipts that were given twice are seen without a look at what is stored', () => {
     const found = reportOf({ acknowledgedTwice: 7 });
     expect(found.verdict).toBe('loss');
-    expect(formatBench(found)).toMatch(/^TWICE: 7 receipts given twice; /);
+    expect(formatBench(found)).toMatch(/^TWICE: 7 receipts issued twice; /);
   });
 
   test('costs that are not known have a reason', () => {

@@ -180,7 +180,7 @@ describe('a batch that nobody can read is named', () => {
         'BATCH_DAMAGED',
         /is|holds|does not|are not|ends/,
       );
-    expectNamed(batchOf(codec, records), 'BATCH_DAMAGED', /are not what|does not/);
+    expectNamed(batchOf(codec, records), 'BATCH_DAMAGED', /are not valid|does not/);
   });
 
   test('a codec that is none', () => {

@@ -122,7 +122,7 @@ describe('the passwords of the embedded ClickHouse', () => {
     expect(() => ensurePasswords(configOf({ CLICKHOUSE_USER: 'alice' }))).toThrow(
       /user alice set MILLRACE_CLICKHOUSE_PASSWORD/,
     );
-    expect(() => ensurePasswords(configOf({ CLICKHOUSE_USER: 'reader' }))).toThrow(/who may only read/);
+    expect(() => ensurePasswords(configOf({ CLICKHOUSE_USER: 'reader' }))).toThrow(/is the read-only user/);
     const alice = configOf({ CLICKHOUSE_USER: 'alice', CLICKHOUSE_PASSWORD: 'p' });
     expect(ensurePasswords(alice).owner).toEqual({ text: 'p', isGenerated: false });
   });

@@ -19,21 +19,21 @@ const open = '{"event":"x",';
 
 describe('an event that no row can hold is refused with its place', () => {
   test.each([
-    ['"n":18446744073709551616', 'NUMBER_OUT_OF_RANGE', '/n is an integer of more than 64 bits'],
+    ['"n":18446744073709551616', 'NUMBER_OUT_OF_RANGE', '/n is an integer that does not fit in 64 bits'],
     ['"n":-9223372036854775809', 'NUMBER_OUT_OF_RANGE', '/n is an integer'],
-    ['"o":{"a/b~":[1,1e400]}', 'NUMBER_OUT_OF_RANGE', '/o/a~1b~0/1 is a number beyond a double'],
+    ['"o":{"a/b~":[1,1e400]}', 'NUMBER_OUT_OF_RANGE', '/o/a~1b~0/1 is a number too large for a double'],
     ['"n":-1E999', 'NUMBER_OUT_OF_RANGE', '/n'],
     ['"duration_ms":18446744073709551616', 'NUMBER_OUT_OF_RANGE', '/duration_ms'],
     ['"bytes":9223372036854775808', 'NUMBER_OUT_OF_RANGE', '/bytes is an integer'],
-    ['"a":1,"a":2', 'DUPLICATE_KEY', '/a is there twice'],
+    ['"a":1,"a":2', 'DUPLICATE_KEY', '/a appears twice'],
     ['"a":1,"b":"x: y","a":1', 'DUPLICATE_KEY', '/a'],
     ['"a":null,"a":1', 'DUPLICATE_KEY', '/a'],
     [String.raw`"a":1,"\u0061":2`, 'DUPLICATE_KEY', '/a'],
     ['"o":[{"k":1 , "k" : 2}]', 'DUPLICATE_KEY', '/o/0/k'],
-    ['"":1,"":2', 'DUPLICATE_KEY', '/ is there twice'],
+    ['"":1,"":2', 'DUPLICATE_KEY', '/ appears twice'],
     ['"event":"y"', 'DUPLICATE_KEY', '/event'],
     ['"__proto__":1,"__proto__":2', 'DUPLICATE_KEY', '/__proto__'],
-    ['"a.b":1,"a":{"b":2}', 'DUPLICATE_KEY', '/a/b is stored as the path a.b'],
+    ['"a.b":1,"a":{"b":2}', 'DUPLICATE_KEY', '/a/b would be stored at the path a.b'],
     ['"a":{"b":{"c":1}},"a.b":{"c":2}', 'DUPLICATE_KEY', 'a.b.c'],
     ['"o":[{"a.":1,"a":{"":2}}]', 'DUPLICATE_KEY', '/o/0/a/'],
     [String.raw`"a\ud800":1`, 'INVALID_KEY', '/a\ufffd is a key with half a surrogate pair'],
@@ -54,7 +54,7 @@ describe('an event that no row can hold is refused with its place', () => {
   test('too many keys, wherever they are', () => {
     expect(check('{"event":"x","o":[{"a":1},{"a":{"b":{"c":1}}}]}', 5)).toMatchObject({
       code: 'TOO_MANY_KEYS',
-      detail: 'the event has 6 keys, those of nested objects included; the limit is 5',
+      detail: 'the event has 6 keys, counting those of nested objects; the limit is 5',
     });
     expect(check('{"event":"x","o":[{"a":1},{"a":1}]}', 5)).toBeUndefined();
   });

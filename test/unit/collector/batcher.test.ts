@@ -410,8 +410,8 @@ describe('Batcher', () => {
       batcher.add(Buffer.from('b'), 0, waiter, [[idHeader, 'x']]);
       await batcher.drain();
       expect(log).toEqual([
-        '0+1 failed: the buffer was not reached yet',
-        '1+1 failed: the buffer was not reached yet',
+        '0+1 failed: the buffer has not been reached yet',
+        '1+1 failed: the buffer has not been reached yet',
       ]);
     });
   });

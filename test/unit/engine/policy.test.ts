@@ -88,7 +88,7 @@ describe('what may not run', () => {
   ])('%.80s', (sql) => expect(() => verdict(sql)).toThrow(expect.objectContaining({ name: 'EngineError' })));
 
   it.each(['file', 'system', 'system.models', '/etc/passwd'])('the name %s by a parameter', (value) => {
-    expect(() => verdict('SELECT {a:Identifier} FROM b', 'owner', { a: value })).toThrow(/no name/);
+    expect(() => verdict('SELECT {a:Identifier} FROM b', 'owner', { a: value })).toThrow(/not a name/);
   });
 
   it.each(['SELECT query FROM system.processes', 'SHOW PROCESSLIST', 'SELECT * FROM system.errors'])(

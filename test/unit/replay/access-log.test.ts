@@ -130,11 +130,11 @@ describe('a line of an access log', () => {
   });
 
   it.each([
-    ['hello', 'does not start as'],
+    ['hello', 'does not start with'],
     ['1.2.3.4 - - [yesterday] "GET / HTTP/1.1" 200 1', 'has no time, but [yesterday]'],
     ['1.2.3.4 - - [31/Feb/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1', 'has no time'],
     ['1.2.3.4 - - [17/May/2015:24:05:03 +0000] "GET / HTTP/1.1" 200 1', 'has no time'],
-    ['1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HT', 'ends within the request'],
+    ['1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HT', 'ends in the middle of the request'],
     ['1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" ok 1', 'has no status and size'],
     ['1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 2000 1', 'has no status and size'],
   ])('may be none, with the reason: %s', (line, reason) => {

@@ -82,8 +82,8 @@ describe('an answer', () => {
     [404, 'not found', '404'],
     [401, '', '401'],
     [413, { code: 'TOO_MANY_EVENTS', detail: 'at most 2' }, 'smaller --batch'],
-    [200, '<html>welcome</html>', 'not as a collector does: <html>welcome'],
-    [200, { ok: true }, 'not as a collector does'],
+    [200, '<html>welcome</html>', 'not like a collector: <html>welcome'],
+    [200, { ok: true }, 'not like a collector'],
   ])('may show that going on is hopeless: %s %j', (status, body, reason) => {
     expect(read(status, body)).toMatchObject({ kind: 'hopeless', reason: expect.stringContaining(reason) });
   });

@@ -94,7 +94,7 @@ describe('a run', () => {
       await pause();
       return { kind: 'hopeless', reason: 'it answered 404' };
     });
-    expect(failure?.message).toContain('http://collector does not take events: it answered 404');
+    expect(failure?.message).toContain('http://collector does not accept events: it answered 404');
     expect(summary).toMatchObject({ state: 'failed', sent: 0, resumeLine: 0 });
   });
 });

@@ -97,7 +97,7 @@ describe('a summary', () => {
 
   it('says where to go on after a stop, and that the collector was slow', () => {
     const text = formatSummary({ ...summary, state: 'stopped', maxLateMs: 2_500 }, 'a.log');
-    expect(text).toContain('stopped after line 12000 of a.log; --skip 12000 goes on');
+    expect(text).toContain('stopped after line 12000 of a.log; continue with --skip 12000');
     expect(text).toContain('up to 2.5 s');
   });
 

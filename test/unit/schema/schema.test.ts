@@ -97,7 +97,7 @@ describe('a schema that cannot be used', () => {
       { type: 'object', properties: { offset: { type: 'integer' } } },
       "'offset' has the name of a fixed column",
     ],
-    [{ type: 'object', properties: { 'a.b': { type: 'string' } } }, "'a.b' must be letters"],
+    [{ type: 'object', properties: { 'a.b': { type: 'string' } } }, "'a.b' must consist of letters"],
     [{ type: 'object', properties: { a: { type: 'nothing' } } }, 'type'],
   ])('%j', (schema, reason) => expect(() => loadSchema(write(schema))).toThrow(reason));
 

@@ -241,6 +241,6 @@ test('a plan that does not fit the records stops the drain, and nothing is sent'
   const plan = JSON.parse(spool.commit?.plan ?? '');
   plan.batches[0][1]++;
   spool.commit = { offset: 0, plan: JSON.stringify(plan) };
-  await expect(drainAll(buffer, spool)).rejects.toThrow('does not hold what the plan says');
+  await expect(drainAll(buffer, spool)).rejects.toThrow('does not match the plan');
   expect(buffer.stored.flat()).toEqual([]);
 });

@@ -21,13 +21,13 @@ test('an insert that has no answer for 30 s has not got through, whatever a ping
   for (let i = 0; i < 3; i++) watch.report();
   expect(watch.state()).toMatchObject({
     ok: false,
-    detail: expect.stringContaining('events/0 has not got through for 30 s: ClickHouse has not answered yet'),
+    detail: expect.stringContaining('events/0 has not succeeded for 30 s: ClickHouse has not answered yet'),
   });
   expect(watch.oldestSeconds()).toBe(30);
   watch.ended(place(0));
   for (let i = 0; i < 3; i++) watch.report();
   expect([watch.state(), watch.oldestSeconds()]).toEqual([{ ok: true }, 0]);
-  expect(lines).toEqual([expect.stringContaining('events/0'), 'inserts get through again']);
+  expect(lines).toEqual([expect.stringContaining('events/0'), 'inserts succeed again']);
 });
 
 test('time on a suspended machine counts', () => {
@@ -47,7 +47,7 @@ test('three failures in a row are no accident; what another partition inserts do
   watch.began(place(1));
   watch.ended(place(1));
   expect(watch.state()).toMatchObject({
-    detail: expect.stringMatching(/events\/0 has not got through for 1 s: 3 tries failed, the last: c\./),
+    detail: expect.stringMatching(/events\/0 has not succeeded for 1 s: 3 tries failed, the last: c\./),
   });
   watch.ended(place(0));
   watch.began(place(0));
