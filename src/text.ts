@@ -1,3 +1,4 @@
+/** Keeps what is stored from steering the terminal that shows it. */
 /** Rows with their cells below each other; the first `right` columns, which hold numbers, are aligned to the right. */
 export function alignColumns(rows: readonly (readonly string[])[], right: number): string[] {
   const widths: number[] = [];

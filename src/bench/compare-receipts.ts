@@ -2,6 +2,10 @@
  * Whether every event that was acknowledged is stored, exactly once: asks ClickHouse alone, so that it takes no
  * access to the buffer. Rows of one partition are stored in the order of their offsets, so a receipt without a row
  * is lost when `events` has a row beyond it, and still on its way otherwise.
+ *
+ * How far the rows of a run have come, by what ClickHouse holds of the offsets that receipts name.
+ *
+ * How soon the events of a run were stored, and in how many parts.
  */
 import { quoteText } from '../clickhouse/client.ts';
 import { deliveryTables, syncReplica } from '../clickhouse/tables.ts';

@@ -1,4 +1,8 @@
-/** `millrace bench compare A B`: which of two collectors costs less, answers sooner, or takes more. */
+/**
+ * `millrace bench compare A B`: which of two collectors costs less, answers sooner, or takes more.
+ *
+ * Medians, and how sure a ratio is.
+ */
 import { isUnavailable } from '../errors.ts';
 import { formatCount } from '../text.ts';
 import { type LoadReport, reportLoad } from './load-report.ts';

@@ -1,4 +1,8 @@
-/** Where a load run connects to. */
+/**
+ * Where a load run connects to.
+ *
+ * Reads small texts over HTTP: status pages and metrics.
+ */
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { Agent, request } from 'undici';

@@ -1,4 +1,8 @@
-/** The result of `bench compare` for a person. */
+/**
+ * The result of `bench compare` for a person.
+ *
+ * The result of `bench max` for a person, and its steps.
+ */
 import { alignColumns, countOf, formatCount, formatDigits, formatMs, formatShare } from '../text.ts';
 import { type ComparedFigure, type ComparedName, type CompareReport, comparedFigures } from './compare.ts';
 import { formatConditions, formatCost, joinLines } from './format-lines.ts';

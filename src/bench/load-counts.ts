@@ -1,4 +1,8 @@
-/** Counts what happens in a load run. */
+/**
+ * Counts what happens in a load run.
+ *
+ * What an answer means for the events of its request.
+ */
 import { createHistogram, type Histogram, type RecordableHistogram } from 'node:perf_hooks';
 import { addPlainReceipt, addReceipts, type GrowingReceipts } from '../verify/receipts.ts';
 import type { Answer } from './answer-parser.ts';

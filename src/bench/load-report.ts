@@ -1,4 +1,8 @@
-/** Sums up the load of a run. Names are those of the JSON. */
+/**
+ * Sums up the load of a run. Names are those of the JSON.
+ *
+ * Whether the figures say more about the generator than about the collector.
+ */
 import { round } from '../text.ts';
 import type { LoadFailure, LoadOptions, LoadResult, LoadSecond } from './load.ts';
 import type { Measurement } from './measure.ts';

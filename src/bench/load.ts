@@ -1,4 +1,10 @@
-/** What a load run is asked for, and what it found. */
+/**
+ * What a load run is asked for, and what it found.
+ *
+ * What the thread of a load run is told, and what it answers: values that can be sent between threads.
+ *
+ * Runs a load in a thread of its own, so that nothing that the command does meanwhile delays a request.
+ */
 import { createHistogram, type Histogram } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { type ExitCode, exitCodes, OperatorError } from '../errors.ts';

@@ -1,4 +1,8 @@
-/** `millrace bench max`: the highest rate at which objectives hold. */
+/**
+ * `millrace bench max`: the highest rate at which objectives hold.
+ *
+ * Finds the highest rate that holds: doubling, bisecting, confirming. Knows nothing of what is tried.
+ */
 import { isUnavailable } from '../errors.ts';
 import { formatCount } from '../text.ts';
 import { type LoadReport, reportLoad } from './load-report.ts';

@@ -1,4 +1,8 @@
-/** One measured run: warm-up, load, what it cost, and what became of the events. */
+/**
+ * One measured run: warm-up, load, what it cost, and what became of the events.
+ *
+ * The receipts of several runs together.
+ */
 import { exitCodes, OperatorError } from '../errors.ts';
 import { countOf } from '../text.ts';
 import { RangeSet } from '../verify/ranges.ts';

@@ -1,4 +1,8 @@
-/** What a load run posts: bodies that are made before it starts, so that sending them costs little. */
+/**
+ * What a load run posts: bodies that are made before it starts, so that sending them costs little.
+ *
+ * Events as a web shop with an app sends them: made from a fixed seed, so that two runs post the same bytes.
+ */
 import { readFileSync, statSync } from 'node:fs';
 import { exitCodes, messageOf, OperatorError } from '../errors.ts';
 

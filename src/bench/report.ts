@@ -1,4 +1,10 @@
-/** What `bench` found: the object that `--json` prints and `--report` writes. Names are those of the JSON. */
+/**
+ * What `bench` found: the object that `--json` prints and `--report` writes. Names are those of the JSON.
+ *
+ * What is wrong with the events of a run, in words.
+ *
+ * The file that `--report` names: whole or not there.
+ */
 import { closeSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { formatCount, round } from '../text.ts';
 import type { Freshness } from './compare-receipts.ts';

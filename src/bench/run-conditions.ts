@@ -1,4 +1,10 @@
-/** What figures depend on: the machine, the versions, the collectors, and how requests were sent. */
+/**
+ * What figures depend on: the machine, the versions, the collectors, and how requests were sent.
+ *
+ * What a collector says of itself, before anything is sent to it.
+ *
+ * What every figure depends on: this machine, and the program that measured.
+ */
 import { readFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';

@@ -1,4 +1,13 @@
-/** Records on their way into a partition and out of it: many in one buffer, without an object for each. */
+/**
+ * Records on their way into a partition and out of it: many in one buffer, without an object for each.
+ *
+ * Variable-length integers as Kafka records use them: zig-zag, seven bits a byte, least significant first. Numbers,
+ * not bigints: what they carry (lengths, deltas of offsets and milliseconds) fits 53 bits.
+ *
+ * Where an event with an id goes: the one rule, for everything that writes to a buffer.
+ *
+ * The few pieces of ClickHouse's RowBinary that the streamer writes; those of Native are the same.
+ */
 import { crc32 } from 'node:zlib';
 
 const initialBytes = 64 * 1024;

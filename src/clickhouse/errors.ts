@@ -1,4 +1,10 @@
-/** What ClickHouse says in its errors, and what somebody has to do about them. */
+/**
+ * What ClickHouse says in its errors, and what somebody has to do about them.
+ *
+ * What can be read out of ClickHouse's words about an insert, in which it quotes the data.
+ *
+ * Errors of ClickHouse about its tables that waiting does not mend: somebody has to change a setting.
+ */
 import { exitCodes, OperatorError } from '../errors.ts';
 
 /**

@@ -1,4 +1,8 @@
-/** How rows are inserted: the settings, the statements, and the structure that `events` has at the moment. */
+/**
+ * How rows are inserted: the settings, the statements, and the structure that `events` has at the moment.
+ *
+ * The structure of `events` for those who insert: read again before it can be long out of date.
+ */
 import { type ClickHouse, quoteName, quoteText } from './client.ts';
 import { insertedColumns, type TablesOptions } from './table-definitions.ts';
 import { readColumns, type Tables } from './tables.ts';

@@ -1,4 +1,11 @@
-/** What the tables are made of: statements, columns, and the settings that make an insert count once and stay cheap. */
+/**
+ * What the tables are made of: statements, columns, and the settings that make an insert count once and stay cheap.
+ *
+ * The column `raw`: the bytes of an event as they were posted, and how long they stay.
+ *
+ * The settings of the tables: what makes an insert count once, survive power loss, and stay cheap whatever its keys
+ * are.
+ */
 import type { Column } from '../schema/columns.ts';
 import { quoteName, quoteText } from './client.ts';
 

@@ -1,4 +1,8 @@
-/** The tables: their names, their statements, and making them fit the schema. */
+/**
+ * The tables: their names, their statements, and making them fit the schema.
+ *
+ * Another replica may have taken an insert: waits until the one that is asked has it, too.
+ */
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { type ClickHouse, quoteName } from './client.ts';

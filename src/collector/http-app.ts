@@ -5,6 +5,8 @@
  * Whether it is clear where the body of a request ends. Where a proxy and a server disagree about that, a client can put a
  * request of its own between those of others (RFC 9112, sections 6.1 and 11.2). uWebSockets.js takes any
  * Transfer-Encoding for chunked; one beside a Content-Length it refuses itself.
+ *
+ * Answers to HEAD: what GET answers, without the body.
  */
 import type { Problem } from './problem.ts';
 

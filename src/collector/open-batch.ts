@@ -1,4 +1,8 @@
-/** A growing batch, and which request waits for which of its events. */
+/**
+ * A growing batch, and which request waits for which of its events.
+ *
+ * When events that wait are appended: at once, or a moment later and together with those that come meanwhile.
+ */
 import { EventBatch, headersBytes, type RecordHeaders } from '../buffer/records.ts';
 
 /** A run of events of one waiter: added one after another, and adjacent in one batch. */

@@ -1,4 +1,8 @@
-/** What the headers of a post say, and whether they allow to read its body. */
+/**
+ * What the headers of a post say, and whether they allow to read its body.
+ *
+ * The id of an event, by which the streamer finds repeats: its own, or one from the key of its request.
+ */
 import { checkFraming, type HttpRequest } from './http-app.ts';
 import type { BodyType } from './parse-events.ts';
 import { overloaded, type Problem, tooLarge } from './problem.ts';

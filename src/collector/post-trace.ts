@@ -1,4 +1,8 @@
-/** What ties a post to other systems: the id that a proxy gave it, and the trace that it is part of. */
+/**
+ * What ties a post to other systems: the id that a proxy gave it, and the trace that it is part of.
+ *
+ * The span of a post: `send <topic>`, from its arrival to its answer.
+ */
 import type { RecordHeaders } from '../buffer/records.ts';
 import { nowMs, type Tracer } from '../tracing/span.ts';
 import {

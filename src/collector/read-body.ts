@@ -1,4 +1,8 @@
-/** Reads the body of a post: within its limits, counted against the budget, decompressed. */
+/**
+ * Reads the body of a post: within its limits, counted against the budget, decompressed.
+ *
+ * Decompresses bodies off the event loop, a few at a time, each within a limit.
+ */
 import zlib from 'node:zlib';
 import { messageOf } from '../errors.ts';
 import type { HttpResponse } from './http-app.ts';

@@ -1,6 +1,8 @@
 /**
  * Writes answers. Those to posts carry the CORS header: without it a browser shows an error as a network failure. No other
  * does: status pages are not served to pages of other sites.
+ *
+ * How an answer tells which events of a batch were refused.
  */
 import type { HttpResponse } from './http-app.ts';
 import { formatProblem, type Problem, problems, type Rejection } from './problem.ts';

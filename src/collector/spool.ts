@@ -1,4 +1,8 @@
-/** What the collector needs of a spool: where events go while the buffer is away. src/spool is one. */
+/**
+ * What the collector needs of a spool: where events go while the buffer is away. src/spool is one.
+ *
+ * What `/status` and `/metrics` of a collector say about its spool.
+ */
 import type { BufferWriter, DependencyState } from '../buffer/buffer.ts';
 import type { EventBatch } from '../buffer/records.ts';
 import { CounterView, Gauge, type Instruments, metricTable } from '../metrics/metrics.ts';

@@ -1,4 +1,8 @@
-/** The `--help` texts, made from the tables of commands and options. */
+/**
+ * The `--help` texts, made from the tables of commands and options.
+ *
+ * The forms that a command can be given in, as `bench`, `bench max` and `bench compare <A> <B>`.
+ */
 import { type Option, type OptionKey, optionName, options, variableName } from '../config/options.ts';
 import { type Command, type CommandEntry, commonExitCodes } from './command.ts';
 

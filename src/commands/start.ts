@@ -1,3 +1,4 @@
+/** What `millrace start` prints when everything runs. */
 import { basename, relative, resolve } from 'node:path';
 import { passwordFile, readerUser } from '../clickhouse/credentials.ts';
 import { type Config, type OptionKey, optionName, options, variableName } from '../config/options.ts';

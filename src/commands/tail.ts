@@ -1,3 +1,8 @@
+/**
+ * Reads the newest rows of table `events`, then those that arrive.
+ *
+ * Which row of each partition was printed last, and the SQL conditions that follow from it.
+ */
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ClickHouse, createClickHouse } from '../clickhouse/client.ts';

@@ -1,4 +1,8 @@
-/** Prints dead letters: a summary first, then the newest ones. */
+/**
+ * Prints dead letters: a summary first, then the newest ones.
+ *
+ * Dead letters as text for people, and as JSON.
+ */
 import { isUtf8 } from 'node:buffer';
 import { alignColumns, countOf, printable } from '../text.ts';
 import {

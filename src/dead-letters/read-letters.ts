@@ -1,4 +1,10 @@
-/** Reads table `dead_letters`: first where they are, then, a chunk at a time, what they hold. */
+/**
+ * Reads table `dead_letters`: first where they are, then, a chunk at a time, what they hold.
+ *
+ * Which dead letters are meant, and the SQL condition that says so.
+ *
+ * What can be read out of ClickHouse's message about a refused row.
+ */
 import { type ClickHouse, quoteText } from '../clickhouse/client.ts';
 import type { DeadLetter } from '../clickhouse/rows/dead-letter.ts';
 import type { Tables } from '../clickhouse/tables.ts';

@@ -1,4 +1,8 @@
-/** Inserts dead letters into `events`, each at most once, whatever is killed or runs at the same time. */
+/**
+ * Inserts dead letters into `events`, each at most once, whatever is killed or runs at the same time.
+ *
+ * Counts refusals by reason as they come, since keeping each would take memory without a limit.
+ */
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';

@@ -1,4 +1,8 @@
-/** Reads request bodies: decompressed, within limits, in pieces. */
+/**
+ * Reads request bodies: decompressed, within limits, in pieces.
+ *
+ * Files that hold the data of one INSERT each, for as long as it runs.
+ */
 import { open, readdir, realpath, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';

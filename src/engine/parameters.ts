@@ -1,4 +1,8 @@
-/** Reads what a request asks for from its URL and headers, as ClickHouse's HTTP interface does. */
+/**
+ * Reads what a request asks for from its URL and headers, as ClickHouse's HTTP interface does.
+ *
+ * Formats that begin with the names of the columns: the engine writes them around every piece of a streamed result.
+ */
 import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { StreamChunk } from './binding.ts';

@@ -1,4 +1,10 @@
-/** Writes responses, with headers as ClickHouse sends them. */
+/**
+ * Writes responses, with headers as ClickHouse sends them.
+ *
+ * Content codings of responses.
+ *
+ * The body of a response that is sent in pieces.
+ */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Transform } from 'node:stream';

@@ -1,6 +1,10 @@
 /**
  * Queries that run: how one is found again and ended. chDB gives each an id of its own and offers no way to cancel one,
  * but a setting of its connection is seen in `system.processes`, and KILL QUERY finds it there.
+ *
+ * Bounds how many calls the engine executes at once.
+ *
+ * Ends queries that nobody waits for any more, or that take longer than they may.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type CanonicalToken, readCanonical } from './canonical.ts';
@@ -107,6 +111,7 @@ interface Watched {
 /** A query that has not come into the list of those that run, or does not look whether it was cancelled, is told again. */
 const repeatMs = 500;
 
+/** Ends queries that nobody waits for any more, or that take longer than they may. */
 export class Reaper {
   readonly #kill: (tags: readonly string[]) => Promise<void>;
   readonly #condemned = new Set<string>();

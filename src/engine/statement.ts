@@ -1,4 +1,8 @@
-/** What a statement returns, and where the data of an INSERT begins. */
+/**
+ * What a statement returns, and where the data of an INSERT begins.
+ *
+ * Takes an INSERT apart: which table, which format, and where its data begins.
+ */
 import { nesting, nextToken, readCanonical, type Token } from './canonical.ts';
 import { EngineError } from './error.ts';
 

@@ -3,6 +3,8 @@
  *
  * Parent and child may end at any moment. A message to a side that has ended must not take this one along: `send`
  * without a callback ends the process by an uncaught error.
+ *
+ * What this program asks of Node.js in every process of its own.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Logger } from 'pino';

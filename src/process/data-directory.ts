@@ -1,6 +1,8 @@
 /**
  * Keeps what is stored to the user who stores it. All data is below one directory, which nobody else may enter; within
  * it no link leads elsewhere, so that nobody who could write there once gets another file written.
+ *
+ * Files that only their owner may read, as those of passwords. No link and nobody else's file stands in for one.
  */
 import { randomUUID } from 'node:crypto';
 import {

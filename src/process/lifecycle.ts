@@ -1,4 +1,8 @@
-/** How every long-running command starts and stops. */
+/**
+ * How every long-running command starts and stops.
+ *
+ * Lets a command that works for a while be stopped by Ctrl-C.
+ */
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { exitCodes, messageOf } from '../errors.ts';

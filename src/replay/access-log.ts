@@ -1,4 +1,8 @@
-/** Lines of access logs in the combined format of Apache and nginx, as events. */
+/**
+ * Lines of access logs in the combined format of Apache and nginx, as events.
+ *
+ * The fields that make up a line of an access log: quoted text, escapes, times.
+ */
 import { isIP } from 'node:net';
 import UAParser from 'ua-parser-js';
 

@@ -1,4 +1,8 @@
-/** The schema of events: compiled for validation, and read for the columns of the table. */
+/**
+ * The schema of events: compiled for validation, and read for the columns of the table.
+ *
+ * The schema that events are checked against: that of the user, with what the columns of the table add to it.
+ */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ErrorObject } from 'ajv';

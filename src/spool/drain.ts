@@ -2,6 +2,8 @@
  * Moves records from the spool into the buffer, each exactly once. It reads a chunk, commits the plan of the chunk in
  * the spool, appends the batches under the tickets of the plan, and commits the end. After a crash the plan is still
  * there. The batches go out again under the same tickets, so the buffer recognises the ones that it already has.
+ *
+ * Drains a spool whenever there is something to drain and the buffer is there.
  */
 import type { BufferReader, OwnedPartition } from '../buffer/buffer.ts';
 import type { Backlog, DrainLock } from '../buffer/embedded/backlog.ts';

@@ -1,6 +1,8 @@
 /**
  * The spool of a collector: an embedded log of its own that holds events while the buffer is away. All
  * processes of a collector share it, and one of them drains it.
+ *
+ * What the log says about a spool: when events begin to go there, when it is drained, what is left at the end.
  */
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';

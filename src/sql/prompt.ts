@@ -1,4 +1,8 @@
-/** A prompt for statements: several lines up to a semicolon, with a history. */
+/**
+ * A prompt for statements: several lines up to a semicolon, with a history.
+ *
+ * What was typed at the prompt before: a file of its user, a line each. Without one the prompt works as well.
+ */
 import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';

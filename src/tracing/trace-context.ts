@@ -1,4 +1,8 @@
-/** Trace contexts as they travel: W3C Trace Context, https://www.w3.org/TR/trace-context/ */
+/**
+ * Trace contexts as they travel: W3C Trace Context, https://www.w3.org/TR/trace-context/
+ *
+ * The traces of the events in a batch, gathered from the headers of its records.
+ */
 import { randomBytes } from 'node:crypto';
 import type { RecordHeaders } from '../buffer/records.ts';
 

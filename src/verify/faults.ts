@@ -2,6 +2,10 @@
  * What is wrong beside missing offsets: rows that are there twice, repeats that were kept, rows of nobody, and records
  * that retention removed from the buffer before they were committed. Those are lost only where no table holds them:
  * somebody may have set the commit back, and a commit is a moment older than the start of the buffer seen beside it.
+ *
+ * Rows that no record of the buffer stands behind.
+ *
+ * Which offsets are in `repeats`, and in `events` or `dead_letters` all the same: each belongs in one of them.
  */
 import type { TopicView } from '../buffer/buffer.ts';
 import { quoteText } from '../clickhouse/client.ts';

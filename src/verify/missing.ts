@@ -1,4 +1,8 @@
-/** Which offsets are missing: looks into the buckets that lack some, and asks the buffer what was there. */
+/**
+ * Which offsets are missing: looks into the buckets that lack some, and asks the buffer what was there.
+ *
+ * A closer look into the buckets of a partition that are not as they should be.
+ */
 import { type BufferInspector, OffsetOutOfRangeError } from '../buffer/buffer.ts';
 import { deliveryTables } from '../clickhouse/tables.ts';
 import {

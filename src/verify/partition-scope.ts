@@ -1,4 +1,8 @@
-/** What is compared: ranges of offsets for each partition. */
+/**
+ * What is compared: ranges of offsets for each partition.
+ *
+ * What is in the buffer and not delivered yet: finding it, and waiting for it.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type BufferInspector,

@@ -1,4 +1,8 @@
-/** What answers of the collector say about where events are. */
+/**
+ * What answers of the collector say about where events are.
+ *
+ * Reads a client's own list of what the collector acknowledged.
+ */
 import { z } from 'zod';
 import { exitCodes, OperatorError } from '../errors.ts';
 import { RangeSet } from './ranges.ts';

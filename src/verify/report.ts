@@ -1,4 +1,8 @@
-/** What `verify` found: the object that `--json` prints. Names are those of the JSON. */
+/**
+ * What `verify` found: the object that `--json` prints. Names are those of the JSON.
+ *
+ * What has to be known about the figures of a report.
+ */
 import type { ContentCounts, PartitionContent } from './content.ts';
 import type { EarlierTopic, ForeignRows, RepeatedRange } from './faults.ts';
 import type { ScopeOptions } from './partition-scope.ts';

@@ -5,6 +5,8 @@
  * Only partition and base offset identify a block. What follows lets retention and the search for an offset
  * walk the keys alone: values live on pages of their own, and a walk over them would read the whole log from
  * disk.
+ *
+ * Reading stored blocks by offset: what the owner of a partition and the inspector share.
  */
 import { assertInvariant } from '../../errors.ts';
 import type { ReadResult } from '../buffer.ts';

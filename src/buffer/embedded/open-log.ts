@@ -1,4 +1,8 @@
-/** Opens an embedded log, and knows its state: identity, ends, commits; and wakes readers when something was appended. */
+/**
+ * Opens an embedded log, and knows its state: identity, ends, commits; and wakes readers when something was appended.
+ *
+ * What the log knows beside the blocks: its identity, the ends of partitions, bytes used, commits of groups.
+ */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { exitCodes, OperatorError } from '../../errors.ts';

@@ -1,4 +1,8 @@
-/** The writing end of the embedded log: any number of processes may have one open. */
+/**
+ * The writing end of the embedded log: any number of processes may have one open.
+ *
+ * Appends blocks within a write transaction: where offsets are assigned and the size limit is kept.
+ */
 import { assertInvariant } from '../../errors.ts';
 import {
   BufferFullError,

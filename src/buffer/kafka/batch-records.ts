@@ -1,4 +1,8 @@
-/** Reads the records of one record batch into columns. Nothing that the batch says of itself is believed. */
+/**
+ * Reads the records of one record batch into columns. Nothing that the batch says of itself is believed.
+ *
+ * Records of many batches on their way into one block: a batch may hold only a few.
+ */
 import type { RecordBlock, RecordHeaders } from '../records.ts';
 import { decompressRecords } from './compression.ts';
 import {

@@ -1,4 +1,10 @@
-/** Error codes of the Kafka protocol that the adapter acts on, and how errors of the client are told apart. */
+/**
+ * Error codes of the Kafka protocol that the adapter acts on, and how errors of the client are told apart.
+ *
+ * Tells what goes wrong on the way to a broker and back from what is wrong in this program.
+ *
+ * Failures of one kind in a row: told of once they are no accident, and once more when they are over.
+ */
 import { NetworkError, ProtocolError, ResponseError, TimeoutError } from '@platformatic/kafka';
 import { BrokerAnswerError, NotConnectedError } from './broker-link.ts';
 

@@ -2,6 +2,8 @@
  * By which names members of our consumer group know one another. Kafka lets nobody into a group who has no protocol in
  * common with all of its members: under a name of our own no other program takes a share of the partitions, and with it
  * events that it does not deliver.
+ *
+ * How members of a consumer group share partitions, in the encoding that all Kafka clients use.
  */
 import { describeGroupsV5, Reader, Writer } from '@platformatic/kafka';
 import type { Coordinator } from './coordinator.ts';

@@ -4,6 +4,10 @@
  *
  * Produce, version 8 (Kafka 2.4 and newer): the last one without tagged fields, which brokers add to answers
  * about a moved leader and which the client's reader does not skip.
+ *
+ * What brokers say about the cluster: its brokers, and the partitions and leaders of topics.
+ *
+ * The end of what was read: whether there is a record in it.
  */
 import { createAPI, metadataV12, type Reader, ResponseError, Writer } from '@platformatic/kafka';
 import type { ReadResult } from '../buffer.ts';

@@ -1,4 +1,11 @@
-/** Committed offsets of a group, with what was written beside them, and the offsets that a partition holds. */
+/**
+ * Committed offsets of a group, with what was written beside them, and the offsets that a partition holds.
+ *
+ * Connections to the leaders of a topic for questions about offsets: one request to each leader, not to each
+ * partition.
+ *
+ * How long Kafka keeps the records of a topic, from the topic's own configuration.
+ */
 import {
   ConfigResourceTypes,
   describeConfigsV4,

@@ -1,4 +1,8 @@
-/** Reads the record batches of a fetch into blocks, column by column. */
+/**
+ * Reads the record batches of a fetch into blocks, column by column.
+ *
+ * What is read in place of a record batch that cannot be read, so that each of its offsets is accounted for.
+ */
 import { crc32c } from '@platformatic/kafka';
 import type { ReadResult } from '../buffer.ts';
 import { appendRecords, type BatchRange, RecordColumns } from './batch-records.ts';

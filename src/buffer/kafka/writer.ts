@@ -1,4 +1,8 @@
-/** The writing end of a buffer in Kafka. */
+/**
+ * The writing end of a buffer in Kafka.
+ *
+ * Tickets: the producer's numbers as text, so that whoever finds one can send the same batch again.
+ */
 import type { Logger } from 'pino';
 import { assertInvariant } from '../../errors.ts';
 import {

@@ -1,4 +1,8 @@
-/** Whether what was acknowledged gets through: what a streamer says of its health comes from this, not from pings. */
+/**
+ * Whether what was acknowledged gets through: what a streamer says of its health comes from this, not from pings.
+ *
+ * Watches how many records wait in the buffer, and whether those that wait get fewer.
+ */
 import type { Logger } from 'pino';
 import {
   type BufferReader,

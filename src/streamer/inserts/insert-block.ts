@@ -1,4 +1,8 @@
-/** One attempt to bring a block into ClickHouse: repeats, then dead letters, then all others under one token. */
+/**
+ * One attempt to bring a block into ClickHouse: repeats, then dead letters, then all others under one token.
+ *
+ * Refused records as dead letters, and as rows of `dead_letters`.
+ */
 import { crc32 } from 'node:zlib';
 import type { OwnedPartition, PartitionIdentity } from '../../buffer/buffer.ts';
 import type { ClickHouse } from '../../clickhouse/client.ts';

@@ -6,6 +6,8 @@
  * writes a part and its token one after the other: killed in between, it has the one without the other, and the
  * repeat of the insert would be stored twice (or, in older versions, dropped though nothing is there).
  * Sources: ClickHouse issues 111577 and 118089; docs/delivery.md.
+ *
+ * Whether ClickHouse can still be trusted to recognise the token of a plan.
  */
 import { crc32 } from 'node:zlib';
 import type { PartitionIdentity } from '../../buffer/buffer.ts';

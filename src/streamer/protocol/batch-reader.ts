@@ -1,4 +1,8 @@
-/** Reads a partition and cuts it into batches: sealed at rows, bytes or age. */
+/**
+ * Reads a partition and cuts it into batches: sealed at rows, bytes or age.
+ *
+ * How the inserts of one partition follow one another: few and large when much comes, soon when little does.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OffsetOutOfRangeError, type OwnedPartition } from '../../buffer/buffer.ts';
 import type { RecordBlock } from '../../buffer/records.ts';

@@ -1,4 +1,8 @@
-/** A batch: the rows of one insert, and what is known of them. */
+/**
+ * A batch: the rows of one insert, and what is known of them.
+ *
+ * A batch of rows: filled from the buffer, sealed at rows, bytes or age.
+ */
 import { crc32 } from 'node:zlib';
 import type { RecordBlock } from '../../buffer/records.ts';
 import { type BatchRows, idOf } from '../../clickhouse/rows/batch-rows.ts';

@@ -2,6 +2,8 @@
  * What a commit carries beside its offset. The plan of one insert is committed in the buffer before the insert
  * begins: whoever owns the partition next reads it and inserts the same rows with the same token, so that the
  * repeat is dropped.
+ *
+ * How far a partition is delivered, as its commit says.
  */
 import { z } from 'zod';
 import type { PartitionIdentity, PartitionView } from '../../buffer/buffer.ts';
