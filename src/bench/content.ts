@@ -72,7 +72,7 @@ export async function compareTexts(
   return {
     checked: total - lacking,
     different,
-    unchecked: receipts - total + unknown,
+    unchecked: Math.max(0, receipts - total) + unknown,
     unchecked_reason:
       unknown > 0
         ? 'the tables do not keep their bytes (--keep-raw)'

@@ -85,14 +85,22 @@ function judge(
   acknowledged: number,
 ): Pick<Reconciliation, 'verdict' | 'acknowledged_twice'> {
   const twice = Math.max(0, acknowledged - found.receipts);
-  const faults = found.missing + found.duplicated + found.repeats_kept + twice + changedOf(found);
+  const changed = changedOf({ ...found, acknowledged_twice: twice });
+  const faults = found.missing + found.duplicated + found.repeats_kept + twice + changed;
   const open = found.not_delivered > 0 ? 'not_delivered' : 'ok';
   return { verdict: faults > 0 ? 'loss' : open, acknowledged_twice: twice };
 }
 
-/** Events that are stored otherwise than they were posted; one that is missing is not stored at all. */
-export function changedOf({ content, missing }: Pick<Reconciliation, 'content' | 'missing'>): number {
-  return Math.max(0, (content?.different ?? 0) - missing);
+/**
+ * Events that are stored otherwise than they were posted. Not one that is missing, nor one whose receipt is that of
+ * another: of those no text is there either.
+ */
+export function changedOf({
+  content,
+  missing,
+  acknowledged_twice,
+}: Pick<Reconciliation, 'content' | 'missing' | 'acknowledged_twice'>): number {
+  return Math.max(0, (content?.different ?? 0) - missing - acknowledged_twice);
 }
 
 /**

@@ -99,7 +99,7 @@ describe('millrace bench', () => {
     const { code, stdout, stderr } = await bench('--load', 'const:500:3s');
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(
-      /^OK: .* of 500 requests\/s, p50 .* ms, p99 .* ms; each of 2,500 acknowledged events is stored exactly once\.$/m,
+      /^OK: .* of 500 requests\/s, p50 .* ms, p99 .* ms; each of 2,500 acknowledged events is stored exactly once, as it was posted\.$/m,
     );
     for (const part of [
       /^asked +const:500:3s: 500 requests\/s over 3 s, 1 event in each$/m,
@@ -108,6 +108,7 @@ describe('millrace bench', () => {
       /^ +streamer: [\d,]+ rows per CPU-second/m,
       /^reconciled +2,500 events sent, warm-up included = 2,500 acknowledged \+ 0 rejected \+ 0 unknown$/m,
       /^ +2,500 receipts: 2,500 stored, 0 missing, 0 twice/m,
+      /^content +2,500 as they were posted$/m,
       /^freshness +p50 [\d,.]+ ms, p99 [\d,.]+ ms, max [\d,.]+ ms/m,
       /^machine +\d+ cores? of .*Node\.js v/m,
       /buffer embedded, topic events, 1 partition: flushed to the disk/,
@@ -311,7 +312,7 @@ describe('what is wrong before anything is sent', () => {
     [['compare', 'http://127.0.0.1:1'], "'bench' takes no arguments"],
     [['compare', 'a', 'http://127.0.0.1:1'], 'a must be an http:// or https:// URL'],
     [['max', '--load', 'const:1:1s'], "--load does not apply to 'bench max'"],
-    [['compare', 'http://127.0.0.1:1', 'http://127.0.0.1:1', '--no-reconcile'], "for 'bench compare'"],
+    [['compare', 'http://127.0.0.1:1', 'http://127.0.0.1:1', '--no-reconcile'], "to 'bench compare'"],
   ])('wrong use: %s', async (args, part) => {
     const { code, stderr } = await runProgram(['bench', ...args]);
     expect(code).toBe(2);
@@ -355,7 +356,9 @@ describe('millrace bench max', () => {
     const { code, stdout } = await bench('max', ...quick, '--wait', '1s', '--url', liar.url);
     await liar.close();
     expect(code).toBe(99);
-    expect(stdout).toMatch(/^NOT DELIVERED: .* at 1,000 requests\/s was stored within 1 s: see .* streamer/m);
+    expect(stdout).toMatch(
+      /^NOT DELIVERED: .* at 1,000 requests\/s was stored within 1 s: check .* streamer/m,
+    );
   });
 
   test('no rate holds: 99', async () => {

@@ -23,7 +23,7 @@ function readLoaded(directory: string): string[][] {
 }
 
 function commandsIn(modules: readonly string[]): string[] {
-  const ofAll = ['command', 'forms', 'help', 'table', 'from-config', 'shared-options'];
+  const ofAll = ['command', 'help', 'table', 'open-buffer'];
   return modules
     .map((path) => /^dist\/commands\/(.*)\.js$/.exec(path)?.[1])
     .filter((name) => name !== undefined && !ofAll.includes(name)) as string[];
