@@ -4,7 +4,7 @@ import { type BatchLimits, OpenBatch } from './open-batch.ts';
 const keptBatches = 8;
 
 /** A batch and where it goes. */
-export interface Placed {
+export interface RoutedBatch {
   readonly partition: number;
   readonly batch: OpenBatch;
 }
@@ -81,7 +81,7 @@ export class BatchQueues {
   }
 
   /** Takes the next batch for a partition that is not busy; undefined when there is none. */
-  take(partitions: number, busy: ReadonlySet<number>): Placed | undefined {
+  take(partitions: number, busy: ReadonlySet<number>): RoutedBatch | undefined {
     const next = this.#takePlain(partitions, busy) ?? this.#takeKeyed(partitions, busy);
     if (next !== undefined) {
       this.#inFlight[next.partition] = next.batch;
@@ -138,7 +138,7 @@ export class BatchQueues {
   }
 
   /** For the partitions in turn; not for those that a batch of their own waits for. */
-  #takePlain(partitions: number, busy: ReadonlySet<number>): Placed | undefined {
+  #takePlain(partitions: number, busy: ReadonlySet<number>): RoutedBatch | undefined {
     if (this.#plain.length === 0) return undefined;
     for (let tried = 0; tried < partitions; tried++) {
       const partition = (this.#nextPartition + tried) % partitions;
@@ -151,7 +151,7 @@ export class BatchQueues {
   }
 
   /** A partition that both kinds wait for gets them by turns, so that neither starves the other. */
-  #takeKeyed(partitions: number, busy: ReadonlySet<number>): Placed | undefined {
+  #takeKeyed(partitions: number, busy: ReadonlySet<number>): RoutedBatch | undefined {
     if (this.#keyedCount === 0) return undefined;
     for (let partition = 0; partition < partitions; partition++) {
       if (busy.has(partition) || !this.#hasKeyed(partition)) continue;

@@ -12,8 +12,8 @@ import {
 } from '../buffer/buffer.ts';
 import { headersBytes, idAmong, partitionOf, type RecordHeaders } from '../buffer/records.ts';
 import { escalateInvariant } from '../errors.ts';
-import { BatchQueues, type Placed } from './batch-queues.ts';
-import { AppendPace, type BatchLimits, type OpenBatch, type Part, type Waiter } from './open-batch.ts';
+import { BatchQueues, type RoutedBatch } from './batch-queues.ts';
+import { AppendPace, type BatchLimits, type EventRun, type OpenBatch, type Waiter } from './open-batch.ts';
 import type { Spool } from './spool.ts';
 
 /**
@@ -194,7 +194,7 @@ export class Batcher {
     if (batch !== undefined) void this.#appendToSpool(spool, batch);
   }
 
-  async #append({ partition, batch }: Placed): Promise<void> {
+  async #append({ partition, batch }: RoutedBatch): Promise<void> {
     const startedAt = performance.now();
     this.#busy.add(partition);
     let offset: number;
@@ -264,8 +264,8 @@ export class Batcher {
     this.#settle(batch, (waiter, part) => waiter.failed(error, part));
   }
 
-  #settle(batch: OpenBatch, tell: (waiter: Waiter, part: Part) => void): void {
-    batch.forEachPart(tell);
+  #settle(batch: OpenBatch, tell: (waiter: Waiter, part: EventRun) => void): void {
+    batch.forEachRun(tell);
     this.#queues.recycle(batch);
     this.#tellDrained();
   }

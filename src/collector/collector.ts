@@ -21,7 +21,7 @@ import {
 import { FailureLog } from './failure-log.ts';
 import type { PostContext, PostObserver } from './handle-post.ts';
 import { PathSample } from './path-sample.ts';
-import { createTrailReader } from './post-trace.ts';
+import { createTraceReader } from './post-trace.ts';
 import type { Problem } from './problem.ts';
 import { ByteBudget } from './read-body.ts';
 import { answerReceipt } from './receipts.ts';
@@ -112,7 +112,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     budget,
     observer: tally,
     failures,
-    readTrail: createTrailReader({ ...options, topic: writer.topic }),
+    readTrace: createTraceReader({ ...options, topic: writer.topic }),
     isStopping: () => intake.phase !== 'serving',
     retryAfterSeconds: () => retryAfterSeconds(writer, tally.drainSeconds(budget.used)),
     refusal: intake.refusal,

@@ -6,7 +6,7 @@ import { type EventLimits, validateEvent } from './admission.ts';
 import type { Batcher } from './batcher.ts';
 import { type FailureLog, readRequestId } from './failure-log.ts';
 import type { HttpRequest, HttpResponse } from './http-app.ts';
-import type { Part, Waiter } from './open-batch.ts';
+import type { EventRun, Waiter } from './open-batch.ts';
 import {
   type BodyType,
   type ParseLimits,
@@ -15,7 +15,7 @@ import {
   parseEvents,
 } from './parse-events.ts';
 import { batchId, type HeaderLimits, ownId, type PostHeaders, readPostHeaders } from './post-headers.ts';
-import type { Trail, TrailReader } from './post-trace.ts';
+import type { PostTrace, TraceReader } from './post-trace.ts';
 import { overloaded, type Problem, problems, type Rejection } from './problem.ts';
 import { type BodyLimits, BodyReader, type BodyReceiver } from './read-body.ts';
 import {
@@ -41,7 +41,7 @@ export interface PostContext extends EventLimits, HeaderLimits, BodyLimits, Pars
   readonly observer: PostObserver;
   readonly failures: Pick<FailureLog, 'note'>;
   /** Undefined when neither traces nor request ids are wanted. */
-  readonly readTrail?: TrailReader | undefined;
+  readonly readTrace?: TraceReader | undefined;
   /** Why no post can be taken now; undefined when it can. */
   refusal(): Problem | undefined;
   /** Seconds after which a client that got a 503 should try again. */
@@ -69,7 +69,7 @@ export function handlePost(
   offsetName: OffsetName,
 ): void {
   const post = new Post(res, context, offsetName);
-  if (context.readTrail !== undefined) post.follow(context.readTrail(req));
+  if (context.readTrace !== undefined) post.follow(context.readTrace(req));
   const headers = context.refusal() ?? readPostHeaders(req, context);
   if ('code' in headers) post.refuse(headers, { isUnread: true, req });
   else post.read(headers);
@@ -89,7 +89,7 @@ class Post implements Waiter, BodyReceiver {
   #key = '';
   #isSpooled = false;
   /** Undefined for most posts, and for all of them by default. */
-  #trail: Trail | undefined;
+  #trace: PostTrace | undefined;
   #problem: Problem | undefined;
   /** Bytes taken from the budget. */
   #held = 0;
@@ -97,7 +97,7 @@ class Post implements Waiter, BodyReceiver {
   #pending = 0;
   #accepted = 0;
   #failure: unknown;
-  readonly #stored: (Receipt & Part)[] = [];
+  readonly #stored: (Receipt & EventRun)[] = [];
   readonly #rejected: Rejection[] = [];
   /** Position in the request of the events added, where it is not simply 0, 1, 2... */
   #indexes: number[] | undefined;
@@ -110,8 +110,8 @@ class Post implements Waiter, BodyReceiver {
     context.observer.opened();
   }
 
-  follow(trail: Trail | undefined): void {
-    this.#trail = trail;
+  follow(trail: PostTrace | undefined): void {
+    this.#trace = trail;
   }
 
   read({ type, encoding, key }: PostHeaders): void {
@@ -145,20 +145,20 @@ class Post implements Waiter, BodyReceiver {
     this.#answerProblem(problem, isUnread, req);
   }
 
-  stored(partition: number, offset: number, { first, count }: Part): void {
+  stored(partition: number, offset: number, { first, count }: EventRun): void {
     this.#accepted += count;
     this.#stored.push({ partition, offset, count, first });
     this.#settle(count);
   }
 
-  spooled(spool: string, offset: number, { first, count }: Part): void {
+  spooled(spool: string, offset: number, { first, count }: EventRun): void {
     this.#isSpooled = true;
     this.#accepted += count;
     this.#stored.push({ spool, offset, count, first });
     this.#settle(count);
   }
 
-  failed(error: unknown, { first, count }: Part): void {
+  failed(error: unknown, { first, count }: EventRun): void {
     // Of several failures the one that leaves something open is told.
     if (this.#failure === undefined || error instanceof OutcomeUnknownError) this.#failure = error;
     const { code, detail } = describeFailure(error);
@@ -204,7 +204,7 @@ class Post implements Waiter, BodyReceiver {
   /** An event without an id, which is the most common, costs no header unless it is traced. */
   #headersOf(event: PostedEvent): RecordHeaders | undefined {
     const id = this.#idOf(event);
-    const traced = this.#trail?.span?.headers;
+    const traced = this.#trace?.span?.headers;
     if (id === undefined) return traced;
     return traced === undefined ? [[idHeader, id]] : [[idHeader, id], ...traced];
   }
@@ -218,7 +218,7 @@ class Post implements Waiter, BodyReceiver {
   /** Bytes of memory that the headers of these events take, about: small events may take less than their ids. */
   #headerBytes(events: readonly PostedEvent[]): number {
     const { hasId } = this.#context.schema;
-    const traced = this.#trail?.span === undefined ? 0 : tracedBytes * events.length;
+    const traced = this.#trace?.span === undefined ? 0 : tracedBytes * events.length;
     const made = this.#key === '' ? 0 : this.#key.length + madeIdBytes;
     if (!hasId) return traced + made * events.length;
     let bytes = traced;
@@ -267,8 +267,8 @@ class Post implements Waiter, BodyReceiver {
   }
 
   #note(problem: Problem, req: HttpRequest | undefined): string | undefined {
-    const requestId = this.#trail?.requestId ?? (req && readRequestId(req));
-    return this.#context.failures.note(problem, { requestId, traceId: this.#trail?.span?.traceId });
+    const requestId = this.#trace?.requestId ?? (req && readRequestId(req));
+    return this.#context.failures.note(problem, { requestId, traceId: this.#trace?.span?.traceId });
   }
 
   #sortedRejections(): Rejection[] {
@@ -290,7 +290,7 @@ class Post implements Waiter, BodyReceiver {
     this.#context.budget.give(this.#held);
     this.#held = 0;
     this.#context.observer.closed(status);
-    const span = this.#trail?.span;
+    const span = this.#trace?.span;
     if (span !== undefined) span.end({ status, events: this.#accepted, code: this.#problem?.code });
   }
 }

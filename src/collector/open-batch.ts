@@ -6,7 +6,7 @@
 import { EventBatch, headersBytes, type RecordHeaders } from '../buffer/records.ts';
 
 /** A run of events of one waiter: added one after another, and adjacent in one batch. */
-export interface Part {
+export interface EventRun {
   /** Position of the first one among the events that the waiter added, from 0. */
   readonly first: number;
   readonly count: number;
@@ -17,11 +17,11 @@ export interface Waiter {
   /** Events added so far; the batcher counts here. */
   added: number;
   /** A part of its events is durable in `partition`, from `offset` on. */
-  stored(partition: number, offset: number, part: Part): void;
+  stored(partition: number, offset: number, part: EventRun): void;
   /** A part of its events is durable on this machine, in the spool of this id from `offset` on. */
-  spooled(spoolId: string, offset: number, part: Part): void;
+  spooled(spoolId: string, offset: number, part: EventRun): void;
   /** A part of its events could not be stored. */
-  failed(error: unknown, part: Part): void;
+  failed(error: unknown, part: EventRun): void;
 }
 
 /** What bounds one append. */
@@ -68,7 +68,7 @@ export class OpenBatch {
   }
 
   /** Tells each waiter of each of its parts, in the order of the batch. */
-  forEachPart(tell: (waiter: Waiter, part: Part) => void): void {
+  forEachRun(tell: (waiter: Waiter, part: EventRun) => void): void {
     for (let i = 0; i < this.#waiters.length; i++) {
       const part = { first: this.#firsts[i] as number, count: this.#counts[i] as number };
       tell(this.#waiters[i] as Waiter, part);

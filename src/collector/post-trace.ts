@@ -17,16 +17,16 @@ import { readRequestId } from './failure-log.ts';
 import type { HttpRequest } from './http-app.ts';
 
 /** What is known of one post. */
-export interface Trail {
+export interface PostTrace {
   readonly requestId: string | undefined;
   readonly span: PostSpan | undefined;
 }
 
 /** Reads it from the headers of a post, while they can be read. */
-export type TrailReader = (req: HttpRequest) => Trail | undefined;
+export type TraceReader = (req: HttpRequest) => PostTrace | undefined;
 
 /** What of it is wanted. */
-interface TrailOptions {
+interface TraceOptions {
   readonly tracer?: Tracer | undefined;
   /** What the topic of the events is called. */
   readonly topic: string;
@@ -35,7 +35,7 @@ interface TrailOptions {
 }
 
 /** Makes the reader; undefined when there is nothing to read, so that posts cost what they did without it. */
-export function createTrailReader({ tracer, topic, keepRequestIds }: TrailOptions): TrailReader | undefined {
+export function createTraceReader({ tracer, topic, keepRequestIds }: TraceOptions): TraceReader | undefined {
   if (tracer === undefined && !keepRequestIds) return undefined;
   const tracing = tracer && { tracer, topic };
   return (req) => {

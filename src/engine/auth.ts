@@ -43,12 +43,12 @@ export class Guard {
    * @throws EngineError 194 without credentials, 516 with wrong ones, 201 after too many wrong ones
    */
   admit(request: IncomingMessage, url: URLSearchParams): Role {
-    const given = credentialsOf(request, url);
+    const credentials = credentialsOf(request, url);
     const open = this.#accounts.find(
-      ({ user, passwordHash }) => user === given.user && passwordHash === undefined,
+      ({ user, passwordHash }) => user === credentials.user && passwordHash === undefined,
     );
     if (open !== undefined) return open.role;
-    if (given.password === '') {
+    if (credentials.password === '') {
       throw new EngineError(
         194,
         'REQUIRED_PASSWORD',
@@ -57,7 +57,7 @@ export class Guard {
     }
     const address = networkOf(request.socket.remoteAddress ?? '');
     const isLocked = this.#isLocked(address) && !this.#trusted.has(request.socket);
-    const role = this.#find(given, isLocked);
+    const role = this.#find(credentials, isLocked);
     if (role !== undefined) {
       this.#trusted.add(request.socket);
       return role;
@@ -70,16 +70,16 @@ export class Guard {
     throw new EngineError(
       516,
       'AUTHENTICATION_FAILED',
-      `${printable(given.user)}: Authentication failed: password is incorrect, or there is no user with such name`,
+      `${printable(credentials.user)}: Authentication failed: password is incorrect, or there is no user with such name`,
     );
   }
 
   /** All comparisons are made, so that the time tells nothing about which one failed. */
-  #find(given: Credentials, isLocked: boolean): Role | undefined {
-    const hash = sha256(given.password);
+  #find(credentials: Credentials, isLocked: boolean): Role | undefined {
+    const hash = sha256(credentials.password);
     let role: Role | undefined;
     for (const account of this.#accounts) {
-      const isUser = timingSafeEqual(sha256(given.user), sha256(account.user));
+      const isUser = timingSafeEqual(sha256(credentials.user), sha256(account.user));
       const isPassword = timingSafeEqual(hash, Buffer.from(account.passwordHash ?? noHash, 'hex'));
       // A chosen password could be guessed in the end, a generated one cannot: only the first is worth a lock.
       if (isUser && isPassword && (account.isGenerated || !isLocked)) role = account.role;

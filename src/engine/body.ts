@@ -125,7 +125,7 @@ const writeBytes = 1024 ** 2;
 const maxSpoolBytes = 1024 ** 3;
 
 /** A directory of such files. */
-export class Spool {
+export class InsertFiles {
   readonly #directory: string;
   readonly #maxBytes: number;
   #count = 0;
@@ -140,7 +140,7 @@ export class Spool {
    * Opens a directory that is there, and removes what a killed process left in it.
    * @param maxBytes of all files at once
    */
-  static async open(directory: string, maxBytes = maxSpoolBytes): Promise<Spool> {
+  static async open(directory: string, maxBytes = maxSpoolBytes): Promise<InsertFiles> {
     const path = await realpath(directory);
     for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
     if (/[*?{}]/.test(path)) {
@@ -150,7 +150,7 @@ export class Spool {
         exitCodes.configuration,
       );
     }
-    return new Spool(path, maxBytes);
+    return new InsertFiles(path, maxBytes);
   }
 
   /**

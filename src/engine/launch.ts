@@ -58,12 +58,16 @@ export async function launchEngine(options: LaunchOptions): Promise<ChildProcess
     write: [files.data, files.inserts, files.backups],
   };
   const [file, ...args] = sandbox.wrap([process.execPath, ...confinedFlags(), main], allowance);
-  const given = neededVariables.flatMap((name) => {
+  const variables = neededVariables.flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
   const child = spawn(file, args, {
-    env: { ...Object.fromEntries(given), PATH: process.env.PATH, UV_THREADPOOL_SIZE: String(poolThreads) },
+    env: {
+      ...Object.fromEntries(variables),
+      PATH: process.env.PATH,
+      UV_THREADPOOL_SIZE: String(poolThreads),
+    },
     // In a session of its own, so that Ctrl-C reaches only whoever watches over it.
     detached: true,
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { defaultSeconds, limits } from './access.ts';
 import type { WriteOutcome } from './binding.ts';
-import { Body, type Spool } from './body.ts';
+import { Body, type InsertFiles } from './body.ts';
 import type { Ask, Engine } from './engine.ts';
 import { EngineError, toEngineError } from './error.ts';
 import { hasHeader, type QueryParameters, withOneHeader } from './parameters.ts';
@@ -44,7 +44,7 @@ const graceMs = 5_000;
 /** What running queries takes. */
 export interface QueryContext {
   readonly engine: Engine;
-  readonly spool: Spool;
+  readonly insertFiles: InsertFiles;
   readonly vocabulary: Vocabulary;
   /** How long a body may pause, milliseconds. */
   readonly stalledBodyMs: number;
@@ -154,7 +154,7 @@ async function insertData(context: QueryContext, insert: Insert, reply: Reply): 
   const target = sql.slice(0, statement.sourceAt);
   const settings = sql.slice(statement.sourceAt, statement.settingsEnd) + statement.trailingSettings;
   const scope = isValues(statement) ? await scopeOfValues(context, insert) : insert.parameters.scope;
-  const outcome = await context.spool.with(body, async (path) => {
+  const outcome = await context.insertFiles.with(body, async (path) => {
     const source = `FROM INFILE ${quoteLiteral(path)} COMPRESSION 'none'`;
     const whole = `${target} ${source} ${settings} FORMAT ${statement.format}`;
     return context.engine.write(whole, scope).catch((thrown) => {

@@ -4,7 +4,7 @@ import { isIP, type Server as Listener, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { EngineFiles } from './access.ts';
 import { type Account, Guard } from './auth.ts';
-import { Spool } from './body.ts';
+import { InsertFiles } from './body.ts';
 import { Engine } from './engine.ts';
 import { cannotListen } from './error.ts';
 import { handleRequest } from './handler.ts';
@@ -67,12 +67,12 @@ export async function startEngine(options: EngineOptions): Promise<RunningEngine
   const { files, host, hosts, origins, accounts, stalledBodyMs = 60_000, log } = options;
   const engine = Engine.open(files, log);
   try {
-    const spool = await Spool.open(files.inserts);
+    const insertFiles = await InsertFiles.open(files.inserts);
     const facts = await readFacts(engine);
     const vocabulary = await engine.readVocabulary();
     const door = { host, hosts, origins };
     const guard = new Guard(accounts);
-    const context = { engine, spool, facts, vocabulary, stalledBodyMs, guard, door, log };
+    const context = { engine, insertFiles, facts, vocabulary, stalledBodyMs, guard, door, log };
     const requests = new Set<Promise<void>>();
     const server = createServer((request, response) => {
       const handled = handleRequest(context, request, response);

@@ -230,6 +230,6 @@ export function confinedFlags({
   execArgv,
   env,
 }: Pick<NodeJS.Process, 'execArgv' | 'env'> = process): string[] {
-  const given = [env.NODE_OPTIONS ?? '', ...execArgv].join(' ');
-  return [...nodeFlags, ...(given.match(/(?<![^\s"'])--max[-_][\w-]+=\d+(?![^\s"'])/g) ?? [])];
+  const ownFlags = [env.NODE_OPTIONS ?? '', ...execArgv].join(' ');
+  return [...nodeFlags, ...(ownFlags.match(/(?<![^\s"'])--max[-_][\w-]+=\d+(?![^\s"'])/g) ?? [])];
 }

@@ -9,7 +9,7 @@ import {
 } from '../../../src/buffer/buffer.ts';
 import { type EventBatch, idHeader, partitionOf } from '../../../src/buffer/records.ts';
 import { Batcher } from '../../../src/collector/batcher.ts';
-import type { Part, Waiter } from '../../../src/collector/open-batch.ts';
+import type { EventRun, Waiter } from '../../../src/collector/open-batch.ts';
 import type { Spool } from '../../../src/collector/spool.ts';
 import { InvariantError } from '../../../src/errors.ts';
 import { fc } from '../../support/fast-check.ts';
@@ -43,10 +43,11 @@ function createWaiter() {
   const log: string[] = [];
   const waiter: Waiter = {
     added: 0,
-    stored: (partition, offset, { first, count }: Part) =>
+    stored: (partition, offset, { first, count }: EventRun) =>
       log.push(`${first}+${count} at ${partition}/${offset}`),
-    spooled: (spool, offset, { first, count }: Part) => log.push(`${first}+${count} in ${spool}/${offset}`),
-    failed: (error, { first, count }: Part) =>
+    spooled: (spool, offset, { first, count }: EventRun) =>
+      log.push(`${first}+${count} in ${spool}/${offset}`),
+    failed: (error, { first, count }: EventRun) =>
       log.push(`${first}+${count} failed: ${(error as Error).message}`),
   };
   return { waiter, log };
@@ -637,7 +638,7 @@ function createStore(partitions: number, places: Map<string, string>) {
 /** A waiter that notes what it is told about each event. */
 function createRequest() {
   const told: [index: number, where: string][] = [];
-  const note = ({ first, count }: Part, where: (i: number) => string): void => {
+  const note = ({ first, count }: EventRun, where: (i: number) => string): void => {
     for (let i = 0; i < count; i++) told.push([first + i, where(i)]);
   };
   const waiter: Waiter = {

@@ -4,7 +4,7 @@ import { partitionOf } from '../../../src/buffer/records.ts';
 import { Batcher } from '../../../src/collector/batcher.ts';
 import { handlePost, type PostContext } from '../../../src/collector/handle-post.ts';
 import type { HttpRequest, HttpResponse } from '../../../src/collector/http-app.ts';
-import { createTrailReader } from '../../../src/collector/post-trace.ts';
+import { createTraceReader } from '../../../src/collector/post-trace.ts';
 import { ByteBudget } from '../../../src/collector/read-body.ts';
 import type { OffsetName } from '../../../src/collector/reply.ts';
 import type { Spool } from '../../../src/collector/spool.ts';
@@ -318,16 +318,16 @@ describe('the id of a request', () => {
   });
 
   test('is that of the request also later, when asked for', async () => {
-    const readTrail = createTrailReader({ topic: 'events', keepRequestIds: true });
-    const { send } = createCollector({ appendError, failures, readTrail });
+    const readTrace = createTraceReader({ topic: 'events', keepRequestIds: true });
+    const { send } = createCollector({ appendError, failures, readTrace });
     const { body } = await send({ event: 'a' }, { 'x-request-id': 'proxy-8' });
     expect(body.instance).toBe('urn:millrace:request:proxy-8');
   });
 
   test('stands beside that of the trace', async () => {
     const { tracer } = createTracer(1);
-    const readTrail = createTrailReader({ tracer, topic: 'events', keepRequestIds: false });
-    const { send } = createCollector({ appendError, failures, readTrail });
+    const readTrace = createTraceReader({ tracer, topic: 'events', keepRequestIds: false });
+    const { send } = createCollector({ appendError, failures, readTrace });
     await send({ event: 'a' }, { traceparent: parent, 'x-request-id': 'proxy-9' });
     expect(noted.at(-1)).toEqual({
       code: 'BUFFER_UNAVAILABLE',
@@ -354,8 +354,8 @@ function createTracer(sample: number) {
 describe('traces', () => {
   function createTraced(sample: number, more: Parameters<typeof createCollector>[0] = {}) {
     const { tracer, spans } = createTracer(sample);
-    const readTrail = createTrailReader({ tracer, topic: 'events', keepRequestIds: false });
-    return { ...createCollector({ ...more, readTrail }), spans };
+    const readTrace = createTraceReader({ tracer, topic: 'events', keepRequestIds: false });
+    return { ...createCollector({ ...more, readTrace }), spans };
   }
 
   test('go on in the headers of the records, beside the id', async () => {
@@ -400,9 +400,9 @@ describe('traces', () => {
   });
 
   test('cost no look at a header when they are off, and neither do request ids', async () => {
-    const readTrail = createTrailReader({ topic: 'events', keepRequestIds: false });
-    const { send, looked } = createCollector({ readTrail });
-    expect(readTrail).toBeUndefined();
+    const readTrace = createTraceReader({ topic: 'events', keepRequestIds: false });
+    const { send, looked } = createCollector({ readTrace });
+    expect(readTrace).toBeUndefined();
     await send({ event: 'a' }, { traceparent: parent, 'x-request-id': 'proxy-7' });
     expect(looked).toEqual(['content-type', 'content-encoding', 'idempotency-key', 'content-length']);
   });

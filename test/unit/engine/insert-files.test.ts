@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { type Body, Spool } from '../../../src/engine/body.ts';
+import { type Body, InsertFiles } from '../../../src/engine/body.ts';
 
 let directory: string;
 beforeEach(async () => {
@@ -18,7 +18,7 @@ function bodyOf(...chunks: string[]): Body {
 
 it('holds each body in a file of its own, for as long as it is used, and for nobody else', async () => {
   await writeFile(join(directory, 'of-a-killed-process'), 'x');
-  const spool = await Spool.open(directory);
+  const spool = await InsertFiles.open(directory);
   expect(await readdir(directory)).toEqual([]);
   const read = await spool.with(bodyOf('ab', '', 'c'), async (path) => {
     expect((await readdir(directory)).length).toBe(1);
@@ -29,7 +29,7 @@ it('holds each body in a file of its own, for as long as it is used, and for nob
 });
 
 it('refuses what would make all of them too large, says so, and has room again afterwards', async () => {
-  const spool = await Spool.open(directory, 10);
+  const spool = await InsertFiles.open(directory, 10);
   let end = () => {};
   const running = spool.with(bodyOf('123456'), () => new Promise<void>((resolve) => (end = resolve)));
   await expect.poll(() => readdir(directory)).toHaveLength(1);
