@@ -51,9 +51,9 @@ export async function compareTexts(
   source: Source,
   { hulls, receipts, posted }: { hulls: Hulls; receipts: number; posted: Posted },
 ): Promise<ContentFinding> {
+  if (!(await hasRaw(source))) return unchecked(receipts, 'the tables have no column raw');
   const expected = expectTexts(posted);
   const total = [...expected.values()].reduce((sum, count) => sum + count, 0);
-  if (!(await hasRaw(source))) return unchecked(receipts, 'the tables have no column raw');
   const rows = rowsWithin(source, hulls);
   const found = await source.clickhouse.query<{ digest: Digest; events: number; empty: number }>(
     `SELECT toString(${digestOf}) AS digest, count() AS events, countIf(raw = '') AS empty

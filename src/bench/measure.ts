@@ -4,7 +4,7 @@
  * The receipts of several runs together.
  */
 import { exitCodes, OperatorError } from '../errors.ts';
-import { countOf } from '../text.ts';
+import { countOf, formatCount } from '../text.ts';
 import { RangeSet } from '../verify/ranges.ts';
 import type { Receipts } from '../verify/receipts.ts';
 import { type Freshness, readFreshness } from './compare-receipts.ts';
@@ -188,7 +188,7 @@ async function followUp(
   const sum = (numberOf: (run: LoadResult) => number) =>
     runs.reduce((total, run) => total + numberOf(run), 0);
   const acknowledged = sum((run) => run.eventsAcknowledged);
-  progress.step(`waiting until ${acknowledged.toLocaleString('en-US')} events are stored`);
+  progress.step(`waiting until ${formatCount(acknowledged)} events are stored`);
   const receipts = mergeReceipts(runs.map((run) => run.receipts));
   // The signal that ended the load early does not end the waiting: what was sent is still to be found.
   const isStoppedBefore = stop.aborted;

@@ -1,5 +1,5 @@
 /** Waits until the events of a run are stored, and says what became of them. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pause } from '../time.ts';
 import type { Receipts } from '../verify/receipts.ts';
 import { type Comparison, compareReceipts, countArrivals, hullsOf } from './compare-receipts.ts';
 import { type ContentFinding, compareTexts, type Posted, unchecked } from './content.ts';
@@ -134,8 +134,4 @@ function mostPartitions(arrivals: readonly { readonly topic_id: string }[]): num
   const counts = new Map<string, number>();
   for (const { topic_id } of arrivals) counts.set(topic_id, (counts.get(topic_id) ?? 0) + 1);
   return Math.max(0, ...counts.values());
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await sleep(milliseconds, undefined, { signal }).catch(() => {});
 }

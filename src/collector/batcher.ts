@@ -264,7 +264,7 @@ export class Batcher {
     this.#settle(batch, (waiter, part) => waiter.failed(error, part));
   }
 
-  #settle(batch: OpenBatch, tell: (waiter: Waiter, part: EventRun) => void): void {
+  #settle(batch: OpenBatch, tell: (waiter: Waiter, run: EventRun) => void): void {
     batch.forEachRun(tell);
     this.#queues.recycle(batch);
     this.#tellDrained();

@@ -110,8 +110,8 @@ class Post implements Waiter, BodyReceiver {
     context.observer.opened();
   }
 
-  follow(trail: PostTrace | undefined): void {
-    this.#trace = trail;
+  follow(trace: PostTrace | undefined): void {
+    this.#trace = trace;
   }
 
   read({ type, encoding, key }: PostHeaders): void {

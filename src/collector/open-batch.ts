@@ -17,11 +17,11 @@ export interface Waiter {
   /** Events added so far; the batcher counts here. */
   added: number;
   /** A part of its events is durable in `partition`, from `offset` on. */
-  stored(partition: number, offset: number, part: EventRun): void;
+  stored(partition: number, offset: number, run: EventRun): void;
   /** A part of its events is durable on this machine, in the spool of this id from `offset` on. */
-  spooled(spoolId: string, offset: number, part: EventRun): void;
+  spooled(spoolId: string, offset: number, run: EventRun): void;
   /** A part of its events could not be stored. */
-  failed(error: unknown, part: EventRun): void;
+  failed(error: unknown, run: EventRun): void;
 }
 
 /** What bounds one append. */
@@ -68,7 +68,7 @@ export class OpenBatch {
   }
 
   /** Tells each waiter of each of its parts, in the order of the batch. */
-  forEachRun(tell: (waiter: Waiter, part: EventRun) => void): void {
+  forEachRun(tell: (waiter: Waiter, run: EventRun) => void): void {
     for (let i = 0; i < this.#waiters.length; i++) {
       const part = { first: this.#firsts[i] as number, count: this.#counts[i] as number };
       tell(this.#waiters[i] as Waiter, part);

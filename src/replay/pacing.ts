@@ -1,6 +1,6 @@
 /** When the batches of a replay are sent: at once, or as far apart as their events were. */
 import { performance } from 'node:perf_hooks';
-import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '../time.ts';
 
 /** How fast to send. Neither: as fast as the collector answers. */
 export interface Pace {
@@ -63,13 +63,7 @@ export interface Clock {
 /** The clock of the machine. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  async sleep(ms, signal) {
-    try {
-      await delay(ms, undefined, { signal });
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    }
-  },
+  sleep: pause,
 };
 
 /** Timers hold at most 2^31 ms, and a log may have a gap of months. */

@@ -1,5 +1,5 @@
 /** Counts what became of the events of a replay, and sums it up for a person. */
-import { formatCount, printable } from '../text.ts';
+import { formatCount, printable, round } from '../text.ts';
 import type { Outcome } from './answer.ts';
 import { type Batch, type LineFault, maxFaultsShown } from './batch.ts';
 
@@ -205,8 +205,4 @@ function rateOf({ sent, seconds }: Summary): number {
 
 function count(n: number, noun: string): string {
   return `${formatCount(n)} ${noun}${n === 1 ? '' : 's'}`;
-}
-
-function round(n: number): number {
-  return Math.round(n * 1000) / 1000;
 }

@@ -1,6 +1,6 @@
 /** Wires one streamer process. */
 import type { Logger } from 'pino';
-import { type BufferReader, type DependencyState, FencedError } from '../buffer/buffer.ts';
+import type { BufferReader, DependencyState } from '../buffer/buffer.ts';
 import type { ClickHouse } from '../clickhouse/client.ts';
 import { ClickHouseError, ClickHouseUnavailableError, explainPermanent } from '../clickhouse/errors.ts';
 import type { TablesOptions } from '../clickhouse/table-definitions.ts';
@@ -9,13 +9,13 @@ import type { Address } from '../config/types.ts';
 import type { DeadLetterTopic } from '../dead-letters/dead-letter-topic.ts';
 import { messageOf } from '../errors.ts';
 import { createRegistry, Gauge, metricTable } from '../metrics/metrics.ts';
-import { backOffMs, pause } from '../time.ts';
 import { createTraceInstruments, type Tracer } from '../tracing/span.ts';
 import { version } from '../version.ts';
 import { LagWatch } from './health/delivery-watch.ts';
 import { watchRetention } from './health/retention-watch.ts';
 import { type StatusAnswer, startStatusServer } from './health/status-server.ts';
 import { createClickHouseSink } from './inserts/clickhouse-sink.ts';
+import { waitToRetry } from './inserts/persist.ts';
 import { StreamerObserver } from './observer.ts';
 import { deliverPartition } from './protocol/deliver.ts';
 import type { BatchLimits, IdsLimits, Sink } from './protocol/delivery.ts';
@@ -187,8 +187,7 @@ async function prepareTables(
       answered({ ok: false, detail });
       if (detail !== lastMessage) log.warn(`waiting for ClickHouse: ${detail}`);
       lastMessage = detail;
-      await pause(backOffMs(failures, { firstMs: 100, mostMs: 10_000 }), signal);
-      if (signal.aborted) throw new FencedError('stopped while waiting for ClickHouse');
+      await waitToRetry(failures, signal);
     }
   }
 }

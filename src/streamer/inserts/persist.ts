@@ -29,6 +29,16 @@ type Persist = <T>(options: TryOptions, attempt: (n: number) => Promise<T>) => P
 
 const retryLimits = { firstMs: 100, mostMs: 10_000 };
 
+/**
+ * Waits before ClickHouse is tried again.
+ * @param failures tries that failed before the last one, from 0
+ * @throws FencedError when `signal` aborts meanwhile
+ */
+export async function waitToRetry(failures: number, signal: AbortSignal): Promise<void> {
+  await pause(backOffMs(failures, retryLimits), signal);
+  if (signal.aborted) throw new FencedError('stopped while waiting to try again');
+}
+
 /** ClickHouse did not do what it was asked, or the topic of dead letters did not. */
 function isRetriable(error: unknown): error is Error {
   return (
@@ -77,8 +87,7 @@ export function createPersist({
           lastMessage = messageOf(error);
           log.warn(describeTrouble(error, tables));
         }
-        await pause(backOffMs(n - 1, retryLimits), signal);
-        if (signal.aborted) throw new FencedError('stopped while waiting to try again');
+        await waitToRetry(n - 1, signal);
       }
     }
   }
